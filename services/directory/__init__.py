@@ -1,0 +1,1 @@
+"""The directory: every rule and all register data, behind a gRPC API."""

@@ -1,0 +1,1 @@
+"""The notifier: follows the event stream and mails reports."""
