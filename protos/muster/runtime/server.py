@@ -75,11 +75,16 @@ class Server:
         self._server.stop(grace_s).wait()
 
 
-def wait_for_end(*, with_stdin: bool) -> None:
-    """Block until SIGTERM, SIGINT or, if `with_stdin`, until stdin closes because the parent is gone."""
+def wait_for_end(*, with_stdin: bool, ready: Callable[[], None] = lambda: None) -> None:
+    """Block until SIGTERM, SIGINT or, if `with_stdin`, until stdin closes because the parent is gone.
+
+    `ready` tells the world that the service serves; it is called once signals are heeded, so that an end that comes
+    right after it is a clean one.
+    """
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
+    ready()
     if with_stdin:
         threading.Thread(target=_drain_stdin, args=(ended,), daemon=True).start()
     while not ended.wait(0.5):  # a bounded wait lets Python run signal handlers

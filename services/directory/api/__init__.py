@@ -1,0 +1,1 @@
+"""One servicer a file: request → operation → answer; no rule and no SQL."""

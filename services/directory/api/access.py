@@ -1,0 +1,121 @@
+"""Let a call in or refuse it, before anything is looked up.
+
+The interceptor stands in front of every servicer: it finds the caller by the token, looks the method up in
+`rules.grants` (no entry: refused) and compares the tenant that the request names with the caller's grant. A servicer
+method then begins with
+
+    caller = access.require(context, tenant_id)
+
+which compares once more, with the tenant the servicer itself has read from the request (of a stream: from its first
+message), and gives `caller.actor` for events and `caller.grant`. Methods that look across tenants use
+`access.caller_of(context)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import grpc
+from muster.runtime import identity
+
+from services.directory.operations.tokens import Caller, authenticate
+from services.directory.rules import names
+from services.directory.rules.errors import PermissionDenied, Unauthenticated
+from services.directory.rules.grants import METHOD_RULES, Rule
+from services.directory.store.session import Store
+
+_CALLER = "_muster_caller"
+
+
+def require(context: grpc.ServicerContext, tenant_id: int) -> Caller:
+    """Give the caller, whose grant must reach the tenant. Errors: PermissionDenied."""
+    caller = caller_of(context)
+    if not caller.reaches(tenant_id):
+        raise PermissionDenied
+    return caller
+
+
+def caller_of(context: grpc.ServicerContext) -> Caller:
+    """Give the caller whom the interceptor has let in. Errors: Unauthenticated."""
+    caller = getattr(context, _CALLER, None)
+    if not isinstance(caller, Caller):
+        raise Unauthenticated
+    return caller
+
+
+class AccessInterceptor(grpc.ServerInterceptor):  # type: ignore[type-arg]  # not generic at run time
+    """Refuse a call without a valid token, without a grant for its method, or for another tenant than the grant's."""
+
+    def __init__(self, store: Store, *, pepper: bytes) -> None:
+        self._store = store
+        self._pepper = pepper
+
+    def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:
+        """Wrap the handler: the look-up of the token then runs in the call's own thread."""
+        handler = continuation(handler_call_details)
+        method: str = handler_call_details.method
+        if handler is None or method.startswith("/grpc."):  # health and reflection tell nothing of a tenant
+            return handler
+        if handler.response_streaming:
+            inner = handler.stream_stream or handler.unary_stream
+            wrap = (
+                grpc.stream_stream_rpc_method_handler
+                if handler.request_streaming
+                else grpc.unary_stream_rpc_method_handler
+            )
+            wrapped: Any = self._streaming(inner, method, one_request=not handler.request_streaming)
+        else:
+            inner = handler.stream_unary or handler.unary_unary
+            wrap = (
+                grpc.stream_unary_rpc_method_handler
+                if handler.request_streaming
+                else grpc.unary_unary_rpc_method_handler
+            )
+            wrapped = self._single(inner, method, one_request=not handler.request_streaming)
+        return wrap(wrapped, handler.request_deserializer, handler.response_serializer)
+
+    def _single(self, inner: Callable[[Any, Any], Any], method: str, *, one_request: bool) -> Callable[[Any, Any], Any]:
+        def call(request: Any, context: grpc.ServicerContext) -> Any:
+            self._admit(method, request if one_request else None, context)
+            return inner(request, context)
+
+        return call
+
+    def _streaming(
+        self, inner: Callable[[Any, Any], Iterator[Any]], method: str, *, one_request: bool
+    ) -> Callable[[Any, Any], Iterator[Any]]:
+        def call(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
+            self._admit(method, request if one_request else None, context)
+            yield from inner(request, context)
+
+        return call
+
+    def _admit(self, method: str, request: Any, context: grpc.ServicerContext) -> None:
+        caller = self._caller(identity.token_of(context.invocation_metadata()))
+        rule = METHOD_RULES.get(method)
+        if rule is None or caller.grant not in rule.grants:
+            raise PermissionDenied
+        if caller.tenant_id:
+            _compare_tenant(caller, rule, request)
+        setattr(context, _CALLER, caller)
+
+    def _caller(self, token: str | None) -> Caller:
+        if not token:
+            raise Unauthenticated
+        with self._store.read() as session:
+            caller = authenticate(session, token, pepper=self._pepper)
+        if caller is None:
+            raise Unauthenticated
+        return caller
+
+
+def _compare_tenant(caller: Caller, rule: Rule, request: Any) -> None:
+    """Read the tenant out of the request's own text; no look-up is made for it."""
+    if request is None or not rule.tenant_field:
+        raise PermissionDenied
+    value = request
+    for part in rule.tenant_field.split("."):
+        value = getattr(value, part)
+    if not caller.reaches(names.tenant_of(value, field=rule.tenant_field)):
+        raise PermissionDenied

@@ -1,0 +1,105 @@
+"""What every servicer stands on: the store, the clock, secrets, and how a mutation is done once."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import TypeVar
+
+import grpc
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+from sqlmodel import Session
+
+from services.directory.operations.replay import Attempt, write_once
+from services.directory.operations.source_secrets import HostedDrop
+from services.directory.rules.errors import TooManyWatchers
+from services.directory.store.seal import Seal
+from services.directory.store.session import WRITER_WAIT_S, Store
+
+MOST_WATCHERS = 8
+_LEAST_WAIT_S = 0.05
+_Answer = TypeVar("_Answer", bound=Message)
+
+
+class WatchSlots:
+    """Places for streams that stay: each takes one of the server's 32 threads."""
+
+    def __init__(self, most: int = MOST_WATCHERS) -> None:
+        self._most = most
+        self._free = threading.BoundedSemaphore(most)
+
+    @contextmanager
+    def take(self) -> Iterator[None]:
+        """Hold a place. Errors: TooManyWatchers."""
+        if not self._free.acquire(blocking=False):
+            raise TooManyWatchers(most=self._most)
+        try:
+            yield
+        finally:
+            self._free.release()
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What servicers are given at start."""
+
+    store: Store
+    seal: Seal
+    clock: Callable[[], datetime]
+    stages: Path
+    drop: HostedDrop = field(default_factory=HostedDrop)
+    watchers: WatchSlots = field(default_factory=WatchSlots)
+
+
+class Servicer:
+    """The root of the servicers."""
+
+    def __init__(self, resources: Resources) -> None:
+        self.store = resources.store
+        self.seal = resources.seal
+        self.clock = resources.clock
+        self.stages = resources.stages
+        self.drop = resources.drop
+        self.watchers = resources.watchers
+
+    def write_once(
+        self,
+        request: Message,
+        context: grpc.ServicerContext,
+        tenant_id: int | None,
+        answer_type: type[_Answer],
+        work: Callable[[Session, datetime], _Answer],
+    ) -> _Answer:
+        """Run `work(session, now)` in one transaction, once per request_id; see `operations.replay`.
+
+        It waits for the tenant's lock as long as the caller's deadline lets it, at most 2 s (R44).
+        """
+        now = self.clock()
+        return write_once(
+            self.store,
+            self.seal,
+            tenant_id,
+            Attempt.of(request.DESCRIPTOR.full_name, request),
+            answer_type,
+            lambda session: work(session, now),
+            now=now,
+            wait_s=lock_wait_s(context),
+        )
+
+
+def lock_wait_s(context: grpc.ServicerContext) -> float:
+    """Say how long a writer may wait for a lock: 2 s, or less when the caller's deadline is nearer."""
+    remaining = context.time_remaining()
+    return WRITER_WAIT_S if remaining is None else max(_LEAST_WAIT_S, min(WRITER_WAIT_S, remaining))
+
+
+def timestamp(moment: datetime) -> Timestamp:
+    """Write a moment as the contract has it."""
+    written = Timestamp()
+    written.FromDatetime(moment)
+    return written

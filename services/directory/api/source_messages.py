@@ -1,0 +1,108 @@
+"""Turn sources into the contract's messages, and the contract's messages into settings by path."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from google.protobuf.field_mask_pb2 import FieldMask
+from muster.directory.v1 import sources_pb2 as pb
+
+from services.directory.api.servicer import timestamp
+from services.directory.operations.source_secrets import Credentials
+from services.directory.rules import names
+from services.directory.rules.errors import InvalidArgument
+from services.directory.rules.etags import etag_of
+from services.directory.rules.source_settings import LIMIT_NAMES, PARSERS, expand
+from services.directory.store.tables import Source
+
+
+def settings_of(message: pb.Source, paths: Iterable[str], *, tenant_id: int) -> dict[str, Any]:
+    """Read the settings at these paths as they were sent. Errors: InvalidArgument, NotFound (another's account)."""
+    settings = {path: _value(message, path) for path in paths}
+    if settings.get("account"):
+        settings["account"] = names.parse_within(
+            names.ACCOUNT, settings["account"], tenant_id=tenant_id, field="source.account"
+        )
+    elif "account" in settings:
+        settings["account"] = 0
+    return settings
+
+
+def paths_of(mask: FieldMask) -> list[str]:
+    """Read which settings an update mask names. Errors: InvalidArgument for a path that is no setting."""
+    paths = {path: expand(path) for path in mask.paths}
+    wrong = [path for path, found in paths.items() if not found]
+    if wrong:
+        raise InvalidArgument([("update_mask", f"{path} is not a setting of a source") for path in wrong])
+    named = {path for found in paths.values() for path in found}
+    return [path for path in PARSERS if path in named]
+
+
+def credentials_of(request: pb.CreateSourceRequest | pb.UpdateSourceRequest) -> Credentials | None:
+    """Read new credentials; None when there are none."""
+    if not request.HasField("credentials"):
+        return None
+    return Credentials(password=request.credentials.password, private_key=request.credentials.private_key)
+
+
+def source_message(source: Source) -> pb.Source:
+    """Write a source, without its secrets."""
+    tenant_id = source.tenant_id
+    name = names.SOURCE.format(tenant_id, source.id)
+    return pb.Source(
+        name=name,
+        display_name=source.display_name,
+        kind=pb.SourceKind.ValueType(source.kind),
+        state=pb.SourceState.ValueType(source.state),
+        account=names.format_optional(names.ACCOUNT, tenant_id, source.account_id),
+        sftp=pb.SftpEndpoint(
+            host=source.sftp_host,
+            port=source.sftp_port,
+            username=source.sftp_username,
+            host_key=source.sftp_host_key,
+            path=source.sftp_path,
+            allowed_networks=source.allowed_networks,
+        ),
+        group_separator=source.group_separator,
+        automatic_invitations=source.automatic_invitations,
+        region=source.region,
+        unknown_groups=pb.UNKNOWN_GROUPS_CREATE if source.create_unknown_groups else pb.UNKNOWN_GROUPS_IGNORE,
+        keep_primary_phone=source.keep_primary_phone,
+        keep_secondary_phone=source.keep_secondary_phone,
+        delete_after_processing=source.delete_after_processing,
+        nightly_time=source.nightly_time,
+        time_zone=source.time_zone,
+        stable_for_seconds=source.stable_for_seconds,
+        end_marker=pb.END_MARKER_NONE,
+        skip_means=pb.SKIP_MEANS_FREEZE if source.skip_means_freeze else pb.SKIP_MEANS_ABSENT,
+        grace_nights=source.grace_nights,
+        strict_encoding=source.strict_encoding,
+        limits=_limits(source),
+        position=source.position,
+        report_to=source.report_to,
+        language=source.language,
+        last_run=names.format_optional(names.IMPORT_RUN, tenant_id, source.last_run_id),
+        etag=etag_of(name, source.revision),
+        create_time=timestamp(source.create_time),
+        max_file_bytes=source.max_file_bytes,
+    )
+
+
+def _limits(source: Source) -> pb.Limits:
+    limits = pb.Limits()
+    for name in LIMIT_NAMES:
+        for figure, value in source.limits.get(name, {}).items():
+            setattr(getattr(limits, name), figure, int(value) if figure == "floor" else value)
+    return limits
+
+
+def _value(message: Any, path: str) -> Any:
+    """Read the value at a path; None for a figure of a limit that is not set."""
+    *parents, last = path.split(".")
+    for part in parents:
+        message = getattr(message, part)
+    if path.startswith("limits.") and not message.HasField(last):
+        return None
+    value = getattr(message, last)
+    return list(value) if isinstance(value, Iterable) and not isinstance(value, str) else value

@@ -1,0 +1,160 @@
+"""SourceService: requests in, operations, answers out."""
+
+# ruff: noqa: N802 - methods have the contract's names
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import grpc
+from muster.directory.v1 import sources_pb2 as pb
+from muster.directory.v1 import sources_pb2_grpc
+from sqlmodel import Session
+
+from services.directory.api import access, pages
+from services.directory.api.servicer import Servicer
+from services.directory.api.source_messages import credentials_of, paths_of, settings_of, source_message
+from services.directory.operations import source_secrets, sources
+from services.directory.rules import names
+from services.directory.rules.errors import InvalidArgument
+from services.directory.rules.source_settings import PARSERS
+from services.directory.store.tables import SourceState
+
+
+class SourceServicer(Servicer, sources_pb2_grpc.SourceServiceServicer):
+    """Creates, changes and reads sources."""
+
+    def CreateSource(self, request: pb.CreateSourceRequest, context: grpc.ServicerContext) -> pb.CreateSourceResponse:
+        """Make a source in trial, and a login when it is a hosted drop."""
+        tenant_id = names.parse_tenant(request.tenant, field="tenant")
+        caller = access.require(context, tenant_id)
+        if request.source.kind not in {pb.SOURCE_KIND_UNSPECIFIED, pb.SOURCE_KIND_SFTP}:
+            raise InvalidArgument([("source.kind", "must be SFTP")])
+        settings = settings_of(request.source, PARSERS, tenant_id=tenant_id)
+
+        def work(session: Session, now: datetime) -> pb.CreateSourceResponse:
+            created = sources.create_source(
+                session, tenant_id, settings, credentials_of(request), seal=self.seal, actor=caller.actor, now=now
+            )
+            return pb.CreateSourceResponse(source=source_message(created.source), drop_login=self._drop_login(created))
+
+        return self.write_once(request, context, tenant_id, pb.CreateSourceResponse, work)
+
+    def GetSource(self, request: pb.GetSourceRequest, context: grpc.ServicerContext) -> pb.GetSourceResponse:
+        """Read one source."""
+        tenant_id, source_id = names.parse(names.SOURCE, request.name, field="name")
+        access.require(context, tenant_id)
+        with self.store.read() as session:
+            return pb.GetSourceResponse(source=source_message(sources.get_source(session, tenant_id, source_id)))
+
+    def ListSources(self, request: pb.ListSourcesRequest, context: grpc.ServicerContext) -> pb.ListSourcesResponse:
+        """Page through a tenant's sources."""
+        tenant_id = names.parse_tenant(request.tenant, field="tenant")
+        access.require(context, tenant_id)
+        page = pages.page_of(request)
+        with self.store.read() as session:
+            found = sources.list_sources(session, tenant_id, after_position=page.after[0], limit=page.limit)
+        kept, token = page.cut(found, lambda source: (source.position,))
+        return pb.ListSourcesResponse(sources=map(source_message, kept), next_page_token=token)
+
+    def UpdateSource(self, request: pb.UpdateSourceRequest, context: grpc.ServicerContext) -> pb.UpdateSourceResponse:
+        """Change the settings that the mask names."""
+        tenant_id, source_id = names.parse(names.SOURCE, request.source.name, field="source.name")
+        caller = access.require(context, tenant_id)
+        credentials = credentials_of(request)
+        if not request.update_mask.paths and credentials is None:
+            raise InvalidArgument([("update_mask", "names no setting")])
+        settings = settings_of(request.source, paths_of(request.update_mask), tenant_id=tenant_id)
+
+        def work(session: Session, now: datetime) -> pb.UpdateSourceResponse:
+            source = sources.update_source(
+                session,
+                tenant_id,
+                source_id,
+                settings,
+                credentials,
+                etag=request.source.etag,
+                seal=self.seal,
+                actor=caller.actor,
+                now=now,
+            )
+            return pb.UpdateSourceResponse(source=source_message(source))
+
+        return self.write_once(request, context, tenant_id, pb.UpdateSourceResponse, work)
+
+    def EnableSource(self, request: pb.EnableSourceRequest, context: grpc.ServicerContext) -> pb.EnableSourceResponse:
+        """Give the go-ahead: runs apply from now on."""
+        tenant_id, source_id = names.parse(names.SOURCE, request.name, field="name")
+        caller = access.require(context, tenant_id)
+
+        def work(session: Session, now: datetime) -> pb.EnableSourceResponse:
+            source = sources.set_state(session, tenant_id, source_id, SourceState.ENABLED, actor=caller.actor, now=now)
+            return pb.EnableSourceResponse(source=source_message(source))
+
+        return self.write_once(request, context, tenant_id, pb.EnableSourceResponse, work)
+
+    def DisableSource(
+        self, request: pb.DisableSourceRequest, context: grpc.ServicerContext
+    ) -> pb.DisableSourceResponse:
+        """Stop runs of the source."""
+        tenant_id, source_id = names.parse(names.SOURCE, request.name, field="name")
+        caller = access.require(context, tenant_id)
+
+        def work(session: Session, now: datetime) -> pb.DisableSourceResponse:
+            source = sources.set_state(session, tenant_id, source_id, SourceState.DISABLED, actor=caller.actor, now=now)
+            return pb.DisableSourceResponse(source=source_message(source))
+
+        return self.write_once(request, context, tenant_id, pb.DisableSourceResponse, work)
+
+    def GetSourceSecret(
+        self, request: pb.GetSourceSecretRequest, context: grpc.ServicerContext
+    ) -> pb.GetSourceSecretResponse:
+        """Read where and as whom to fetch, secrets included."""
+        tenant_id, source_id = names.parse(names.SOURCE, request.name, field="name")
+        access.require(context, tenant_id)
+        with self.store.read() as session:
+            secret = source_secrets.get_source_secret(session, tenant_id, source_id, seal=self.seal, drop=self.drop)
+        return pb.GetSourceSecretResponse(
+            endpoint=pb.SftpEndpoint(
+                host=secret.host,
+                port=secret.port,
+                username=secret.username,
+                host_key=secret.host_key,
+                path=secret.path,
+                allowed_networks=secret.allowed_networks,
+            ),
+            credentials=pb.SftpCredentials(
+                password=secret.credentials.password, private_key=secret.credentials.private_key
+            ),
+        )
+
+    def ListDropLogins(
+        self, request: pb.ListDropLoginsRequest, context: grpc.ServicerContext
+    ) -> pb.ListDropLoginsResponse:
+        """Page through the logins of all hosted drops."""
+        access.require(context, 0)
+        page = pages.page_of(request)
+        with self.store.read() as session:
+            found = source_secrets.list_drop_logins(session, after_id=page.after[0], limit=page.limit)
+        kept, token = page.cut(found, lambda source: (source.id,))
+        logins = [
+            pb.DropLoginRecord(
+                username=source.sftp_username,
+                password_sha256=source.drop_password_sha256 or b"",
+                allowed_networks=source.allowed_networks,
+                source=names.SOURCE.format(source.tenant_id, source.id),
+            )
+            for source in kept
+        ]
+        return pb.ListDropLoginsResponse(logins=logins, next_page_token=token)
+
+    def _drop_login(self, created: sources.CreatedSource) -> pb.DropLogin | None:
+        if not created.drop_password:
+            return None
+        return pb.DropLogin(
+            host=self.drop.host,
+            port=self.drop.port,
+            username=created.source.sftp_username,
+            password=created.drop_password,
+            path=created.source.sftp_path,
+        )

@@ -1,0 +1,342 @@
+"""Apply runs: approve, plan again under the tenant's lock, write, and pick up what a killed process left behind."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+import structlog
+from sqlalchemy import text
+from sqlalchemy.engine import Connection
+from sqlalchemy.exc import OperationalError
+from sqlmodel import Session, col, select
+
+from services.directory.operations.import_plans import (
+    Planned,
+    StageLostError,
+    changed_since,
+    plan_here,
+    plan_input,
+    write_findings,
+    write_plan,
+)
+from services.directory.operations.imports import (
+    LEASE_S,
+    Imports,
+    end_run,
+    interrupt,
+    is_at_rest,
+    run_of,
+    source_of,
+    status_word,
+    write_run_event,
+)
+from services.directory.roster import plan_changes
+from services.directory.roster.apply import ApplyInput, apply_plan, refresh_statistics
+from services.directory.roster.plan import PlanInput
+from services.directory.roster.space import StageSpace
+from services.directory.rules.errors import PlanChanged, RunState, SourceStateError
+from services.directory.rules.names import IMPORT_RUN
+from services.directory.store import ids
+from services.directory.store.events import Actor
+from services.directory.store.tables import ImportRun, License, RunStatus, SourceState
+
+log = structlog.get_logger()
+
+APPLY_WAIT_S = 120
+"""How long an apply waits for writers under way before it leaves its turn to the next round."""
+
+
+def start_apply(
+    imports: Imports, tenant_id: int, run_id: int, *, plan_hash: str, leave_deletions_out: bool, actor: Actor
+) -> ImportRun:
+    """Move a planned run, or a held one that is hereby approved, to `applying`; the worker does the rest.
+
+    The same call again, while it is applying or applied, changes nothing.
+
+    Raises:
+        PlanChanged: `plan_hash` is not the hash of what was shown.
+        RunState: the run cannot be applied: it only plans, or is at rest otherwise.
+        SourceStateError: the source is not enabled.
+    """
+    with imports.store.write(tenant_id) as session:
+        run = run_of(session, tenant_id, run_id)
+        if run.status in {RunStatus.APPLYING, RunStatus.APPLIED} and run.plan_hash == plan_hash:
+            session.expunge(run)
+            return run
+        if run.plan_only or run.status not in {RunStatus.PLANNED, RunStatus.HELD}:
+            raise RunState(status=status_word(run))
+        if run.plan_hash != plan_hash:
+            raise PlanChanged(plan_hash=run.plan_hash)
+        if source_of(session, tenant_id, run.source_id).state != SourceState.ENABLED:
+            raise SourceStateError("the source is not enabled", state="disabled")
+        if run.status == RunStatus.HELD:
+            run.approved, run.approved_by = True, actor.name
+            run.deletions_left_out = leave_deletions_out
+            write_run_event(session, run, "run.approved", actor=actor, now=imports.clock())
+        run.status = RunStatus.APPLYING
+        run.active_until = imports.clock() + timedelta(seconds=LEASE_S)
+        run.revision += 1
+        session.add(run)
+        session.flush()
+        session.refresh(run)
+        session.expunge(run)
+    return run
+
+
+class ApplyWorker:
+    """Applies runs that are `applying`, one at a time, and ends runs whose importer is gone.
+
+    It looks by itself every second, so a run that a killed process left `applying` is planned and applied again; `wake`
+    makes it look at once. On PostgreSQL several directories may do so: the tenant's lock decides which one applies.
+    """
+
+    def __init__(self, imports: Imports, *, every_s: float = 1.0) -> None:
+        self._imports = imports
+        self._every_s = every_s
+        self._wake = threading.Event()
+        self._ended = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._loop, name=f"apply-{number}", daemon=True)
+            for number in range(1 if imports.store.is_sqlite else 2)
+        ]
+        self._busy: set[int] = set()
+        self._lock = threading.Lock()
+
+    def start(self) -> None:
+        """Begin, with whatever is left from before."""
+        for thread in self._threads:
+            thread.start()
+
+    def wake(self) -> None:
+        """Look now."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        """End after the run under way; a run cut short is applied again at the next start."""
+        self._ended.set()
+        self._wake.set()
+        for thread in self._threads:
+            thread.join(timeout=5.0)
+
+    def _loop(self) -> None:
+        while not self._ended.is_set():
+            try:
+                self._round()
+            except Exception:  # the outermost loop: log and go on
+                log.exception("import.apply_round_failed")
+            self._wake.wait(self._every_s)
+            self._wake.clear()
+
+    def _round(self) -> None:
+        for tenant_id, run_id in _open_runs(self._imports):
+            if self._ended.is_set():
+                return
+            with self._lock:
+                if run_id in self._busy:
+                    continue
+                self._busy.add(run_id)
+            try:
+                apply_run(self._imports, tenant_id, run_id)
+            finally:
+                with self._lock:
+                    self._busy.discard(run_id)
+
+
+def _open_runs(imports: Imports) -> list[tuple[int, int]]:
+    """Find runs to apply, of all tenants; those whose importer is gone are ended on the way."""
+    now = imports.clock()
+    with imports.store.read() as session:
+        runs = session.exec(
+            select(ImportRun).where(
+                col(ImportRun.status).in_([RunStatus.STAGING, RunStatus.PLANNED, RunStatus.APPLYING])
+            )
+        ).all()
+    for run in runs:
+        if run.status != RunStatus.APPLYING and not is_at_rest(run) and run.active_until < now:
+            _interrupt(imports, run)
+    return [(run.tenant_id, run.id) for run in runs if run.status == RunStatus.APPLYING]
+
+
+def _interrupt(imports: Imports, run: ImportRun) -> None:
+    with imports.store.write(run.tenant_id) as session:
+        kept = run_of(session, run.tenant_id, run.id)
+        if is_at_rest(kept) or kept.status == RunStatus.APPLYING or kept.active_until >= imports.clock():
+            return
+        interrupt(imports, session, kept)
+    imports.space(run.id).drop()
+
+
+def apply_run(imports: Imports, tenant_id: int, run_id: int) -> None:
+    """Apply one run, whole or not at all; without effect when it is no longer `applying`.
+
+    A lost database leaves the run `applying` for the next round; any other fault ends it `failed`, nothing changed.
+    """
+    space = imports.space(run_id)
+    name = IMPORT_RUN.format(tenant_id, run_id)
+    try:
+        with _apply_transaction(imports, space, tenant_id) as connection:
+            run = _apply(imports, space, connection, tenant_id, run_id)
+    except StageLostError:
+        _end_failed(imports, tenant_id, run_id, reason="stage_lost", message="The staged rows were lost.")
+        return
+    except OperationalError as error:
+        log.warning("import.apply_postponed", run=name, error=type(error.orig).__name__)
+        return
+    except Exception:  # whatever it is, the run must end, and say so
+        log.exception("import.apply_failed", run=name)
+        _end_failed(imports, tenant_id, run_id, reason="internal", message="The directory met a fault.")
+        return
+    finally:
+        imports.progress.forget(run_id)
+    if run is None:
+        return
+    if run.status == RunStatus.HELD:
+        space.make_durable()
+        return
+    space.drop()
+    refresh_statistics(space, run.counts)
+
+
+@contextmanager
+def _apply_transaction(imports: Imports, space: StageSpace, tenant_id: int) -> Iterator[Connection]:
+    """One transaction that holds the tenant alone, committed at the end."""
+    engine = imports.store.engine.execution_options(sqlite_begin="BEGIN IMMEDIATE", sqlite_wait_s=APPLY_WAIT_S)
+    with engine.connect() as connection, space.attached(connection), connection.begin():
+        if not imports.store.is_sqlite:
+            connection.execute(text("SELECT pg_current_xact_id()"))
+            connection.execute(text(f"SET LOCAL lock_timeout = '{APPLY_WAIT_S}s'"))
+            connection.execute(text("SELECT pg_advisory_xact_lock(:tenant)"), {"tenant": tenant_id})
+            connection.execute(text("SET LOCAL lock_timeout = 0"))
+        yield connection
+
+
+def _apply(
+    imports: Imports, space: StageSpace, connection: Connection, tenant_id: int, run_id: int
+) -> ImportRun | None:
+    """Do it in the caller's transaction; answers the run, applied or held again, or None if there is nothing to do."""
+    session = Session(bind=connection)
+    run = run_of(session, tenant_id, run_id)
+    if run.status != RunStatus.APPLYING:
+        return None
+    if not space.exists(connection):
+        raise StageLostError
+    assert run.plan is not None
+    if run.deletions_left_out or changed_since(connection, tenant_id, run.plan_basis):
+        planned = plan_here(
+            imports,
+            space,
+            connection,
+            run,
+            basis=-1,
+            leave_deletions_out=run.deletions_left_out,
+            holds_write_lock=True,
+        )
+        if _must_be_held(imports, session, run, planned):
+            session.flush()
+            session.refresh(run)
+            session.expunge_all()
+            return run
+        given, counts = planned.given, planned.plan.counts
+        write_findings(imports, session, run)
+    else:
+        given, counts = plan_input(session, run, leave_deletions_out=False), run.plan
+    _write(imports, space, connection, run, given=given, counts=counts)
+    _settle(imports, session, run, counts)
+    session.flush()
+    session.refresh(run)
+    session.expunge_all()
+    return run
+
+
+def _must_be_held(imports: Imports, session: Session, run: ImportRun, planned: Planned) -> bool:
+    """Say whether the plan made again may not be applied; then the run is at rest again, with the new plan to look at.
+
+    An approved plan may only hold what was shown (R8); one that nobody had to approve must still pass the limits (R44).
+    """
+    if not run.approved:
+        if planned.refused is None and planned.held is None:
+            return False
+        plan_changes.keep_as_shown(planned.planner)
+        write_plan(imports, session, run, planned)
+        return True
+    fresh = plan_changes.changes_not_shown(planned.planner)
+    if not fresh:
+        return False
+    plan_changes.keep_as_shown(planned.planner)
+    run.plan, run.plan_hash, run.plan_basis = planned.plan.counts, planned.plan.hash, planned.basis
+    run.approved = run.deletions_left_out = False
+    write_findings(imports, session, run)
+    end_run(
+        imports,
+        session,
+        run,
+        RunStatus.HELD,
+        reason=planned.held.reason if planned.held else run.reason,
+        message=f"{fresh} changes were not shown when it was approved: look at it again.",
+        actor=Actor(source_id=run.source_id),
+    )
+    return True
+
+
+def _write(
+    imports: Imports,
+    space: StageSpace,
+    connection: Connection,
+    run: ImportRun,
+    *,
+    given: PlanInput,
+    counts: dict[str, int],
+) -> None:
+    apply_plan(
+        space,
+        connection,
+        ApplyInput(
+            given=given,
+            run_id=run.id,
+            now=imports.clock(),
+            counts=counts,
+            reserve_ids=lambda name, count: ids.reserve_ids(connection, name, count),
+            progress=lambda rows: imports.progress.tell(run.id, rows),
+        ),
+    )
+
+
+def _settle(imports: Imports, session: Session, run: ImportRun, counts: dict[str, int]) -> None:
+    """Bring the applied run to rest: its counts, the seats after it, and what the source remembers of it."""
+    source = source_of(session, run.tenant_id, run.source_id)
+    source.last_applied_run_id = run.id
+    session.add(source)
+    license_ = session.get(License, run.tenant_id, populate_existing=True)
+    assert license_ is not None
+    run.seats_total, run.seats_used = license_.seats_total, license_.seats_used
+    run.counts = dict(counts)
+    run.plan = dict(counts)
+    end_run(
+        imports,
+        session,
+        run,
+        RunStatus.APPLIED,
+        reason="",
+        message="",
+        actor=Actor(source_id=run.source_id),
+    )
+
+
+def _end_failed(imports: Imports, tenant_id: int, run_id: int, *, reason: str, message: str) -> None:
+    with imports.store.write(tenant_id, wait_s=30.0) as session:
+        run = run_of(session, tenant_id, run_id)
+        if run.status != RunStatus.APPLYING:
+            return
+        end_run(
+            imports,
+            session,
+            run,
+            RunStatus.FAILED,
+            reason=reason,
+            message=f"{message} Nothing was changed.",
+            actor=Actor(source_id=run.source_id),
+        )
+    imports.space(run_id).drop()

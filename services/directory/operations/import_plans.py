@@ -1,0 +1,279 @@
+"""Plan a run on one consistent state of the register, look at the limits, and write what they say to the run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+import psycopg
+from sqlalchemy import text
+from sqlalchemy.engine import Connection
+from sqlmodel import Session, col, select
+
+from services.directory.operations.imports import (
+    LEASE_S,
+    Imports,
+    end_run,
+    is_at_rest,
+    kept_alive,
+    require_status,
+    run_of,
+    source_of,
+)
+from services.directory.roster import plan_changes
+from services.directory.roster.limits import LimitInput, Passed, first_limit_passed, too_many_rejects
+from services.directory.roster.plan import Plan, PlanInput, Planner, make_plan
+from services.directory.roster.space import StageSpace
+from services.directory.roster.stage import stage_checksum
+from services.directory.store import ids
+from services.directory.store.events import Actor
+from services.directory.store.tables import Account, ImportRun, License, RunStatus
+
+BASIS_WAIT_S = 10
+"""How long a plan waits for writers under way, to begin where none is; then it begins anyhow, to be made again."""
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A plan with what the limits say of it, and the event position it was made at (-1: not known)."""
+
+    plan: Plan
+    planner: Planner
+    given: PlanInput
+    refused: Passed | None
+    held: Passed | None
+    basis: int
+
+
+class StageLostError(Exception):
+    """What was staged is not there any more, or not all of it."""
+
+
+def plan_run(imports: Imports, tenant_id: int, run_id: int) -> ImportRun:
+    """Make the run's plan; nothing of the register changes. Errors: RunState.
+
+    On SQLite the register stays free for writers meanwhile: the plan is written into the run's own file.
+    """
+    with imports.store.read() as session:
+        run = run_of(session, tenant_id, run_id)
+    if run.status == RunStatus.HELD or (is_at_rest(run) and run.status == RunStatus.PLANNED):
+        return run
+    require_status(run, RunStatus.STAGING, RunStatus.PLANNED)
+    space = imports.space(run_id)
+    try:
+        with kept_alive(imports, tenant_id, run_id):
+            planned = _plan_on_a_still_register(imports, space, run)
+    except StageLostError:
+        return _fail(imports, run)
+    if planned.held and not run.plan_only:
+        space.make_durable()
+    return save_plan(imports, run, planned)
+
+
+def _plan_on_a_still_register(imports: Imports, space: StageSpace, run: ImportRun) -> Planned:
+    level = {} if imports.store.is_sqlite else {"isolation_level": "REPEATABLE READ"}
+    with imports.store.engine.connect() as connection, space.attached(connection):
+        with _no_writers(imports, connection, run.tenant_id) as is_still:
+            connection.execution_options(**level)
+            basis = _last_change(connection, run.tenant_id) if is_still else -1
+        planned = plan_here(imports, space, connection, run, basis=basis, leave_deletions_out=False)
+        if planned.held:
+            plan_changes.keep_as_shown(planned.planner)
+        connection.commit()
+        return planned
+
+
+@contextmanager
+def _no_writers(imports: Imports, connection: Connection, tenant_id: int) -> Iterator[bool]:
+    """Hold the tenant for the moment in which the plan's snapshot is taken: then no older position can appear later.
+
+    On SQLite writers take turns and positions with them, so there is nothing to hold.
+    """
+    if imports.store.is_sqlite:
+        yield True
+        return
+    raw = connection.connection.driver_connection
+    assert isinstance(raw, psycopg.Connection)
+    raw.autocommit = True
+    is_still = True
+    try:
+        raw.execute(f"SET lock_timeout = '{BASIS_WAIT_S}s'".encode())
+        raw.execute("SELECT pg_advisory_lock(%s)", (tenant_id,))
+    except psycopg.errors.LockNotAvailable:
+        is_still = False
+    try:
+        raw.execute("SET lock_timeout = 0")
+        raw.autocommit = False
+        yield is_still
+    except BaseException:
+        raw.rollback()
+        raise
+    finally:
+        if is_still:
+            raw.execute("SELECT pg_advisory_unlock(%s)", (tenant_id,))
+
+
+def _last_change(connection: Connection, tenant_id: int) -> int:
+    sql = "SELECT coalesce(max(position), 0) FROM events WHERE tenant_id = :t"
+    return int(connection.execute(text(sql), {"t": tenant_id}).scalar_one())
+
+
+def changed_since(connection: Connection, tenant_id: int, basis: int) -> bool:
+    """Whether anything but runs' own affairs was written in the tenant since a plan's basis."""
+    if basis < 0:
+        return True
+    sql = "SELECT count(*) FROM events WHERE tenant_id = :t AND position > :p AND kind NOT LIKE 'run.%'"
+    return bool(connection.execute(text(sql), {"t": tenant_id, "p": basis}).scalar_one())
+
+
+def plan_here(
+    imports: Imports,
+    space: StageSpace,
+    connection: Connection,
+    run: ImportRun,
+    *,
+    basis: int,
+    leave_deletions_out: bool,
+    holds_write_lock: bool = False,
+) -> Planned:
+    """Make the plan on this connection's state of the register. Errors: StageLostError."""
+    if not space.exists(connection) or stage_checksum(space, connection) != run.staged_checksum:
+        raise StageLostError
+    session = Session(bind=connection)
+    given = plan_input(session, run, leave_deletions_out=leave_deletions_out)
+    limits = _limit_input(session, run)
+
+    def reserve(name: str, count: int) -> list[int]:
+        if holds_write_lock or not imports.store.is_sqlite:
+            return ids.reserve_ids(connection, name, count)
+        with imports.store.write(None, wait_s=30.0) as other:
+            return ids.reserve_ids(other.connection(), name, count)
+
+    planner = Planner(space, connection, given, reserve)
+    plan = make_plan(planner)
+    refused = too_many_rejects(plan, limits)
+    held = None if refused else first_limit_passed(plan, limits)
+    return Planned(plan, planner, given, refused, held, basis)
+
+
+def plan_input(session: Session, run: ImportRun, *, leave_deletions_out: bool) -> PlanInput:
+    """Read what the plan depends on: the source's settings, the license, the linked account."""
+    source = source_of(session, run.tenant_id, run.source_id)
+    account = session.get(Account, (run.tenant_id, source.account_id)) if source.account_id else None
+    license_ = session.exec(select(License).where(License.tenant_id == run.tenant_id)).one()
+    last = _last_applied(session, run)
+    return PlanInput(
+        tenant_id=run.tenant_id,
+        source_id=run.source_id,
+        linked_account_id=account.id if account else 0,
+        linked_group_id=account.main_group_id if account else 0,
+        create_unknown_groups=source.create_unknown_groups,
+        keep_primary_phone=source.keep_primary_phone,
+        keep_secondary_phone=source.keep_secondary_phone,
+        has_secondary_phone_column="SecondaryTelephoneNumber" in run.file.get("columns", []),
+        skip_means_freeze=source.skip_means_freeze,
+        grace_nights=source.grace_nights,
+        is_new_file=last is None or last.file.get("sha256") != run.file.get("sha256"),
+        seats_total=license_.seats_total,
+        seats_used=license_.seats_used,
+        leave_deletions_out=leave_deletions_out,
+    )
+
+
+def _last_applied(session: Session, run: ImportRun) -> ImportRun | None:
+    source = source_of(session, run.tenant_id, run.source_id)
+    if not source.last_applied_run_id:
+        return None
+    return session.exec(
+        select(ImportRun).where(
+            col(ImportRun.tenant_id) == run.tenant_id, col(ImportRun.id) == source.last_applied_run_id
+        )
+    ).one()
+
+
+def _limit_input(session: Session, run: ImportRun) -> LimitInput:
+    last = _last_applied(session, run)
+    return LimitInput(
+        limits=source_of(session, run.tenant_id, run.source_id).limits,
+        is_first_applied=last is None,
+        newest_timestamp=run.newest_timestamp,
+        last_applied_timestamp=last.newest_timestamp if last else None,
+    )
+
+
+def save_plan(imports: Imports, run: ImportRun, planned: Planned) -> ImportRun:
+    """Write the plan's figures and findings to the register's run, which comes to rest or waits to be applied."""
+    space = imports.space(run.id)
+    engine = imports.store.engine.execution_options(sqlite_begin="BEGIN IMMEDIATE", sqlite_wait_s=30.0)
+    with engine.connect() as connection, space.attached(connection), connection.begin():
+        session = Session(bind=connection)
+        kept = run_of(session, run.tenant_id, run.id)
+        require_status(kept, RunStatus.STAGING, RunStatus.PLANNED)
+        write_plan(imports, session, kept, planned)
+        session.flush()
+        session.refresh(kept)
+        session.expunge_all()
+    if planned.refused:
+        space.drop()
+    return kept
+
+
+def write_plan(imports: Imports, session: Session, run: ImportRun, planned: Planned) -> None:
+    """Write what a plan means for its run, in the caller's transaction; the stage must be attached."""
+    plan = planned.plan
+    run.plan, run.plan_hash, run.plan_basis = plan.counts, plan.hash, planned.basis
+    run.seats_total, run.seats_used = planned.given.seats_total, planned.given.seats_used
+    run.counts = {**plan.counts, "created": 0, "updated": 0, "taken_over": 0, "deleted": 0, "deferred": 0}
+    write_findings(imports, session, run)
+    actor = Actor(source_id=run.source_id)
+    passed = planned.refused or planned.held
+    reason, message = (passed.reason, passed.message) if passed else ("", "")
+    if planned.refused:
+        end_run(imports, session, run, RunStatus.REFUSED, reason=reason, message=message, actor=actor)
+    elif run.plan_only:
+        end_run(imports, session, run, RunStatus.PLANNED, reason=reason, message=message, actor=actor)
+    elif planned.held:
+        end_run(imports, session, run, RunStatus.HELD, reason=reason, message=message, actor=actor)
+    else:
+        run.status, run.reason, run.message = RunStatus.PLANNED, "", ""
+        run.active_until = imports.clock() + timedelta(seconds=LEASE_S)
+        run.revision += 1
+        session.add(run)
+
+
+def write_findings(imports: Imports, session: Session, run: ImportRun) -> None:
+    """Copy the plan's findings into the register, numbered by line, rejections before warnings."""
+    session.flush()
+    connection = session.connection()
+    key = {"t": run.tenant_id, "r": run.id}
+    connection.execute(text("DELETE FROM import_issues WHERE tenant_id = :t AND run_id = :r"), key)
+    connection.execute(
+        text(f"""
+        INSERT INTO import_issues (tenant_id, run_id, number, line, row_key, severity, code, column_name, masked_value,
+            message)
+        SELECT :t, :r, row_number() OVER (ORDER BY line, severity, code), line, row_key, severity, code, column_name,
+            masked_value, message
+        FROM {imports.space(run.id).name("findings")}
+        """),
+        key,
+    )
+
+
+def _fail(imports: Imports, run: ImportRun) -> ImportRun:
+    with imports.store.write(run.tenant_id) as session:
+        kept = run_of(session, run.tenant_id, run.id)
+        end_run(
+            imports,
+            session,
+            kept,
+            RunStatus.FAILED,
+            reason="stage_lost",
+            message="The staged rows were lost before they could be planned; nothing was changed. Run it again.",
+            actor=Actor(source_id=run.source_id),
+        )
+        session.flush()
+        session.expunge(kept)
+    imports.space(run.id).drop()
+    return kept

@@ -1,0 +1,248 @@
+"""Create, change and read sources."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from sqlmodel import Session, col, select
+
+from services.directory.operations.source_secrets import (
+    Credentials,
+    check_credentials,
+    keep_credentials,
+    make_drop_login,
+)
+from services.directory.operations.tenants import get_tenant
+from services.directory.rules.checks import FieldChecks
+from services.directory.rules.drops import drop_username
+from services.directory.rules.errors import NotFound, SourceStateError
+from services.directory.rules.etags import require_etag
+from services.directory.rules.names import ACCOUNT, SOURCE, format_optional
+from services.directory.rules.source_settings import PARSERS
+from services.directory.store import ids
+from services.directory.store.events import Actor, Change, append_events
+from services.directory.store.seal import Seal
+from services.directory.store.tables import Account, Source, SourceState, Tenant
+
+Settings = Mapping[str, Any]
+"""Settings by path (`sftp.path`), as they were sent or as they are kept."""
+
+_COLUMNS: Final = {
+    "account": "account_id",
+    "sftp.host": "sftp_host",
+    "sftp.port": "sftp_port",
+    "sftp.username": "sftp_username",
+    "sftp.host_key": "sftp_host_key",
+    "sftp.path": "sftp_path",
+    "sftp.allowed_networks": "allowed_networks",
+    "unknown_groups": "create_unknown_groups",
+    "skip_means": "skip_means_freeze",
+}
+"""Settings whose column has another name than their path."""
+
+_NOT_COLUMNS: Final = frozenset({"end_marker", "position"})
+
+
+@dataclass(frozen=True)
+class CreatedSource:
+    """A new source, and the password of its drop login, or "" when it has a host of its own."""
+
+    source: Source
+    drop_password: str
+
+
+def create_source(
+    session: Session,
+    tenant_id: int,
+    settings: Settings,
+    credentials: Credentials | None,
+    *,
+    seal: Seal,
+    actor: Actor,
+    now: datetime,
+) -> CreatedSource:
+    """Make a source in trial from all of its settings. Errors: InvalidArgument, NotFound (account)."""
+    tenant = get_tenant(session, tenant_id)
+    values = _parsed(settings, credentials)
+    _require_account(session, tenant_id, values["account"])
+    source = Source(tenant_id=tenant_id, id=ids.next_id(session, "source"), display_name="", limits={}, create_time=now)
+    _write(source, values)
+    moved = _place(session, tenant_id, source, values["position"])
+    password = ""
+    if not source.sftp_host:
+        password = make_drop_login(source, drop_username(tenant.display_name, source.id), seal=seal)
+    elif credentials is not None:
+        keep_credentials(source, credentials, seal=seal)
+    session.add(source)
+    session.flush()
+    after = {path: value for path, value in described(source).items() if value not in ("", None, [])}
+    created = Change("source.created", ("src", source.id), after=after)
+    append_events(session, tenant_id, [created, *moved], actor=actor, now=now)
+    return CreatedSource(source, password)
+
+
+def update_source(
+    session: Session,
+    tenant_id: int,
+    source_id: int,
+    settings: Settings,
+    credentials: Credentials | None,
+    *,
+    etag: str,
+    seal: Seal,
+    actor: Actor,
+    now: datetime,
+) -> Source:
+    """Change the settings given. Errors: InvalidArgument, NotFound, SourceStateError (path), StaleEtag."""
+    if "position" in settings:
+        _take_order(session, tenant_id)
+    source = _locked(session, tenant_id, source_id)
+    require_etag(etag, resource=SOURCE.format(tenant_id, source_id), revision=source.revision)
+    values = _parsed(settings, credentials, source=source)
+    if values.get("sftp.path", source.sftp_path) != source.sftp_path and source.state != SourceState.TRIAL:
+        raise SourceStateError("the path is fixed once the source has left trial", state=_word(source.state))
+    _require_account(session, tenant_id, values.get("account", 0))
+    before = described(source)
+    moved = _place(session, tenant_id, source, values["position"]) if "position" in values else []
+    _write(source, values)
+    if credentials is not None:
+        keep_credentials(source, credentials, seal=seal)
+    after = described(source)
+    changed = [path for path, value in after.items() if value != before[path]]
+    if changed or credentials is not None:
+        source.revision += 1
+        news = {path: after[path] for path in changed} | ({"credentials": "new"} if credentials is not None else {})
+        change = Change(
+            "source.updated", ("src", source_id), before={path: before[path] for path in changed}, after=news
+        )
+        session.flush()
+        append_events(session, tenant_id, [change, *moved], actor=actor, now=now)
+    return source
+
+
+def set_state(
+    session: Session, tenant_id: int, source_id: int, state: SourceState, *, actor: Actor, now: datetime
+) -> Source:
+    """Enable or disable a source; nothing happens when it is so already. Errors: NotFound."""
+    source = _locked(session, tenant_id, source_id)
+    if source.state != state:
+        before, source.state = _word(source.state), state
+        source.revision += 1
+        session.flush()
+        change = Change(
+            f"source.{_word(state)}", ("src", source_id), before={"state": before}, after={"state": _word(state)}
+        )
+        append_events(session, tenant_id, [change], actor=actor, now=now)
+    return source
+
+
+def get_source(session: Session, tenant_id: int, source_id: int) -> Source:
+    """Read one source. Errors: NotFound."""
+    source = session.get(Source, (tenant_id, source_id))
+    if source is None:
+        raise NotFound(resource=SOURCE.format(tenant_id, source_id))
+    return source
+
+
+def list_sources(session: Session, tenant_id: int, *, after_position: int, limit: int) -> list[Source]:
+    """Read a tenant's sources in order of position, past `after_position`."""
+    query = select(Source).where(col(Source.tenant_id) == tenant_id, col(Source.position) > after_position)
+    return list(session.exec(query.order_by(col(Source.position)).limit(limit)))
+
+
+def described(source: Source) -> dict[str, Any]:
+    """Write a source's settings by path, as events show them; no secrets are among them."""
+    values = {
+        path: getattr(source, _COLUMNS.get(path, path))
+        for path in PARSERS
+        if path not in _NOT_COLUMNS and not path.startswith("limits.")
+    }
+    values["account"] = format_optional(ACCOUNT, source.tenant_id, source.account_id)
+    values["unknown_groups"] = "create" if source.create_unknown_groups else "ignore"
+    values["skip_means"] = "freeze" if source.skip_means_freeze else "absent"
+    values["position"] = source.position
+    for path in PARSERS:
+        if path.startswith("limits."):
+            _, name, figure = path.split(".")
+            values[path] = source.limits.get(name, {}).get(figure)
+    return values
+
+
+def _parsed(settings: Settings, credentials: Credentials | None, *, source: Source | None = None) -> dict[str, Any]:
+    """Parse the settings given, and see whether they go together with those that stay."""
+    checks = FieldChecks()
+    values = {path: checks.parse(f"source.{path}", PARSERS[path], raw) for path, raw in settings.items()}
+    host = values.get("sftp.host", source.sftp_host if source else "")
+    if source is not None:
+        if bool(host) != bool(source.sftp_host):
+            checks.refuse("source.sftp.host", "a hosted drop stays one, and others stay others: create a new source")
+        elif host != source.sftp_host and credentials is None:
+            checks.refuse("credentials", "a new host needs its credentials")  # the old ones are not for it to see
+        elif not host and values.get("sftp.username", source.sftp_username) != source.sftp_username:
+            checks.refuse("source.sftp.username", "a hosted drop's login is made with it and stays")
+    if host and not values.get("sftp.username", source.sftp_username if source else ""):
+        checks.refuse("source.sftp.username", "must not be empty for a host")
+    check_credentials(checks, credentials, host=host or "")
+    checks.end()
+    return values
+
+
+def _write(source: Source, values: Mapping[str, Any]) -> None:
+    limits = {name: dict(figures) for name, figures in source.limits.items()}
+    for path, value in values.items():
+        if path.startswith("limits."):
+            _, name, figure = path.split(".")
+            limits.setdefault(name, {})[figure] = value
+        elif path not in _NOT_COLUMNS:
+            setattr(source, _COLUMNS.get(path, path), value)
+    kept = {
+        name: {figure: value for figure, value in figures.items() if value is not None}
+        for name, figures in limits.items()
+    }
+    source.limits = {name: figures for name, figures in kept.items() if figures}
+
+
+def _place(session: Session, tenant_id: int, source: Source, wanted: int) -> list[Change]:
+    """Give the source its place (1 is first, 0 last) and move those behind it; gives the events of those moved."""
+    _take_order(session, tenant_id)
+    query = select(Source).where(col(Source.tenant_id) == tenant_id, col(Source.id) != source.id)
+    others = list(session.exec(query.order_by(col(Source.position), col(Source.id)).with_for_update()))
+    index = min(wanted - 1, len(others)) if wanted else len(others)
+    source.position = index + 1
+    changes = []
+    for position, other in enumerate([*others[:index], source, *others[index:]], start=1):
+        if other is not source and other.position != position:
+            changes.append(_moved(other, position))
+            other.position = position
+            other.revision += 1
+    return changes
+
+
+def _moved(source: Source, position: int) -> Change:
+    return Change(
+        "source.updated", ("src", source.id), before={"position": source.position}, after={"position": position}
+    )
+
+
+def _take_order(session: Session, tenant_id: int) -> None:
+    """Let one writer at a time give out places in a tenant."""
+    session.exec(select(Tenant.id).where(col(Tenant.id) == tenant_id).with_for_update(key_share=True)).one()
+
+
+def _locked(session: Session, tenant_id: int, source_id: int) -> Source:
+    source = session.get(Source, (tenant_id, source_id), with_for_update=True)
+    if source is None:
+        raise NotFound(resource=SOURCE.format(tenant_id, source_id))
+    return source
+
+
+def _require_account(session: Session, tenant_id: int, account_id: int) -> None:
+    if account_id and session.get(Account, (tenant_id, account_id)) is None:
+        raise NotFound(resource=ACCOUNT.format(tenant_id, account_id))
+
+
+def _word(state: int) -> str:
+    return SourceState(state).name.lower()

@@ -1,0 +1,100 @@
+"""Create and read tenants."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlmodel import Session, col, select
+
+from services.directory.rules import text
+from services.directory.rules.checks import FieldChecks
+from services.directory.rules.errors import NotFound
+from services.directory.rules.names import TENANT
+from services.directory.store import ids
+from services.directory.store.events import Actor, append_event
+from services.directory.store.tables import Account, Group, License, Tenant
+
+
+@dataclass(frozen=True)
+class NewTenant:
+    """What CreateTenant is given, as it was sent."""
+
+    display_name: str
+    seats_total: int
+    accept_url: str = ""
+    language: str = ""
+
+
+def create_tenant(session: Session, new: NewTenant, *, actor: Actor, now: datetime) -> Tenant:
+    """Make a tenant, its main account with its main group, and its license. Errors: InvalidArgument."""
+    checks = FieldChecks()
+    display_name = checks.parse("display_name", text.parse_display_name, new.display_name)
+    accept_url = checks.parse("accept_url", text.parse_web_address, new.accept_url)
+    language = checks.parse("language", text.parse_language, new.language) or "en"
+    if new.seats_total < 0:
+        checks.refuse("seats_total", "must be at least 0")
+    checks.end()
+    tenant = Tenant(
+        id=ids.next_id(session, "tenant"),
+        display_name=display_name,
+        accept_url=accept_url,
+        language=language,
+        main_account_id=ids.next_id(session, "account"),
+        create_time=now,
+    )
+    session.add(tenant)
+    session.flush()
+    session.add(License(tenant_id=tenant.id, seats_total=new.seats_total))
+    add_account(session, tenant.id, account_id=tenant.main_account_id, display_name=display_name, now=now)
+    append_event(
+        session,
+        tenant.id,
+        kind="tenant.created",
+        resource=("ten", tenant.id),
+        actor=actor,
+        now=now,
+        after={"display_name": display_name, "language": language, "seats_total": new.seats_total},
+    )
+    return tenant
+
+
+def add_account(
+    session: Session, tenant_id: int, *, account_id: int, display_name: str, now: datetime, parent_id: int = 0
+) -> Account:
+    """Write an account and its main group; the event is the caller's."""
+    account = Account(
+        tenant_id=tenant_id,
+        id=account_id,
+        parent_id=parent_id,
+        display_name=display_name,
+        main_group_id=ids.next_id(session, "group"),
+        create_time=now,
+    )
+    session.add(account)
+    session.flush()
+    session.add(
+        Group(
+            tenant_id=tenant_id,
+            id=account.main_group_id,
+            account_id=account_id,
+            display_name=display_name,
+            is_main=True,
+            create_time=now,
+        )
+    )
+    session.flush()
+    return account
+
+
+def get_tenant(session: Session, tenant_id: int) -> Tenant:
+    """Read one tenant. Errors: NotFound."""
+    tenant = session.get(Tenant, tenant_id)
+    if tenant is None:
+        raise NotFound(resource=TENANT.format(tenant_id))
+    return tenant
+
+
+def list_tenants(session: Session, *, after_id: int, limit: int) -> list[Tenant]:
+    """Read tenants in order of creation, past `after_id`."""
+    return list(session.exec(select(Tenant).where(col(Tenant.id) > after_id).order_by(col(Tenant.id)).limit(limit)))

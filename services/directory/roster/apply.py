@@ -1,0 +1,293 @@
+"""Write a plan to the register in the caller's transaction: every change, its event, the seats; all or nothing.
+
+Order: delete, park changed mails, update, create, groups, memberships, events. Deletes free mails and seats first;
+parking lets mails be swapped and passed along under a unique index (R31).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import bindparam, text
+from sqlalchemy.engine import Connection
+
+from services.directory.roster.dialect import Dialect
+from services.directory.roster.plan import PlanInput, ReserveIds
+from services.directory.roster.space import StageSpace
+from services.directory.store.tables import UtcDateTime
+
+ANALYZE_FROM_ROWS = 10_000
+"""A larger apply leaves the planner's statistics stale; they are renewed after the commit (see refresh_statistics)."""
+
+
+@dataclass(frozen=True)
+class ApplyInput:
+    """What an apply needs besides the plan's tables."""
+
+    given: PlanInput
+    run_id: int
+    now: datetime
+    counts: dict[str, int]
+    reserve_ids: ReserveIds
+    progress: Callable[[int], None]
+    """Told, after each step, how many people have been written so far."""
+
+
+class Applier:
+    """Writes one plan."""
+
+    def __init__(self, space: StageSpace, connection: Connection, order: ApplyInput) -> None:
+        self.space = space
+        self.connection = connection
+        self.order = order
+        self.dialect = Dialect(space.store.is_sqlite)
+        self._words: dict[str, object] = {
+            **space.names,
+            "t": order.given.tenant_id,
+            "s": order.given.source_id,
+            "run": order.run_id,
+            "linked_account": order.given.linked_account_id,
+        }
+
+    def run(self, statement: str) -> int:
+        """Execute a statement in which `:now` stands for the run's time; answers how many rows it touched."""
+        clause = text(statement.format(**self._words))
+        if ":now" in statement:
+            clause = clause.bindparams(bindparam("now", self.order.now, type_=UtcDateTime))
+        return self.connection.execute(clause).rowcount
+
+    def add_events(self, kind: str, people: str, *, before: str = "", after: str = "", order: str) -> None:
+        """Write an event for each row of `people` (a FROM clause whose rows `c` have user_id), in that order."""
+        self._insert_events(kind, "usr", "c.user_id", people, before=before, after=after, order=order)
+
+    def add_group_events(self) -> None:
+        """Write an event for each group the run creates."""
+        after = self.dialect.json_of(display_name="c.external_id", group_external_id="c.external_id")
+        self._insert_events("group.created", "grp", "c.id", "{new_groups} c", after=after, before="", order="c.id")
+
+    def _insert_events(
+        self, kind: str, prefix: str, resource: str, source: str, *, before: str, after: str, order: str
+    ) -> None:
+        if self.dialect.is_sqlite:
+            count = int(
+                self.connection.execute(text(f"SELECT count(*) FROM {source}".format(**self._words))).scalar_one()
+            )
+            if not count:
+                return
+            first = self.order.reserve_ids("event", count)[0]
+            position, xid = f"row_number() OVER () + {first - 1}", "0"
+        else:
+            position, xid = "nextval('event_id_seq')", "pg_current_xact_id()::text::bigint"
+        # The braces of JSON fragments must survive `format`, so they are put in afterwards.
+        statement = (
+            "INSERT INTO events (tenant_id, position, xid, time, actor_source_id, actor, kind, resource_kind,"
+            " resource_id, run_id, before, after)"
+            f" SELECT {{t}}, {position}, {xid}, :now, {{s}}, '', '{kind}', '{prefix}', q.resource, {{run}}, q.b, q.a"
+            f" FROM (SELECT {resource} AS resource, %BEFORE% AS b, %AFTER% AS a FROM {source} ORDER BY {order}) q"
+        )
+        filled = statement.format(**self._words).replace("%BEFORE%", before or self.dialect.no_json)
+        filled = filled.replace("%AFTER%", after or self.dialect.no_json)
+        self.connection.execute(text(filled).bindparams(bindparam("now", self.order.now, type_=UtcDateTime)))
+
+
+def apply_plan(space: StageSpace, connection: Connection, order: ApplyInput) -> None:
+    """Write the plan whose tables stand beside the stage; the caller holds the tenant's lock and commits."""
+    applier = Applier(space, connection, order)
+    done = _delete(applier)
+    order.progress(done)
+    done += _update(applier)
+    order.progress(done)
+    done += _create(applier)
+    order.progress(done)
+    _create_groups(applier)
+    _move(applier)
+    _remember_missed(applier)
+    _write_events(applier)
+    connection.execute(
+        text("UPDATE licenses SET seats_used = seats_used + :change, revision = revision + 1 WHERE tenant_id = :t"),
+        {"change": order.counts["created"] - order.counts["deleted"], "t": order.given.tenant_id},
+    )
+
+
+def _delete(applier: Applier) -> int:
+    """R32: out of every group, manual ones too; access and seat gone; the row and its history stay."""
+    if not applier.order.counts["deleted"]:
+        return 0
+    applier.add_events(
+        "user.deleted",
+        "{changes} c LEFT JOIN ("
+        "SELECT m.user_id, " + _group_list(applier) + " AS groups FROM ("
+        "SELECT DISTINCT user_id, group_id FROM memberships WHERE tenant_id = {t} "
+        "AND user_id IN (SELECT user_id FROM {changes} WHERE action = 4) ORDER BY user_id, group_id) m "
+        "GROUP BY m.user_id) g ON g.user_id = c.user_id WHERE c.action = 4",
+        before=_person(applier, groups=applier.dialect.as_json("coalesce(g.groups, '[]')")),
+        order="c.user_id",
+    )
+    for table in ("memberships", "claims"):
+        applier.run(
+            f"DELETE FROM {table} WHERE tenant_id = {{t}} "
+            "AND user_id IN (SELECT user_id FROM {changes} WHERE action = 4)"
+        )
+    return applier.run(
+        "UPDATE users SET state = 2, update_time = :now, revision = revision + 1 WHERE tenant_id = {t} "
+        "AND id IN (SELECT user_id FROM {changes} WHERE action = 4)"
+    )
+
+
+def _update(applier: Applier) -> int:
+    applier.run(
+        "UPDATE users SET email = '#' || id WHERE tenant_id = {t} "
+        "AND id IN (SELECT user_id FROM {changes} WHERE action IN (2, 3) AND email <> old_email)"
+    )
+    updated = applier.run(
+        """
+        UPDATE users SET email = c.email, display_name = c.display_name, title = c.title, phone = c.phone,
+            secondary_phone = c.secondary_phone, update_time = :now, revision = revision + 1,
+            owner_source_id = {s},
+            password_reset_required = CASE WHEN c.action = 3 THEN true ELSE password_reset_required END
+        FROM {changes} c WHERE users.tenant_id = {t} AND users.id = c.user_id AND c.action IN (2, 3)
+        """
+    )
+    if applier.order.counts["taken_over"]:
+        _claim(applier, action=3)
+    return updated
+
+
+def _create(applier: Applier) -> int:
+    if not applier.order.counts["created"]:
+        return 0
+    created = applier.run(
+        """
+        INSERT INTO users (tenant_id, id, email, display_name, title, phone, secondary_phone, owner_source_id, state,
+            password_reset_required, revision, create_time, update_time)
+        SELECT {t}, user_id, email, display_name, title, phone, secondary_phone, {s}, 1, false, 1, :now, :now
+        FROM {changes} WHERE action = 1 ORDER BY user_id
+        """
+    )
+    _claim(applier, action=1)
+    return created
+
+
+def _claim(applier: Applier, *, action: int) -> None:
+    applier.run(
+        "INSERT INTO claims (tenant_id, source_id, external_id, user_id, missed_files, deletion_left_out) "
+        f"SELECT {{t}}, {{s}}, external_id, user_id, 0, false FROM {{changes}} WHERE action = {action} "
+        "ORDER BY external_id"
+    )
+
+
+def _create_groups(applier: Applier) -> None:
+    """R37's `create`: groups nobody made yet, in the linked account, named by their Group ID."""
+    made = applier.run(
+        """
+        INSERT INTO groups (tenant_id, id, account_id, display_name, external_id, is_main, owner_source_id, revision,
+            create_time)
+        SELECT {t}, id, {linked_account}, external_id, external_id, false, {s}, 1, :now FROM {new_groups}
+        """
+    )
+    if made:
+        applier.add_group_events()
+
+
+def _move(applier: Applier) -> None:
+    applier.run(
+        """
+        DELETE FROM memberships WHERE tenant_id = {t} AND origin_source_id = {s}
+          AND (group_id, user_id) IN (SELECT group_id, user_id FROM {moves} WHERE NOT is_added)
+        """
+    )
+    applier.run(
+        """
+        INSERT INTO memberships (tenant_id, group_id, user_id, origin_source_id)
+        SELECT {t}, group_id, user_id, {s} FROM {moves} WHERE is_added ORDER BY group_id, user_id
+        """
+    )
+
+
+def _remember_missed(applier: Applier) -> None:
+    """R32's grace counts files without the user; R8 remembers whose deletion was left out."""
+    given = applier.order.given
+    if given.grace_nights and given.is_new_file:
+        applier.run(
+            """
+            UPDATE claims SET missed_files = missed_files + 1 WHERE tenant_id = {t} AND source_id = {s}
+              AND user_id NOT IN (SELECT user_id FROM {people}) AND user_id NOT IN (SELECT user_id FROM {held})
+            """
+        )
+    applier.run(
+        """
+        UPDATE claims SET missed_files = 0, deletion_left_out = false WHERE tenant_id = {t} AND source_id = {s}
+          AND (missed_files > 0 OR deletion_left_out) AND user_id IN (SELECT user_id FROM {people})
+        """
+    )
+    if given.leave_deletions_out:
+        applier.run(
+            """
+            UPDATE claims SET deletion_left_out = true WHERE tenant_id = {t} AND source_id = {s}
+              AND user_id IN (SELECT user_id FROM {left_out})
+            """
+        )
+
+
+def _write_events(applier: Applier) -> None:
+    counts = applier.order.counts
+    if counts["updated"] - counts["taken_over"]:
+        _change_events(applier, "user.updated", action=2)
+    if counts["taken_over"]:
+        _change_events(applier, "user.taken_over", action=3)
+    if counts["created"]:
+        applier.add_events("user.created", "{changes} c WHERE c.action = 1", after=_person(applier), order="c.line")
+    applier.add_events(
+        "membership.removed",
+        "{changes} c WHERE c.removed <> '[]'",
+        before=applier.dialect.json_of(groups=applier.dialect.as_json("c.removed")),
+        order="c.line",
+    )
+    applier.add_events(
+        "membership.added",
+        "{changes} c WHERE c.added <> '[]'",
+        after=applier.dialect.json_of(groups=applier.dialect.as_json("c.added")),
+        order="c.line",
+    )
+
+
+def _change_events(applier: Applier, kind: str, *, action: int) -> None:
+    """Tell only what differs, before and after; a change of memberships alone has no fields."""
+    columns = ("email", "display_name", "title", "phone", "secondary_phone")
+    before = {column: f"CASE WHEN c.old_{column} <> c.{column} THEN c.old_{column} END" for column in columns}
+    after = {column: f"CASE WHEN c.old_{column} <> c.{column} THEN c.{column} END" for column in columns}
+    if action == 3:
+        after["external_id"] = "c.external_id"
+    applier.add_events(
+        kind,
+        f"{{changes}} c WHERE c.action = {action}",
+        before=applier.dialect.json_of(**before),
+        after=applier.dialect.json_of(**after),
+        order="c.line",
+    )
+
+
+def _person(applier: Applier, **more: str) -> str:
+    """A whole person as JSON, without what is empty."""
+    columns = ("display_name", "email", "title", "phone", "secondary_phone", "external_id")
+    return applier.dialect.json_of(**{column: f"nullif(c.{column}, '')" for column in columns}, **more)
+
+
+def _group_list(applier: Applier) -> str:
+    if applier.dialect.is_sqlite:
+        return "'[' || group_concat(m.group_id, ',') || ']'"
+    return "'[' || string_agg(m.group_id::text, ',' ORDER BY m.group_id) || ']'"
+
+
+def refresh_statistics(space: StageSpace, counts: dict[str, int]) -> None:
+    """Renew the planner's statistics after a large apply, outside its transaction.
+
+    Inside, ANALYZE would hold its lock on shared tables until the commit and queue every other tenant's night.
+    """
+    if counts["created"] + counts["updated"] + counts["deleted"] < ANALYZE_FROM_ROWS:
+        return
+    with space.store.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        for table in ("users", "claims", "memberships", "events"):
+            connection.execute(text(f"ANALYZE {table}"))

@@ -1,0 +1,71 @@
+"""The few words that PostgreSQL and SQLite say differently in the engine's SQL."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+UNIT_SEPARATOR = "\x1f"
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """SQL fragments; everything else in the engine is the same text on both databases."""
+
+    is_sqlite: bool
+
+    @property
+    def create_table(self) -> str:
+        """Begin a stage table: PostgreSQL need not log it, a run that dies is staged again."""
+        return "CREATE TABLE" if self.is_sqlite else "CREATE UNLOGGED TABLE"
+
+    @property
+    def split_groups(self) -> str:
+        """Join a row `r` with its Group IDs as `l.value`."""
+        if self.is_sqlite:
+            return "CROSS JOIN json_each(r.groups) AS l"
+        return "CROSS JOIN LATERAL unnest(string_to_array(r.groups, E'\\x1f')) AS l(value)"
+
+    @property
+    def no_groups(self) -> str:
+        """A staged Groups cell that lists nothing."""
+        return "'[]'" if self.is_sqlite else "''"
+
+    def fresh_id(self, sequence: str) -> str:
+        """An id nobody has; SQLite gives ids afterwards, in one step (plan.py)."""
+        return "0" if self.is_sqlite else f"nextval('{sequence}_id_seq')"
+
+    def json_of(self, **fields: str) -> str:
+        """A JSON object of SQL expressions, without the fields that are NULL."""
+        pairs = ", ".join(f"'{name}', {expression}" for name, expression in fields.items())
+        if self.is_sqlite:
+            return f"json_patch('{{}}', json_object({pairs}))"
+        return f"json_strip_nulls(json_build_object({pairs}))"
+
+    @property
+    def no_json(self) -> str:
+        """NULL where JSON is expected."""
+        return "NULL" if self.is_sqlite else "NULL::json"
+
+    def as_json(self, expression: str) -> str:
+        """A text that holds JSON, as JSON."""
+        return f"json({expression})" if self.is_sqlite else f"({expression})::json"
+
+    @property
+    def row_text(self) -> str:
+        """Begin an unambiguous text of several values; end it with `row_text_end`."""
+        return "json_array(" if self.is_sqlite else "(ROW("
+
+    @property
+    def row_text_end(self) -> str:
+        """End what `row_text` began."""
+        return ")" if self.is_sqlite else ")::text)"
+
+    def is_phone(self, column: str) -> str:
+        """Whether a column is E.164."""
+        if self.is_sqlite:
+            return f"({column} GLOB '+[1-9]*' AND substr({column}, 2) NOT GLOB '*[^0-9]*' AND length({column}) <= 16)"
+        return f"({column} ~ '^\\+[1-9][0-9]{{1,14}}$')"
+
+    def has_capital(self, column: str) -> str:
+        """Whether a column holds an ASCII capital; lower-casing other scripts is Python's affair."""
+        return f"({column} GLOB '*[A-Z]*')" if self.is_sqlite else f"({column} ~ '[A-Z]')"

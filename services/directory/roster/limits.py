@@ -1,0 +1,83 @@
+"""Look at a plan with the limits of R8 and R9: which one, if any, holds or refuses it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from services.directory.roster.plan import Plan
+
+DEFAULTS: Mapping[str, tuple[int, float]] = {
+    "delete": (3, 20.0),
+    "mail_change": (3, 20.0),
+    "takeover": (3, 20.0),
+    "membership": (10, 50.0),
+    "create": (100, 50.0),
+    "reject": (5, 50.0),
+}
+"""Floor and percentage of each limit; both must be exceeded."""
+
+
+@dataclass(frozen=True)
+class LimitInput:
+    """What the limits need besides the plan."""
+
+    limits: Mapping[str, Mapping[str, float]]
+    """The source's own figures, `{"delete": {"floor": 3, "percent": 20}}`; an absent one has its default."""
+    is_first_applied: bool
+    newest_timestamp: datetime | None
+    last_applied_timestamp: datetime | None
+
+
+@dataclass(frozen=True)
+class Passed:
+    """A limit that was passed: its word, and a sentence with the figures."""
+
+    reason: str
+    message: str
+
+
+def too_many_rejects(plan: Plan, given: LimitInput) -> Passed | None:
+    """R9: a file of which most rows cannot be used is refused."""
+    rejected, rows = plan.counts["rejected"], plan.counts["rows"]
+    if not _exceeds(given, "reject", rejected, rows):
+        return None
+    return Passed("too_many_rejects", f"{rejected} of {rows} rows cannot be used; the file was refused as a whole.")
+
+
+def first_limit_passed(plan: Plan, given: LimitInput) -> Passed | None:
+    """R8: the first limit in the rule's order that holds this plan, after R6's `older_than_last`."""
+    last, newest = given.last_applied_timestamp, given.newest_timestamp
+    if last is not None and newest is not None and newest < last:
+        return Passed(
+            "older_than_last",
+            f"The file's newest TimeStamp, {newest:%Y-%m-%d %H:%M} UTC, is older than that of the last applied file.",
+        )
+    return next(_passed(plan, given), None)
+
+
+def _passed(plan: Plan, given: LimitInput) -> Iterator[Passed]:
+    """Every limit that was passed, in the rule's order."""
+    counts, owned = plan.counts, plan.users_owned
+    left_out = plan.deletions_left_out_before
+    if left_out:
+        yield Passed("delete_limit", f"{left_out} people whose deletion was left out before would be deleted.")
+    if _exceeds(given, "delete", counts["deleted"], owned):
+        yield Passed("delete_limit", f"{counts['deleted']} of {owned} people would be deleted.")
+    if _exceeds(given, "mail_change", plan.mail_changes, owned):
+        yield Passed("mail_change_limit", f"{plan.mail_changes} of {owned} people would get another mail address.")
+    if not given.is_first_applied and _exceeds(given, "takeover", counts["taken_over"], counts["rows"]):
+        yield Passed("takeover_limit", f"{counts['taken_over']} people made by hand would be taken over.")
+    for _, removed, size in plan.membership_removals:
+        if _exceeds(given, "membership", removed, size):
+            yield Passed("membership_limit", f"{removed} of {size} people would leave one group.")
+    if not given.is_first_applied and _exceeds(given, "create", counts["created"], owned):
+        yield Passed("create_limit", f"{counts['created']} people would be added to {owned}.")
+
+
+def _exceeds(given: LimitInput, name: str, count: int, base: int) -> bool:
+    """Whether a count is over the floor and over the percentage of what it is compared with."""
+    floor, percent = DEFAULTS[name]
+    own = given.limits.get(name, {})
+    return count > own.get("floor", floor) and count * 100 > own.get("percent", percent) * base

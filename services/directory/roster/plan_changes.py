@@ -1,0 +1,121 @@
+"""Write a plan's list of changes, one row a changed person, count it (R46) and hash it (R8)."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+from sqlalchemy import text
+
+if TYPE_CHECKING:
+    from services.directory.roster.plan import Planner
+
+CREATE, UPDATE, TAKE_OVER, DELETE = 1, 2, 3, 4
+"""Actions; the numbers are those of the contract's ChangeAction."""
+
+PHONE = """CASE WHEN r.phone IS NULL OR (r.phone = '' AND {keep_primary}) THEN u.phone ELSE r.phone END"""
+"""The primary phone after the row: an empty cell clears it unless the source keeps it (R22)."""
+
+SECONDARY_PHONE = """CASE
+    WHEN r.secondary_phone IS NULL THEN CASE WHEN {clear_secondary} THEN '' ELSE u.secondary_phone END
+    WHEN r.secondary_phone = '' AND {keep_secondary} THEN u.secondary_phone ELSE r.secondary_phone END"""
+"""The secondary phone after the row: absent from the file, as cell or as column, it goes, unless kept (R22)."""
+
+COMPARED = "email, display_name, title, phone, secondary_phone"
+
+
+def write_changes(planner: Planner, *, deferred: int, merged: int) -> dict[str, int]:
+    """Make `changes` and answer the plan's counts."""
+    planner.make(
+        "changes",
+        """
+        SELECT 0 AS line, 4 AS action, u.id AS user_id, g.external_id, u.email, u.display_name, u.title, u.phone,
+               u.secondary_phone, u.email AS old_email, u.display_name AS old_display_name, u.title AS old_title,
+               u.phone AS old_phone, u.secondary_phone AS old_secondary_phone, '[]' AS added, '[]' AS removed
+        FROM {gone} g JOIN users u ON u.tenant_id = {t} AND u.id = g.user_id
+        UNION ALL
+        SELECT p.line, CASE p.state WHEN 'new' THEN 1 WHEN 'take_over' THEN 3 ELSE 2 END, p.user_id, r.external_id,
+               r.email, r.display_name, coalesce(r.title, u.title, ''), coalesce("""
+        + PHONE
+        + """, ''), coalesce("""
+        + SECONDARY_PHONE
+        + """, ''),
+               coalesce(u.email, ''), coalesce(u.display_name, ''), coalesce(u.title, ''), coalesce(u.phone, ''),
+               coalesce(u.secondary_phone, ''), coalesce(d.added, '[]'), coalesce(d.removed, '[]')
+        FROM {people} p JOIN {rows} r ON r.line = p.line
+        LEFT JOIN users u ON u.tenant_id = {t} AND u.id = p.user_id
+        LEFT JOIN {moved} d ON d.user_id = p.user_id
+        WHERE p.state IN ('new', 'update', 'mail', 'take_over') OR (p.state = 'same' AND d.user_id IS NOT NULL)
+        """,
+    )
+    return _counts(planner, deferred=deferred, merged=merged)
+
+
+def _counts(planner: Planner, *, deferred: int, merged: int) -> dict[str, int]:
+    sql = "SELECT action, count(*) FROM {changes} GROUP BY action".format(**planner.words)
+    by_action = {int(action): int(count) for action, count in planner.connection.execute(text(sql))}
+    rows = planner.count("rows")
+    skipped = planner.run_count(
+        """
+        SELECT count(*) FROM {rows} r WHERE r.disposition = 2
+          AND NOT EXISTS (SELECT 1 FROM {verdicts} v WHERE v.line = r.line)
+          AND NOT EXISTS (SELECT 1 FROM {merged} m WHERE m.line = r.line)
+        """
+    )
+    counts = {
+        "rows": rows,
+        "created": by_action.get(CREATE, 0),
+        "updated": by_action.get(UPDATE, 0) + by_action.get(TAKE_OVER, 0),
+        "taken_over": by_action.get(TAKE_OVER, 0),
+        "unchanged": 0,
+        "skipped": skipped,
+        "rejected": planner.count("verdicts"),
+        "merged": merged,
+        "deferred": deferred,
+        "deleted": by_action.get(DELETE, 0),
+    }
+    counts["unchanged"] = planner.count("people") - counts["created"] - counts["updated"] - deferred
+    return counts
+
+
+HASHED = "line, action, {user}, external_id, " + COMPARED + ", added, removed"
+"""What a person is shown of a change; a user to come is known by the row's line, since ids are given anew."""
+
+
+def hash_changes(planner: Planner) -> str:
+    """SHA-256 over the list of changes in plan order; blocks are joined and hashed by the database where it can."""
+    shown = HASHED.format(user="CASE WHEN action = 1 THEN 0 ELSE user_id END")
+    row = f"{planner.dialect.row_text}{shown}{planner.dialect.row_text_end}"
+    changes = planner.space.name("changes")
+    digest = hashlib.sha256()
+    if planner.dialect.is_sqlite:
+        found = planner.connection.execute(text(f"SELECT {row} FROM {changes} ORDER BY line, user_id"))
+        for partition in found.partitions(10_000):
+            for (line,) in partition:
+                digest.update(line.encode())
+        return digest.hexdigest()
+    found = planner.connection.execute(
+        text(f"""
+        SELECT encode(sha256(convert_to(string_agg({row}, E'\\n' ORDER BY line, user_id), 'UTF8')), 'hex')
+        FROM {changes} GROUP BY line / 20000 ORDER BY line / 20000
+        """)
+    )
+    for (block,) in found:
+        digest.update(block.encode())
+    return digest.hexdigest()
+
+
+def keep_as_shown(planner: Planner) -> None:
+    """Remember the changes as they were shown, to compare with when someone approves (R8)."""
+    planner.run("DROP TABLE IF EXISTS {shown}")
+    shown = HASHED.format(user="CASE WHEN action = 1 THEN 0 ELSE user_id END AS user_id")
+    planner.make("shown", f"SELECT {shown} FROM {{changes}}")
+
+
+def changes_not_shown(planner: Planner) -> int:
+    """Count changes of this plan that were not in the one that was shown."""
+    shown = HASHED.format(user="CASE WHEN action = 1 THEN 0 ELSE user_id END AS user_id")
+    plain = HASHED.format(user="user_id")
+    return planner.run_count(
+        f"SELECT count(*) FROM (SELECT {shown} FROM {{changes}} EXCEPT SELECT {plain} FROM {{shown}}) q"
+    )

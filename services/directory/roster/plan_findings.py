@@ -1,0 +1,129 @@
+"""Say what is wrong or worth knowing with each row, once the plan knows the register: rejections and warnings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import text
+
+if TYPE_CHECKING:
+    from services.directory.roster.plan import Planner
+
+_REJECTED, _WARNING = 1, 2
+_MASKED_MAIL = "CASE WHEN r.email = '' THEN '' ELSE substr(r.email, 1, 1) || '***@***' END"
+
+_REJECTIONS = {
+    "duplicate_id": ("UniqueID", "This UniqueID stands in several rows that differ; leave one row of this person."),
+    "duplicate_mail": ("Mail", "Another row has this mail address; give each person an address of their own."),
+    "mail_taken": ("Mail", "Another active person has this mail address; correct it here or there."),
+    "owned_by_other_source": (
+        "Mail",
+        "This mail address belongs to a person whom another source keeps; remove the row or the person there.",
+    ),
+}
+_WARNINGS = {
+    "duplicate_identical": ("UniqueID", "This row repeats an earlier one of the same person; it was left out."),
+    "duplicate_merged": ("Groups", "This row differs from an earlier one of the same person in Groups only; merged."),
+    "taken_over": ("Mail", "A user made by hand had this mail address; the file owns it from now on."),
+    "mail_reused": ("Mail", "A person who left the file had this mail address; a new person has it now."),
+    "deferred_license": ("", "No seat is free; this person is added as soon as there is one."),
+    "no_account": ("Groups", "The row names no known group and the file has no linked account; link the file to one."),
+}
+
+
+def write_findings(planner: Planner, *, deferred: int, merged: int) -> None:
+    """Make `findings`: every issue of the run, staged ones included, in the shape of import_issues."""
+    planner.make(
+        "findings",
+        """
+        SELECT i.line, i.row_key, i.severity, i.code, i.column_name, i.masked_value, i.message FROM {issues} i
+        WHERE i.severity = 2 OR NOT (
+            EXISTS (SELECT 1 FROM {verdicts} v WHERE v.line = i.line AND v.code <> 'staged')
+            OR EXISTS (SELECT 1 FROM {merged} m WHERE m.line = i.line))
+        """,
+    )
+    for code, (column, message) in _REJECTIONS.items():
+        _add(
+            planner,
+            f"SELECT r.line, r.external_id, {_MASKED_MAIL} AS masked "
+            "FROM {verdicts} v JOIN {rows} r ON r.line = v.line "
+            f"WHERE v.code = '{code}'",
+            (_REJECTED, code, column, message),
+        )
+    if merged:
+        for code in ("duplicate_identical", "duplicate_merged"):
+            _add(
+                planner,
+                "SELECT r.line, r.external_id, '' AS masked FROM {merged} m JOIN {rows} r ON r.line = m.line "
+                f"WHERE m.code = '{code}'",
+                (_WARNING, code, *_WARNINGS[code]),
+            )
+    _add_people(planner, "taken_over", "p.state = 'take_over'")
+    _add_people(
+        planner,
+        "mail_reused",
+        "p.state IN ('new', 'deferred') AND p.line IN ("
+        "SELECT k.line FROM {contested} k JOIN {gone} g ON g.user_id = k.holder_id)",
+    )
+    if deferred:
+        _add_people(planner, "deferred_license", "p.state = 'deferred'")
+    if not planner.given.linked_group_id:
+        _add_no_account(planner)
+    _add_unknown_groups(planner)
+
+
+def _add(planner: Planner, query: str, finding: tuple[int, str, str, str]) -> None:
+    """Add one finding for each (line, external_id, masked) of the query."""
+    severity, code, column, message = finding
+    planner.connection.execute(
+        text(
+            "INSERT INTO {findings} (line, row_key, severity, code, column_name, masked_value, message) ".format(
+                **planner.words
+            )
+            + f"SELECT q.line, q.external_id, {severity}, '{code}', :column, q.masked, :message FROM ("
+            + query.format(**planner.words)
+            + ") q"
+        ),
+        {"column": column, "message": message},
+    )
+
+
+def _add_people(planner: Planner, code: str, condition: str) -> None:
+    query = (
+        f"SELECT r.line, r.external_id, {_MASKED_MAIL} AS masked "
+        "FROM {people} p JOIN {rows} r ON r.line = p.line WHERE "
+    )
+    _add(planner, query + condition, (_WARNING, code, *_WARNINGS[code]))
+
+
+def _add_no_account(planner: Planner) -> None:
+    """R40: whoever lists no known group is in no account; without a Groups column, whoever is in none anyway."""
+    _add_people(
+        planner,
+        "no_account",
+        """p.state <> 'deferred'
+        AND NOT EXISTS (SELECT 1 FROM {listed} l WHERE l.user_id = p.user_id AND l.group_id IS NOT NULL)
+        AND (p.has_groups OR NOT EXISTS (
+            SELECT 1 FROM memberships m JOIN groups g ON g.tenant_id = m.tenant_id AND g.id = m.group_id
+            WHERE m.tenant_id = {t} AND m.user_id = p.user_id AND g.is_main))""",
+    )
+
+
+def _add_unknown_groups(planner: Planner) -> None:
+    """R37: an unknown Group ID never rejects; the nearest known one is named. Its code carries the ID."""
+    if planner.given.create_unknown_groups and planner.given.linked_group_id:
+        return
+    if not planner.count("unknown_groups"):
+        return
+    planner.run(
+        """
+        INSERT INTO {findings} (line, row_key, severity, code, column_name, masked_value, message)
+        SELECT l.line, r.external_id, 2, 'unknown_group:' || l.unknown_id, 'Groups', '',
+               'No group has this Group ID; ' ||
+               CASE WHEN s.suggestion IS NULL THEN '' ELSE 'nearest Group ID: ' || s.suggestion || '; ' END ||
+               'correct the file, or give a group this ID.'
+        FROM {listed} l JOIN {rows} r ON r.line = l.line
+        LEFT JOIN {suggestions} s ON s.group_external_id = l.unknown_id
+        WHERE l.group_id IS NULL
+        """
+    )

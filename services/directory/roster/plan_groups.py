@@ -1,0 +1,220 @@
+"""Compare memberships: what a file's Groups mean (R37 to R40) against what this source put there before."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rapidfuzz import fuzz, process
+from sqlalchemy import text
+
+if TYPE_CHECKING:
+    from services.directory.roster.plan import Planner
+
+
+def compare_memberships(planner: Planner, *, merged: int) -> None:
+    """Make `listed`, `wanted` and `moves`; ask for groups that are to be created."""
+    if merged:
+        planner.run(
+            """
+            UPDATE {people} SET has_groups = true WHERE NOT has_groups AND line IN (
+                SELECT m.into_line FROM {merged} m JOIN {rows} r ON r.line = m.line WHERE r.groups IS NOT NULL)
+            """
+        )
+    _list_groups(planner, merged=merged)
+    _find_unknown(planner)
+    _want(planner)
+    _move(planner)
+
+
+_NAMED = """
+    SELECT r.line, l.value AS group_external_id FROM {rows} r {split_groups} WHERE r.groups <> {no_groups}
+"""
+_NAMED_WITH_MERGED = """
+    SELECT coalesce(m.into_line, r.line) AS line, l.value AS group_external_id
+    FROM {rows} r LEFT JOIN {merged} m ON m.line = r.line {split_groups} WHERE r.groups <> {no_groups}
+"""
+
+
+def _list_groups(planner: Planner, *, merged: int) -> None:
+    """Every Group ID an accepted row lists, with the group and its account's main group; an unknown one as text."""
+    named = _NAMED_WITH_MERGED if merged else _NAMED
+    distinct = "DISTINCT" if merged else ""
+    planner.make(
+        "listed",
+        f"""
+        SELECT {distinct} p.line, p.user_id, p.state, g.id AS group_id, g.main_group_id,
+               CASE WHEN g.id IS NULL THEN q.group_external_id END AS unknown_id
+        FROM ({named}) q JOIN {{people}} p ON p.line = q.line
+        LEFT JOIN (
+            SELECT e.external_id, e.id, a.main_group_id FROM groups e
+            JOIN accounts a ON a.tenant_id = e.tenant_id AND a.id = e.account_id
+            WHERE e.tenant_id = {{t}} AND e.external_id IS NOT NULL
+        ) g ON g.external_id = q.group_external_id
+        """,
+    )
+    planner.index("listed", "user_id")
+
+
+def _find_unknown(planner: Planner) -> None:
+    """Find Group IDs that no group has; with R37's `create`, give ids to the groups that accepted people need."""
+    planner.make(
+        "unknown_groups",
+        """
+        SELECT unknown_id AS group_external_id, min(CASE WHEN state = 'deferred' THEN 1 ELSE 0 END) = 0 AS is_needed
+        FROM {listed} WHERE group_id IS NULL GROUP BY unknown_id
+        """,
+    )
+    planner.make(
+        "suggestions", "SELECT group_external_id, group_external_id AS suggestion FROM {unknown_groups} WHERE false"
+    )
+    # Ids of an earlier plan are kept, so that the same change looks the same; groups made meanwhile are no longer new.
+    planner.run(
+        """
+        DELETE FROM {new_groups} WHERE external_id NOT IN (
+            SELECT group_external_id FROM {unknown_groups} WHERE is_needed)
+        """
+    )
+    if not planner.count("unknown_groups"):
+        return
+    if planner.given.create_unknown_groups and planner.given.linked_group_id:
+        _number_new_groups(planner)
+        planner.run(
+            """
+            UPDATE {listed} AS l SET main_group_id = {linked_group},
+                group_id = (SELECT n.id FROM {new_groups} n WHERE n.external_id = l.unknown_id)
+            WHERE l.group_id IS NULL AND l.state <> 'deferred'
+            """
+        )
+    else:
+        _suggest(planner)
+
+
+def _number_new_groups(planner: Planner) -> None:
+    sql = """
+        SELECT group_external_id FROM {unknown_groups}
+        WHERE is_needed AND group_external_id NOT IN (SELECT external_id FROM {new_groups})
+        ORDER BY group_external_id
+    """
+    wanted = list(planner.connection.execute(text(sql.format(**planner.words))).scalars())
+    numbers = planner.reserve_ids("group", len(wanted)) if wanted else []
+    if wanted:
+        planner.connection.execute(
+            text("INSERT INTO {new_groups} (external_id, id) VALUES (:external_id, :id)".format(**planner.words)),
+            [{"external_id": name, "id": number} for name, number in zip(wanted, numbers, strict=True)],
+        )
+
+
+def _suggest(planner: Planner) -> None:
+    """Name the nearest known Group ID beside an unknown one: most are misspelt."""
+    unknown = list(
+        planner.connection.execute(
+            text("SELECT group_external_id FROM {unknown_groups}".format(**planner.words))
+        ).scalars()
+    )
+    if not unknown:
+        return
+    known = list(
+        planner.connection.execute(
+            text(
+                "SELECT external_id FROM groups WHERE tenant_id = :t AND external_id IS NOT NULL ORDER BY external_id"
+            ),
+            {"t": planner.given.tenant_id},
+        ).scalars()
+    )
+    suggestions = []
+    for group_external_id in unknown:
+        found = process.extractOne(group_external_id, known, scorer=fuzz.ratio, processor=str.casefold, score_cutoff=60)
+        if found is not None:
+            suggestions.append({"group_external_id": group_external_id, "suggestion": found[0]})
+    if suggestions:
+        planner.connection.execute(
+            text(
+                "INSERT INTO {suggestions} (group_external_id, suggestion) "
+                "VALUES (:group_external_id, :suggestion)".format(**planner.words)
+            ),
+            suggestions,
+        )
+
+
+def _want(planner: Planner) -> None:
+    """The memberships a row means: its groups and their accounts' main groups; without any, the linked account (R40).
+
+    A row whose Groups column is absent leaves memberships alone (R23); but somebody whom this source has put into no
+    account goes into the linked one, or a file without Groups would put nobody anywhere.
+    """
+    planner.make(
+        "wanted",
+        """
+        SELECT user_id, group_id FROM {listed} WHERE group_id IS NOT NULL AND state <> 'deferred'
+        UNION ALL
+        SELECT DISTINCT user_id, main_group_id FROM {listed} WHERE group_id IS NOT NULL AND state <> 'deferred'
+        UNION ALL
+        SELECT p.user_id, {linked_group} FROM {people} p
+        WHERE {linked_group} <> 0 AND p.state <> 'deferred' AND p.has_groups
+          AND NOT EXISTS (SELECT 1 FROM {listed} l WHERE l.user_id = p.user_id AND l.group_id IS NOT NULL)
+        UNION ALL
+        SELECT p.user_id, {linked_group} FROM {people} p
+        WHERE {linked_group} <> 0 AND p.state <> 'deferred' AND NOT p.has_groups
+          AND NOT EXISTS (
+              SELECT 1 FROM memberships m JOIN groups g ON g.tenant_id = m.tenant_id AND g.id = m.group_id
+              WHERE m.tenant_id = {t} AND m.user_id = p.user_id AND m.origin_source_id = {s} AND g.is_main)
+        """,
+    )
+    planner.index("wanted", "user_id, group_id")
+
+
+def _move(planner: Planner) -> None:
+    """What to add and what to remove; only this source's memberships are removed (R38, R39)."""
+    planner.make(
+        "moves",
+        """
+        SELECT w.user_id, w.group_id, true AS is_added FROM {wanted} w
+        WHERE NOT EXISTS (
+            SELECT 1 FROM memberships m WHERE m.tenant_id = {t} AND m.group_id = w.group_id
+              AND m.user_id = w.user_id AND m.origin_source_id = {s})
+        UNION ALL
+        SELECT m.user_id, m.group_id, false FROM memberships m
+        JOIN {people} p ON p.user_id = m.user_id AND p.has_groups AND p.state <> 'deferred'
+        JOIN groups g ON g.tenant_id = m.tenant_id AND g.id = m.group_id
+        WHERE m.tenant_id = {t} AND m.origin_source_id = {s} AND (g.is_main OR g.external_id IS NOT NULL)
+          AND NOT EXISTS (SELECT 1 FROM {wanted} w WHERE w.user_id = m.user_id AND w.group_id = m.group_id)
+          AND NOT (g.is_main AND EXISTS (
+              SELECT 1 FROM memberships h JOIN groups o ON o.tenant_id = h.tenant_id AND o.id = h.group_id
+              WHERE h.tenant_id = {t} AND h.user_id = m.user_id AND h.origin_source_id = 0
+                AND o.account_id = g.account_id AND NOT o.is_main))
+        """,
+    )
+    planner.make(
+        "moved",
+        """
+        SELECT user_id,
+               '[' || {joined_added} || ']' AS added,
+               '[' || {joined_removed} || ']' AS removed
+        FROM (SELECT user_id, group_id, is_added FROM {moves} ORDER BY user_id, group_id) q
+        GROUP BY user_id
+        """.replace("{joined_added}", _joined(planner, "is_added")).replace(
+            "{joined_removed}", _joined(planner, "NOT is_added")
+        ),
+    )
+    planner.index("moved", "user_id")
+
+
+def _joined(planner: Planner, condition: str) -> str:
+    """The group ids under a condition, in order, joined by commas; '' when there are none."""
+    if planner.dialect.is_sqlite:
+        return f"coalesce(group_concat(CASE WHEN {condition} THEN group_id END, ','), '')"
+    return f"coalesce(string_agg(CASE WHEN {condition} THEN group_id::text END, ',' ORDER BY group_id), '')"
+
+
+def removals_per_group(planner: Planner) -> list[tuple[int, int, int]]:
+    """For R8's membership_limit: each group with removals, how many, and how many people are in it today."""
+    sql = """
+        SELECT q.group_id, q.removed, (
+            SELECT count(DISTINCT m.user_id) FROM memberships m WHERE m.tenant_id = {t} AND m.group_id = q.group_id)
+        FROM (SELECT group_id, count(*) AS removed FROM {moves} WHERE NOT is_added GROUP BY group_id) q
+        ORDER BY q.group_id
+    """
+    return [
+        (int(group), int(removed), int(size))
+        for group, removed, size in planner.connection.execute(text(sql.format(**planner.words)))
+    ]

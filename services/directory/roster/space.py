@@ -1,0 +1,114 @@
+"""Where a run's stage lives: tables in schema `stage` on PostgreSQL, an attached file of its own on SQLite."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import text
+from sqlalchemy.engine import Connection
+
+from services.directory.store.session import Store
+
+STAGED_TABLES = ("rows", "issues")
+"""What the importer sent."""
+
+SHOWN_TABLES = ("shown", "new_groups")
+"""What outlives a plan: the changes a person was shown, and ids given to groups that do not exist yet."""
+
+PLAN_TABLES = (
+    "repeated",
+    "twins",
+    "merged",
+    "verdicts",
+    "shared_mails",
+    "people",
+    "contested",
+    "held",
+    "gone",
+    "left_out",
+    "blocked",
+    "listed",
+    "unknown_groups",
+    "suggestions",
+    "wanted",
+    "moves",
+    "moved",
+    "changes",
+    "findings",
+)
+"""What a plan is made of, in the order it is made; see plan.py for each."""
+
+
+@dataclass(frozen=True)
+class StageSpace:
+    """The names of one run's stage tables, and how to reach and remove them."""
+
+    store: Store
+    run_id: int
+    directory: Path
+
+    def name(self, table: str) -> str:
+        """The table's name in SQL."""
+        return f"stage.{table}" if self.store.is_sqlite else f"stage.{table}_{self.run_id}"
+
+    @property
+    def names(self) -> dict[str, str]:
+        """All names, for `str.format`."""
+        return {table: self.name(table) for table in (*STAGED_TABLES, *SHOWN_TABLES, *PLAN_TABLES)}
+
+    @property
+    def file(self) -> Path:
+        """SQLite's file for this run."""
+        return self.directory / f"run_{self.run_id}.db"
+
+    @contextmanager
+    def attached(self, connection: Connection) -> Iterator[Connection]:
+        """Make the stage reachable from a connection that is in no transaction, until the block ends."""
+        if not self.store.is_sqlite:
+            yield connection
+            return
+        self.directory.mkdir(parents=True, exist_ok=True)
+        raw = connection.connection.dbapi_connection
+        assert raw is not None
+        raw.execute("ATTACH DATABASE ? AS stage", (str(self.file),))
+        raw.execute("PRAGMA stage.journal_mode = WAL")
+        raw.execute("PRAGMA stage.synchronous = OFF")
+        raw.execute("PRAGMA stage.cache_size = -65536")
+        try:
+            yield connection
+        finally:
+            if connection.in_transaction():
+                connection.rollback()
+            raw.execute("DETACH DATABASE stage")
+
+    def exists(self, connection: Connection) -> bool:
+        """Whether rows were staged and are still there."""
+        if self.store.is_sqlite:
+            found = connection.execute(text("SELECT count(*) FROM stage.sqlite_master WHERE name = 'rows'"))
+            return bool(found.scalar_one())
+        return connection.execute(text(f"SELECT to_regclass('{self.name('rows')}')")).scalar_one() is not None
+
+    def drop(self) -> None:
+        """Remove the stage, whatever there is of it."""
+        if self.store.is_sqlite:
+            for suffix in ("", "-wal", "-shm"):
+                Path(f"{self.file}{suffix}").unlink(missing_ok=True)
+            return
+        with self.store.engine.begin() as connection:
+            connection.execute(text(f"DROP TABLE IF EXISTS {', '.join(self.names.values())}"))
+
+    def make_durable(self) -> None:
+        """Let the stage outlive a crash of the database's host: a held plan waits for days."""
+        if self.store.is_sqlite:
+            with self.store.engine.connect() as connection, self.attached(connection):
+                raw = connection.connection.dbapi_connection
+                assert raw is not None
+                raw.execute("PRAGMA stage.synchronous = FULL")
+                raw.execute("PRAGMA stage.wal_checkpoint(TRUNCATE)")
+            return
+        with self.store.engine.begin() as connection:
+            for table in (*STAGED_TABLES, *SHOWN_TABLES, "changes"):
+                connection.execute(text(f"ALTER TABLE IF EXISTS {self.name(table)} SET LOGGED"))

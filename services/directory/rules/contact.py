@@ -1,0 +1,43 @@
+"""Parse mail addresses and phone numbers into the one form in which the register keeps them."""
+
+from __future__ import annotations
+
+import phonenumbers
+from email_validator import EmailNotValidError, validate_email
+
+from services.directory.rules.checks import InvalidValueError
+
+
+def parse_email(text: str) -> str:
+    """Read one bare address: lower-case, its domain in A-labels (R18)."""
+    try:
+        # Internal domains such as `kommun.local` are as good as any: nothing is looked up in the DNS.
+        address = validate_email(text.strip(), check_deliverability=False, allow_smtputf8=True, test_environment=True)
+    except EmailNotValidError:
+        raise InvalidValueError("must be one mail address such as ann@example.org") from None
+    return f"{address.local_part.lower()}@{(address.ascii_domain or address.domain).lower()}"
+
+
+def comparable_email(text: str) -> str:
+    """Bring a mail address that is searched for into the register's form; one that is none finds nothing."""
+    try:
+        return parse_email(text)
+    except InvalidValueError:
+        return text.strip().lower()
+
+
+def parse_phone(text: str) -> str:
+    """Read a phone number in international form as E.164 (R21), or "" for none."""
+    number = text.strip()
+    if not number:
+        return ""
+    if number.startswith("00"):
+        number = f"+{number[2:]}"
+    try:
+        parsed = phonenumbers.parse(number, None)
+    except phonenumbers.NumberParseException:
+        parsed = None
+    # Possible, not valid: a stale numbering plan must not cost anyone a warning in a crisis.
+    if parsed is None or parsed.extension or not phonenumbers.is_possible_number(parsed):
+        raise InvalidValueError("must be a phone number in international form such as +46701234567")
+    return phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)

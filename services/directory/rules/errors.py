@@ -1,0 +1,195 @@
+"""What the directory tells a caller when it refuses: one class per reason, with data and not prose."""
+
+# ruff: noqa: N818 - a class is named by its reason, which is the word callers read
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from muster.runtime.errors import RpcError
+
+TENANT_BUSY_RETRY_S = 2.0
+STORE_RETRY_S = 1.0
+WATCHERS_RETRY_S = 5.0
+
+
+class DirectoryError(RpcError):
+    """The root of the directory's errors."""
+
+
+class InvalidArgument(DirectoryError):
+    """Fields are missing or malformed; `violations` are (field, sentence)."""
+
+    reason = "INVALID_ARGUMENT"
+
+    def __init__(self, violations: Sequence[tuple[str, str]]) -> None:
+        self.fields = tuple(name for name, _ in violations)
+        super().__init__("; ".join(f"{name}: {text}" for name, text in violations[:3]), violations=violations)
+
+
+class Unauthenticated(DirectoryError):
+    """No token, or one that is not known, revoked or expired; which of these is not told."""
+
+    reason = "UNAUTHENTICATED"
+
+    def __init__(self) -> None:
+        super().__init__("a valid service token is needed: send it as `authorization: Bearer …`")
+
+
+class PermissionDenied(DirectoryError):
+    """The token's grant does not reach this method or this tenant."""
+
+    reason = "PERMISSION_DENIED"
+
+    def __init__(self) -> None:
+        super().__init__("this token's grant does not reach this method or this tenant")
+
+
+class NotFound(DirectoryError):
+    """The named resource does not exist in this tenant."""
+
+    reason = "NOT_FOUND"
+
+    def __init__(self, *, resource: str) -> None:
+        self.resource = resource
+        super().__init__(f"there is no {resource}", metadata={"resource": resource})
+
+
+class EmailTaken(DirectoryError):
+    """Another active user of the tenant has this mail address, which stays out of the message."""
+
+    reason = "EMAIL_TAKEN"
+
+    def __init__(self) -> None:
+        super().__init__("another active user of the tenant has this mail address")
+
+
+class GroupIdTaken(DirectoryError):
+    """Another group of the tenant has this Group ID."""
+
+    reason = "GROUP_ID_TAKEN"
+
+    def __init__(self, *, group_external_id: str) -> None:
+        self.group_external_id = group_external_id
+        super().__init__("another group of the tenant has this Group ID", metadata={"group_id": group_external_id})
+
+
+class LicenseLimitReached(DirectoryError):
+    """Every seat of the license is taken (R35)."""
+
+    reason = "LICENSE_LIMIT_REACHED"
+
+    def __init__(self, *, seats_total: int, seats_used: int) -> None:
+        self.seats_total, self.seats_used = seats_total, seats_used
+        super().__init__(
+            f"all seats are taken: {seats_used} of {seats_total} in use; raise the license or delete users",
+            metadata={"seats_total": str(seats_total), "seats_used": str(seats_used)},
+        )
+
+
+class TenantBusy(DirectoryError):
+    """An import is being applied, or another run is active (R44)."""
+
+    reason = "TENANT_BUSY"
+    retry_after_s = TENANT_BUSY_RETRY_S
+
+    def __init__(self) -> None:
+        super().__init__("an import of this tenant is under way; try again in a moment")
+
+
+class StoreUnavailable(DirectoryError):
+    """The database does not answer, or its disk is full; nothing was written."""
+
+    reason = "STORE_UNAVAILABLE"
+    retry_after_s = STORE_RETRY_S
+
+    def __init__(self) -> None:
+        super().__init__("the database does not answer or cannot write; nothing was changed, try again in a moment")
+
+
+class StaleEtag(DirectoryError):
+    """The etag is not the resource's current one."""
+
+    reason = "STALE_ETAG"
+
+    def __init__(self, *, resource: str) -> None:
+        self.resource = resource
+        super().__init__(
+            f"{resource} has changed since it was read: read it again and decide again",
+            metadata={"resource": resource},
+        )
+
+
+class RequestIdReused(DirectoryError):
+    """The same request_id came within 24 hours with another body."""
+
+    reason = "REQUEST_ID_REUSED"
+
+    def __init__(self) -> None:
+        text = "was used within 24 hours for another request; make a new one"
+        super().__init__(f"request_id {text}", violations=[("request_id", text)])
+
+
+class InvalidPageToken(DirectoryError):
+    """The page_token was not made by this method for this request."""
+
+    reason = "INVALID_PAGE_TOKEN"
+
+    def __init__(self) -> None:
+        text = "was not made by this method for this request; start from the first page"
+        super().__init__(f"page_token {text}", violations=[("page_token", text)])
+
+
+class RunState(DirectoryError):
+    """The run's status does not allow this step; `status` is a word such as `applied`."""
+
+    reason = "RUN_STATE"
+
+    def __init__(self, *, status: str) -> None:
+        self.status = status
+        super().__init__(f"the run is {status}: this step is not possible now", metadata={"status": status})
+
+
+class PlanChanged(DirectoryError):
+    """The plan to apply is not the one that was shown; `plan_hash` is the current one (R8)."""
+
+    reason = "PLAN_CHANGED"
+
+    def __init__(self, *, plan_hash: str) -> None:
+        self.plan_hash = plan_hash
+        super().__init__("the plan is not the one that was shown: look at it again", metadata={"plan_hash": plan_hash})
+
+
+class StageMismatch(DirectoryError):
+    """The rows that arrived are not the rows that were sent."""
+
+    reason = "STAGE_MISMATCH"
+
+    def __init__(self, *, rows_announced: int, rows_received: int) -> None:
+        self.rows_announced, self.rows_received = rows_announced, rows_received
+        super().__init__(
+            f"{rows_announced} rows were announced and {rows_received} arrived, or their checksum differs; "
+            "nothing is staged",
+            metadata={"rows_announced": str(rows_announced), "rows_received": str(rows_received)},
+        )
+
+
+class SourceStateError(DirectoryError):
+    """The source's state (`state`, a word such as `disabled`) does not allow this."""
+
+    reason = "SOURCE_STATE"
+
+    def __init__(self, message: str, *, state: str) -> None:
+        self.state = state
+        super().__init__(message, metadata={"state": state})
+
+
+class TooManyWatchers(DirectoryError):
+    """Every stream slot is taken."""
+
+    reason = "TOO_MANY_WATCHERS"
+    retry_after_s = WATCHERS_RETRY_S
+
+    def __init__(self, *, most: int) -> None:
+        self.most = most
+        super().__init__(f"{most} watchers are connected already; try again later", metadata={"most": str(most)})

@@ -1,0 +1,83 @@
+"""Write and read the directory's resource names; no other service takes them apart."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from muster.runtime.names import InvalidNameError, NamePattern, encode_id
+
+from services.directory.rules.errors import InvalidArgument, NotFound
+
+TENANT: Final = NamePattern("tenants/{ten}")
+ACCOUNT: Final = NamePattern("tenants/{ten}/accounts/{acc}")
+GROUP: Final = NamePattern("tenants/{ten}/groups/{grp}")
+USER: Final = NamePattern("tenants/{ten}/users/{usr}")
+SOURCE: Final = NamePattern("tenants/{ten}/sources/{src}")
+IMPORT_RUN: Final = NamePattern("tenants/{ten}/importRuns/{run}")
+EVENT: Final = NamePattern("tenants/{ten}/events/{evt}")
+LICENSE: Final = NamePattern("tenants/{ten}/license")
+
+PATTERN_OF_KIND: Final = {
+    "acc": ACCOUNT,
+    "grp": GROUP,
+    "usr": USER,
+    "src": SOURCE,
+    "run": IMPORT_RUN,
+    "evt": EVENT,
+}
+"""An event's `resource_kind` and the pattern of its name; `ten` and `lic` have no id of their own."""
+
+
+def format_optional(pattern: NamePattern, tenant_id: int, number: int) -> str:
+    """Write a name, or "" where `number` is 0, which stands for none."""
+    return pattern.format(tenant_id, number) if number else ""
+
+
+def format_resource(kind: str, tenant_id: int, number: int) -> str:
+    """Write the name of what an event is about."""
+    if kind == "ten":
+        return TENANT.format(tenant_id)
+    if kind == "lic":
+        return LICENSE.format(tenant_id)
+    return PATTERN_OF_KIND[kind].format(tenant_id, number)
+
+
+def short_id(prefix: str, number: int) -> str:
+    """Write an id without its prefix, for logins and the like: unique among all tenants."""
+    return encode_id(prefix, number).partition("_")[2]
+
+
+def parse_tenant(name: str, *, field: str) -> int:
+    """Read `tenants/{ten}`; InvalidArgument names `field`."""
+    return _parse(TENANT, name, field)[0]
+
+
+def parse_license(name: str, *, field: str) -> int:
+    """Read the tenant of `tenants/{ten}/license`."""
+    return _parse(LICENSE, name, field)[0]
+
+
+def parse(pattern: NamePattern, name: str, *, field: str) -> tuple[int, int]:
+    """Read (tenant, id) of a name; InvalidArgument names `field`."""
+    tenant_id, number = _parse(pattern, name, field)
+    return tenant_id, number
+
+
+def parse_within(pattern: NamePattern, name: str, *, tenant_id: int, field: str) -> int:
+    """Read the id of a name that must be the tenant's; NotFound when it is another tenant's."""
+    owner_id, number = parse(pattern, name, field=field)
+    if owner_id != tenant_id:
+        raise NotFound(resource=name)
+    return number
+
+
+def tenant_of(name: str, *, field: str) -> int:
+    """Read the tenant of any name, whatever it names; InvalidArgument names `field`."""
+    return _parse(TENANT, "/".join(name.split("/")[:2]), field)[0]
+
+
+def _parse(pattern: NamePattern, name: str, field: str) -> tuple[int, ...]:
+    try:
+        return pattern.parse(name)
+    except InvalidNameError:
+        raise InvalidArgument([(field, f"must be a name like {pattern.pattern}")]) from None

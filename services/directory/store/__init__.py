@@ -1,0 +1,1 @@
+"""What is kept: tables, transactions and locks, ids, events, migrations."""
