@@ -1,5 +1,7 @@
 """ImportService: runs, their rows, plans and decisions."""
 
+# ruff: noqa: N802 - methods have the contract's names
+
 from __future__ import annotations
 
 import time

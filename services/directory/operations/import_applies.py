@@ -24,6 +24,7 @@ from services.directory.operations.import_plans import (
 )
 from services.directory.operations.imports import (
     LEASE_S,
+    NO_COUNTS,
     Imports,
     end_run,
     interrupt,
@@ -240,6 +241,8 @@ def _apply(
             session.expunge_all()
             return run
         given, counts = planned.given, planned.plan.counts
+        if not run.deletions_left_out:  # else the plan stays as it was approved, deletions and all
+            run.plan = {**NO_COUNTS, **counts}
         write_findings(imports, session, run)
     else:
         given, counts = plan_input(session, run, leave_deletions_out=False), run.plan
@@ -266,7 +269,8 @@ def _must_be_held(imports: Imports, session: Session, run: ImportRun, planned: P
     if not fresh:
         return False
     plan_changes.keep_as_shown(planned.planner)
-    run.plan, run.plan_hash, run.plan_basis = planned.plan.counts, planned.plan.hash, planned.basis
+    run.plan = {**NO_COUNTS, **planned.plan.counts}
+    run.plan_hash, run.plan_basis = planned.plan.hash, planned.basis
     run.approved = run.deletions_left_out = False
     write_findings(imports, session, run)
     end_run(
@@ -312,8 +316,7 @@ def _settle(imports: Imports, session: Session, run: ImportRun, counts: dict[str
     license_ = session.get(License, run.tenant_id, populate_existing=True)
     assert license_ is not None
     run.seats_total, run.seats_used = license_.seats_total, license_.seats_used
-    run.counts = dict(counts)
-    run.plan = dict(counts)
+    run.counts = {**NO_COUNTS, **counts}
     end_run(
         imports,
         session,

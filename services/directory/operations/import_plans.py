@@ -14,6 +14,7 @@ from sqlmodel import Session, col, select
 
 from services.directory.operations.imports import (
     LEASE_S,
+    NO_COUNTS,
     Imports,
     end_run,
     is_at_rest,
@@ -223,9 +224,9 @@ def save_plan(imports: Imports, run: ImportRun, planned: Planned) -> ImportRun:
 def write_plan(imports: Imports, session: Session, run: ImportRun, planned: Planned) -> None:
     """Write what a plan means for its run, in the caller's transaction; the stage must be attached."""
     plan = planned.plan
-    run.plan, run.plan_hash, run.plan_basis = plan.counts, plan.hash, planned.basis
+    run.plan, run.plan_hash, run.plan_basis = {**NO_COUNTS, **plan.counts}, plan.hash, planned.basis
     run.seats_total, run.seats_used = planned.given.seats_total, planned.given.seats_used
-    run.counts = {**plan.counts, "created": 0, "updated": 0, "taken_over": 0, "deleted": 0, "deferred": 0}
+    run.counts = {**run.plan, "created": 0, "updated": 0, "taken_over": 0, "deleted": 0, "deferred": 0}
     write_findings(imports, session, run)
     actor = Actor(source_id=run.source_id)
     passed = planned.refused or planned.held

@@ -44,6 +44,8 @@ NO_COUNTS: Mapping[str, int] = dict.fromkeys(
         "created",
         "updated",
         "taken_over",
+        "restored",
+        "rekeyed",
         "unchanged",
         "skipped",
         "rejected",

@@ -1,0 +1,27 @@
+"""Arguments and options that several commands share."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+TenantOption = Annotated[str, typer.Option("--tenant", help="Resource name of the tenant, tenants/…")]
+AccountOption = Annotated[str, typer.Option("--account", help="Resource name of the account, tenants/…/accounts/…")]
+SourceOption = Annotated[str, typer.Option("--source", help="Resource name of the source, tenants/…/sources/…")]
+SourceArgument = Annotated[
+    str, typer.Argument(metavar="SOURCE", help="Resource name of the source, tenants/…/sources/…")
+]
+RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="Resource name of the run, tenants/…/importRuns/…")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Plan only; change nothing.")]
+ApproveOption = Annotated[
+    bool, typer.Option("--approve", help="When a limit holds the plan, approve it as it is and wait.")
+]
+
+
+class Language(StrEnum):
+    """Languages that mails are written in."""
+
+    ENGLISH = "en"
+    SWEDISH = "sv"

@@ -1,0 +1,80 @@
+"""`muster runs`: what became of the visits to a source, and the decisions on held ones."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from muster.directory.v1 import imports_pb2
+
+from cli import documents, output, run_view, runs
+from cli.commands.options import RunArgument, SourceOption
+from cli.pages import every
+from cli.progress import RunProgress
+from cli.session import session_of
+
+app = typer.Typer(help="Import runs.", no_args_is_help=True)
+_SHOW_PATIENCE_S = 60.0
+
+
+@app.command("list")
+def list_runs(context: typer.Context, *, source: SourceOption) -> None:
+    """List a source's runs, newest first."""
+    session = session_of(context)
+    with session.connect() as muster:
+        request = imports_pb2.ListImportRunsRequest(source=source)
+        found = [documents.run(record) for record in every(muster.imports.ListImportRuns, request, "import_runs")]
+    columns = ["run", "status", "reason", "started", "rows", "created", "updated", "deleted", "rejected"]
+    session.output.show({"runs": found}, output.records([each | each["counts"] for each in found], columns))
+
+
+@app.command("show")
+def show_run(
+    context: typer.Context,
+    run: RunArgument,
+    *,
+    changes: Annotated[bool, typer.Option("--changes", help="Also what it changes, person by person.")] = False,
+    issues: Annotated[
+        bool, typer.Option("--issues", help="Its rejected rows and warnings; they are always shown.")
+    ] = False,
+) -> None:
+    """Show one run once it is at rest, with its rejected rows and warnings."""
+    del issues  # the document always has them; scripts may say so
+    session = session_of(context)
+    with session.connect() as muster:
+        record = runs.follow(muster, runs.read_run(muster, run), timeout_s=_SHOW_PATIENCE_S)
+        document = runs.document_of(muster, record)
+        if changes:
+            document["changes"] = runs.changes_of(muster, record)
+    session.output.show(document, run_view.view(document))
+
+
+@app.command("approve")
+def approve_run(
+    context: typer.Context,
+    run: RunArgument,
+    *,
+    without_deletions: Annotated[
+        bool, typer.Option("--without-deletions", help="Delete nobody; they stay until someone decides.")
+    ] = False,
+) -> None:
+    """Approve a held run's present plan and wait until it is applied."""
+    session = session_of(context)
+    deletions = imports_pb2.DELETIONS_LEAVE_OUT if without_deletions else imports_pb2.DELETIONS_APPLY
+    with session.connect() as muster, RunProgress(session.output) as progress:
+        held = runs.read_run(muster, run)
+        record = runs.approve(muster, held, deletions=deletions, watch=progress.show_run)
+        document = runs.document_of(muster, record)
+    session.output.show(document, run_view.view(document))
+    raise typer.Exit(runs.exit_status(record))
+
+
+@app.command("discard")
+def discard_run(context: typer.Context, run: RunArgument) -> None:
+    """End a held or planned run without applying it."""
+    session = session_of(context)
+    with session.connect() as muster:
+        request = imports_pb2.DiscardImportRunRequest(import_run=run)
+        record = muster.imports.DiscardImportRun(request).import_run
+        document = runs.document_of(muster, record)
+    session.output.show(document, run_view.view(document))

@@ -1,0 +1,144 @@
+"""`muster source`: where a tenant's facts come from."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+from google.protobuf import field_mask_pb2
+from muster.directory.v1 import sources_pb2
+
+from cli import documents, output
+from cli.commands.options import SourceArgument, TenantOption
+from cli.pages import every
+from cli.session import session_of
+from cli.source_settings import SourceSettings, credentials_of, takes_settings, write_into
+
+app = typer.Typer(help="Files that people come from.", no_args_is_help=True)
+
+DEFAULT_PATH = "/users.csv"
+# Phone numbers of ranges that are kept free for examples; `.example` never has mail.
+SAMPLE = """\
+UniqueID,Name,Mail,Title,TelephoneNumber,SecondaryTelephoneNumber,TimeStamp,Groups,Skip
+EMP-0000001,Astrid Holm,astrid.holm@lakeside.example,Head of Department,+46701740605,+46313900601,2026-01-31T02:00:00Z,"SCHOOL-01,CRISIS",0
+EMP-0000002,Ben Okafor,ben.okafor@lakeside.example,Caretaker,+46701740606,,2026-01-31T02:00:00Z,SCHOOL-01,0
+EMP-0000003,Chiara Moretti,chiara.moretti@lakeside.example,,,,2026-01-31T02:00:00Z,,0
+"""  # noqa: E501 - a row is a line
+
+
+class Kind(StrEnum):
+    """How facts arrive."""
+
+    SFTP = "sftp"
+
+
+@app.command("create")
+@takes_settings
+def create_source(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="What people call it.")],
+    *,
+    tenant: TenantOption,
+    kind: Annotated[Kind, typer.Option(help="How facts arrive.")],
+    settings: SourceSettings,
+) -> None:
+    """Make a source in trial; without --host it is a hosted drop, whose password is shown once."""
+    session = session_of(context)
+    source = sources_pb2.Source(
+        display_name=name, kind=sources_pb2.SourceKind.Value(f"SOURCE_KIND_{kind.value.upper()}")
+    )
+    source.sftp.path = DEFAULT_PATH
+    write_into(source, settings)
+    with session.connect() as muster:
+        made = muster.sources.CreateSource(
+            sources_pb2.CreateSourceRequest(
+                tenant=tenant,
+                source=source,
+                credentials=credentials_of(settings),
+                request_id=session.new_request_id(),
+            )
+        )
+    document: dict[str, Any] = {"source": made.source.name}
+    if made.HasField("drop_login"):
+        document["sftp"] = documents.drop_login(made.drop_login)
+    session.output.show(document, output.facts(document))
+
+
+@app.command("update")
+@takes_settings
+def update_source(
+    context: typer.Context,
+    source: SourceArgument,
+    *,
+    name: Annotated[str | None, typer.Option(help="What people call it.")] = None,
+    settings: SourceSettings,
+) -> None:
+    """Change the settings that are said; the others stay."""
+    session = session_of(context)
+    credentials = credentials_of(settings)
+    with session.connect() as muster:
+        changed = muster.sources.GetSource(sources_pb2.GetSourceRequest(name=source)).source
+        paths = write_into(changed, settings)
+        if name is not None:
+            changed.display_name = name
+            paths.append("display_name")
+        if not paths and credentials is None:
+            raise typer.BadParameter("say at least one setting to change; see muster source update --help")
+        answer = muster.sources.UpdateSource(
+            sources_pb2.UpdateSourceRequest(
+                source=changed,
+                update_mask=field_mask_pb2.FieldMask(paths=paths),
+                credentials=credentials,
+                request_id=session.new_request_id(),
+            )
+        )
+    document = documents.source_settings(answer.source)
+    session.output.show(document, output.facts(document))
+
+
+@app.command("enable")
+def enable_source(context: typer.Context, source: SourceArgument) -> None:
+    """Give the go-ahead: runs are applied from now on."""
+    session = session_of(context)
+    with session.connect() as muster:
+        request = sources_pb2.EnableSourceRequest(name=source, request_id=session.new_request_id())
+        document = documents.source(muster.sources.EnableSource(request).source)
+    session.output.show(document, output.facts(document))
+
+
+@app.command("disable")
+def disable_source(context: typer.Context, source: SourceArgument) -> None:
+    """Stop runs of the source until it is enabled again."""
+    session = session_of(context)
+    with session.connect() as muster:
+        request = sources_pb2.DisableSourceRequest(name=source, request_id=session.new_request_id())
+        document = documents.source(muster.sources.DisableSource(request).source)
+    session.output.show(document, output.facts(document))
+
+
+@app.command("show")
+def show_source(context: typer.Context, source: SourceArgument) -> None:
+    """Show one source with all its settings."""
+    session = session_of(context)
+    with session.connect() as muster:
+        record = muster.sources.GetSource(sources_pb2.GetSourceRequest(name=source)).source
+    document = documents.source_settings(record)
+    session.output.show(document, output.facts(document))
+
+
+@app.command("list")
+def list_sources(context: typer.Context, *, tenant: TenantOption) -> None:
+    """List a tenant's sources in order of position."""
+    session = session_of(context)
+    with session.connect() as muster:
+        request = sources_pb2.ListSourcesRequest(tenant=tenant)
+        sources = [documents.source(record) for record in every(muster.sources.ListSources, request, "sources")]
+    columns = ["source", "name", "kind", "state", "account", "last_run"]
+    session.output.show({"sources": sources}, output.records(sources, columns))
+
+
+@app.command("sample")
+def show_sample(context: typer.Context) -> None:
+    """Print a CSV template with every column and three invented people."""
+    session_of(context).output.show_text({"csv": SAMPLE}, SAMPLE)

@@ -1,0 +1,1 @@
+"""The main job as a story: invented people, real commands, and a check of every claim."""

@@ -1,0 +1,80 @@
+"""Lay an import run out for people: what became of it, its counts, its rows, and what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from cli import output
+from cli.documents import Document
+
+_STYLES = {"applied": "green", "planned": "cyan", "held": "yellow", "refused": "red", "failed": "red"}
+
+
+def view(document: Document) -> list[RenderableType]:
+    """Lay out a run with its rejected rows, warnings and, if they were asked for, changes."""
+    status = str(document["status"])
+    headline = Text.assemble(("run ", "bold"), str(document["run"]), "  ", (status, _STYLES.get(status, "bold")))
+    if document["reason"]:
+        headline.append(f"  {document['reason']}")
+    parts: list[RenderableType] = [headline]
+    if document["message"]:
+        parts.append(Text(output.clean(document["message"])))
+    parts.append(_counts(document))
+    if document["seats_total"]:
+        parts.append(Text(f"seats: {document['seats_used']} of {document['seats_total']} taken"))
+    parts += _issues(document)
+    if "changes" in document:
+        parts += output.records([_flat(each) for each in document["changes"]], _CHANGE_COLUMNS, title="changes")
+    return parts + _next_steps(document)
+
+
+def _counts(document: Document) -> Table:
+    shown = [key for key in document["counts"] if key == "rows" or document["counts"][key] or document["plan"][key]]
+    table = Table(header_style="bold")
+    table.add_column("")
+    for key in shown:
+        table.add_column(key.replace("_", " "), justify="right")
+    if document["plan_hash"]:
+        table.add_row("planned", *(str(document["plan"][key]) for key in shown))
+    table.add_row("done", *(str(document["counts"][key]) for key in shown))
+    return table
+
+
+def _issues(document: Document) -> list[RenderableType]:
+    parts: list[RenderableType] = []
+    if document["rejected"]:
+        columns = ["line", "key", "reason", "column", "value", "message"]
+        parts += output.records(document["rejected"], columns, title="rejected rows")
+    if document["warnings"]:
+        columns = ["line", "key", "code", "column", "value", "message"]
+        parts += output.records(document["warnings"], columns, title="warnings")
+    return parts
+
+
+_CHANGE_COLUMNS = ["line", "action", "key", "name", "email", "changes"]
+
+
+def _flat(change: Document) -> dict[str, Any]:
+    moves: Sequence[str] = [
+        *(f"{each['field']}: {each['before'] or '-'} → {each['after'] or '-'}" for each in change["fields"]),
+        *(f"+ {group}" for group in change["groups_added"]),
+        *(f"- {group}" for group in change["groups_removed"]),
+    ]
+    return change | {"changes": "; ".join(moves)}
+
+
+def _next_steps(document: Document) -> list[RenderableType]:
+    if document["status"] != "held":
+        return []
+    run = document["run"]
+    return [
+        Text("To decide:"),
+        Text(f"  muster runs show {run} --changes"),
+        Text(f"  muster runs approve {run}  |  muster runs approve {run} --without-deletions"),
+        Text(f"  muster runs discard {run}"),
+    ]

@@ -1,0 +1,88 @@
+"""Whom the drop lets in: the directory's logins, remembered for a few seconds."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import ipaddress
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import grpc
+import structlog
+from muster.directory.v1 import sources_pb2, sources_pb2_grpc
+
+FRESH_S = 3.0
+"""A known login is looked up again after this."""
+UNKNOWN_S = 0.5
+"""Looking for an unknown one asks the directory no more often than this."""
+STALE_S = 300.0
+"""While the directory is away, what it said last is good for this long."""
+
+log = structlog.get_logger()
+Fetch = Callable[[], Awaitable[Sequence[sources_pb2.DropLoginRecord]]]
+
+
+@dataclass
+class DropLogins:
+    """The logins as the directory last told them; `clock` counts seconds."""
+
+    fetch: Fetch
+    clock: Callable[[], float] = time.monotonic
+
+    def __post_init__(self) -> None:
+        self._logins: Mapping[str, sources_pb2.DropLoginRecord] = {}
+        self._told_at = -STALE_S
+        self._asked_at = -STALE_S
+
+    async def let_in(self, username: str, password: str, address: str) -> bool:
+        """Tell whether this login may come in from this address; constant time in the password."""
+        login = await self._find(username)
+        digest = hashlib.sha256(password.encode()).digest()
+        matches = hmac.compare_digest(digest, login.password_sha256 if login is not None else bytes(32))
+        return matches and login is not None and may_come_from(address, login.allowed_networks)
+
+    async def _find(self, username: str) -> sources_pb2.DropLoginRecord | None:
+        now = self.clock()
+        patience_s = FRESH_S if username in self._logins else UNKNOWN_S
+        if now - self._told_at > patience_s and now - self._asked_at > UNKNOWN_S:
+            self._asked_at = now
+            await self._refresh(now)
+        return self._logins.get(username)
+
+    async def _refresh(self, now: float) -> None:
+        try:
+            self._logins = {login.username: login for login in await self.fetch()}
+            self._told_at = now
+        except grpc.RpcError as error:
+            log.warning("drop.directory_away", code=error.code().name)
+            if now - self._told_at > STALE_S:
+                self._logins = {}
+
+
+def may_come_from(address: str, networks: Sequence[str]) -> bool:
+    """Tell whether the address is in one of the networks; no networks allow any, an unreadable one allows none."""
+    if not networks:
+        return True
+    try:
+        source = ipaddress.ip_address(address)
+        return any(source in ipaddress.ip_network(network, strict=False) for network in networks)
+    except ValueError:
+        return False
+
+
+def from_directory(sources: sources_pb2_grpc.SourceServiceAsyncStub) -> Fetch:
+    """Fetch all pages of logins from the directory."""
+
+    async def fetch() -> Sequence[sources_pb2.DropLoginRecord]:
+        logins: list[sources_pb2.DropLoginRecord] = []
+        request = sources_pb2.ListDropLoginsRequest(page_size=1000)
+        while True:
+            answer = await sources.ListDropLogins(request, timeout=5.0)
+            logins += answer.logins
+            if not answer.next_page_token:
+                return logins
+            request.page_token = answer.next_page_token
+
+    return fetch

@@ -1,0 +1,115 @@
+"""Put the notifier together and run it: the follower, the outbox and the gRPC door, until told to end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import threading
+from datetime import UTC, datetime
+
+import grpc.aio
+import structlog
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from muster.notifier.v1 import messages_pb2_grpc
+from muster.runtime.client import open_aio_channel
+from muster.runtime.server import OPTIONS
+from muster.runtime.telemetry import configure_logging
+
+from services.notifier.api import SERVICE_NAME, MessageServicer
+from services.notifier.consume import Follower
+from services.notifier.deliver import Outbox
+from services.notifier.messages import MessageStore
+from services.notifier.report import ReportReader
+from services.notifier.settings import Settings, SettingsError, load_settings
+from services.notifier.smtp import transport_of
+
+log = structlog.get_logger()
+
+_GRACE_S = 3.0
+_LAST_WORK_S = 5.0
+
+
+def main() -> None:
+    """Run until SIGTERM, SIGINT or, if asked for, the end of stdin; exit status 2 says that a setting is wrong."""
+    configure_logging("notifier")
+    try:
+        settings = load_settings()
+    except SettingsError as error:
+        sys.exit(_complain(error))
+    try:
+        asyncio.run(serve(settings))
+    except Exception:  # the outermost place: log it as every other fault, then be started anew
+        log.exception("notifier.fault")
+        sys.exit(1)
+
+
+def _complain(error: SettingsError) -> int:
+    print(f"muster-notifier: {error}", file=sys.stderr)  # noqa: T201 - the one line an operator reads
+    return 2
+
+
+async def serve(settings: Settings) -> None:
+    """Serve until told to end; an unexpected fault of a part ends the whole, so that it is started anew."""
+    store = MessageStore(settings.database_url)
+    await asyncio.to_thread(store.migrate)
+    async with open_aio_channel(settings.directory, settings.token.get_secret_value()) as channel:
+        server, port = await _open_door(settings, store, channel)
+        host = settings.listen.rpartition(":")[0]
+        print(json.dumps({"listening": f"{host}:{port}"}), flush=True)  # noqa: T201 - whoever started us reads it
+        outbox = Outbox(store, transport_of(settings), sender=settings.sender, now=_now)
+        reports = ReportReader(channel, admin_url=settings.admin_url)
+        follower = Follower(channel, store, reports, sender=settings.sender, now=_now, queued=outbox.wake)
+        parts = [asyncio.create_task(part) for part in (follower.run(), outbox.run(), _told_to_end(settings))]
+        try:
+            done, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
+            for part in done:
+                part.result()
+        finally:
+            for part in parts:
+                part.cancel()
+            await asyncio.wait(parts, timeout=_LAST_WORK_S)
+            await server.stop(_GRACE_S)
+            store.close()
+    log.info("notifier.ended")
+
+
+async def _open_door(settings: Settings, store: MessageStore, channel: grpc.aio.Channel) -> tuple[grpc.aio.Server, int]:
+    server = grpc.aio.server(options=OPTIONS)
+    messages_pb2_grpc.add_MessageServiceServicer_to_server(MessageServicer(store, channel), server)
+    checks = health.aio.HealthServicer()  # type: ignore[attr-defined]  # the stubs know the sync one
+    health_pb2_grpc.add_HealthServicer_to_server(checks, server)
+    names = (SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME)
+    reflection.enable_server_reflection(names, server)
+    port = server.add_insecure_port(settings.listen)
+    await server.start()
+    for name in (SERVICE_NAME, ""):
+        await checks.set(name, health_pb2.HealthCheckResponse.SERVING)
+    return server, port
+
+
+async def _told_to_end(settings: Settings) -> None:
+    """Wait for SIGTERM, SIGINT or, if asked for, the end of stdin because the parent is gone."""
+    ended, loop = asyncio.Event(), asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ended.set)
+    if settings.exit_with_stdin:
+        threading.Thread(target=_drain_stdin, args=(loop, ended), daemon=True).start()
+    await ended.wait()
+
+
+def _drain_stdin(loop: asyncio.AbstractEventLoop, ended: asyncio.Event) -> None:
+    while os.read(sys.stdin.fileno(), 4096):
+        pass
+    loop.call_soon_threadsafe(ended.set)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,265 @@
+"""Turn one report's data into a mail: subject, text, HTML and attachment. Pure: nothing is read and nothing is sent."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup, escape
+
+from services.notifier import sections
+from services.notifier.attachment import rejected_rows_csv
+from services.notifier.report_data import Outcome, ReportData
+from services.notifier.safe import neutral, plain
+from services.notifier.words import TEMPLATES, Words, words_in
+
+ATTACHMENT_NAME = "rejected-rows.csv"
+URGENT_NIGHTS = 2
+"""Nights in a row without a file from which on the report is urgent (R5)."""
+
+_TONES = {
+    Outcome.APPLIED: "good",
+    Outcome.HELD: "wait",
+    Outcome.REFUSED: "bad",
+    Outcome.NO_FILE: "bad",
+    Outcome.PLANNED: "calm",
+    Outcome.FAILED: "bad",
+}
+_WITH_CHANGES = (Outcome.APPLIED, Outcome.HELD, Outcome.PLANNED)
+
+
+@dataclass(frozen=True)
+class Mail:
+    """A rendered mail, not yet addressed."""
+
+    subject: str
+    text: str
+    html: str
+    attachment_name: str
+    attachment: bytes
+    urgent: bool
+
+
+def render(data: ReportData) -> Mail:
+    """Render the report in its language; without rejected rows nothing is attached."""
+    words = words_in(data.language)
+    planned = data.outcome in {Outcome.HELD, Outcome.PLANNED}
+    subject = _subject(data, words)
+    page = {
+        "language": words.language,
+        "say": words.say,
+        "subject": subject,
+        "headline": _headline(data, words),
+        "tone": _TONES[data.outcome],
+        "lead": list(_lead(data, words)),
+        "decisions": list(_decisions(data, words)),
+        "link": f"{data.admin_url}/{data.run}" if data.admin_url else "",
+        "facts": list(_facts(data, words)),
+        "planned": planned,
+        "counts": sections.counts(data.counts, words) if data.counts.rows or data.outcome in _WITH_CHANGES else [],
+        "people": sections.people(data.people, data.counts, words),
+        "rejected": sections.rejected(data.rejected, words),
+        "rejected_notes": list(_rejected_notes(data, words)),
+        "warnings": sections.warnings(data.warnings, words),
+        "warnings_note": "" if data.warnings_are_all else words.say("caption.warnings_not_all", n=len(data.warnings)),
+        "source_name": plain(data.source_name),
+    }
+    templates = _templates()
+    attached = rejected_rows_csv(sections.rejected_cells(data.rejected, words)) if data.rejected else b""
+    return Mail(
+        subject=subject,
+        text=templates.get_template("report.txt").render(page),
+        html=templates.get_template("report.html").render(page),
+        attachment_name=ATTACHMENT_NAME if attached else "",
+        attachment=attached,
+        urgent=_is_urgent(data),
+    )
+
+
+def _is_urgent(data: ReportData) -> bool:
+    return data.outcome is Outcome.NO_FILE and data.nights_without_file >= URGENT_NIGHTS
+
+
+def _has_changes(data: ReportData) -> bool:
+    return bool(data.counts.created or data.counts.updated or data.counts.deleted)
+
+
+def _subject(data: ReportData, words: Words) -> str:
+    """Say tenant, outcome and what wants attention, on one line."""
+    key = data.outcome.value
+    if data.outcome is Outcome.APPLIED and not _has_changes(data):
+        key = "nothing"
+    elif _is_urgent(data):
+        key = "no_file_urgent"
+    counts = data.counts
+    text = words.say(
+        f"subject.{key}",
+        source=neutral(data.source_name, longest=60),
+        n=data.nights_without_file,
+        n_created=counts.created,
+        n_updated=counts.updated,
+        n_deleted=counts.deleted,
+    )
+    if data.reason and data.outcome is not Outcome.NO_FILE:
+        text += f" ({plain(data.reason, longest=60)})"
+    if data.outcome in _WITH_CHANGES and counts.rejected:
+        text += f", {words.say('subject.rejected', n=counts.rejected)}"
+    if data.outcome is Outcome.APPLIED and data.seats and data.seats.missing:
+        text += f", {words.say('subject.deferred', n=data.seats.missing)}"
+    return f"[{plain(data.tenant_name, longest=60)}] {text}"
+
+
+def _headline(data: ReportData, words: Words) -> str:
+    if data.outcome is Outcome.APPLIED and not _has_changes(data):
+        return words.say("headline.nothing")
+    if _is_urgent(data):
+        return words.say("headline.no_file_urgent", n=data.nights_without_file)
+    return words.say(f"headline.{data.outcome.value}")
+
+
+def _lead(data: ReportData, words: Words) -> Iterator[str]:
+    """Say in sentences what happened, why, and what it needs."""
+    if data.outcome is Outcome.APPLIED:
+        yield from _applied_lead(data, words)
+    elif data.outcome is Outcome.HELD:
+        yield words.say("lead.why_held", text=_what(data, words))
+        yield from _plan_lead(data, words)
+        yield words.say("lead.cure", text=_cure(data, words))
+        decided = plain(data.decided)
+        if not decided:
+            yield words.say("lead.expires")
+        else:
+            status = words.say(f"status.{decided}") if words.has(f"status.{decided}") else decided
+            yield words.say("lead.decided", status=status)
+    elif data.outcome is Outcome.PLANNED:
+        rejected = data.counts.rejected
+        yield words.say("lead.trial_rejected", n=rejected) if rejected else words.say("lead.trial_fine")
+        if data.reason:
+            yield words.say("lead.trial_held", text=_what(data, words))
+        yield from _plan_lead(data, words)
+        yield words.say("lead.trial_go")
+    else:
+        yield words.say("lead.wrong", text=_what(data, words))
+        yield words.say("lead.cure", text=_cure(data, words))
+
+
+def _applied_lead(data: ReportData, words: Words) -> Iterator[str]:
+    if data.deletions_left_out:
+        yield words.say("lead.left_out")
+    if data.counts.deferred:
+        yield words.say("lead.deferred", n=data.counts.deferred)
+    if data.seats and data.seats.missing:
+        yield words.say("lead.missing_seats", n=data.seats.missing)
+
+
+def _plan_lead(data: ReportData, words: Words) -> Iterator[str]:
+    if data.limit:
+        yield words.say("lead.limit", floor=data.limit.floor, percent=data.limit.percent)
+    if data.counts.deleted:
+        yield words.say("lead.would_delete", n=data.counts.deleted)
+    if data.counts.deferred:
+        yield words.say("lead.would_defer", n=data.counts.deferred)
+
+
+def _what(data: ReportData, words: Words) -> str:
+    return _reason_text(data, words, "what")
+
+
+def _cure(data: ReportData, words: Words) -> str:
+    return _reason_text(data, words, "cure")
+
+
+def _reason_text(data: ReportData, words: Words, part: str) -> str:
+    word, _, detail = ("no_file" if data.outcome is Outcome.NO_FILE else data.reason).partition(":")
+    known = word if word and words.has(f"reason.{word}") else "unknown"
+    return words.say(
+        f"reason.{known}.{part}",
+        detail=plain(detail),
+        path=plain(data.file_path),
+        message=plain(data.message or data.reason, longest=500),
+    )
+
+
+def _decisions(data: ReportData, words: Words) -> Iterator[tuple[str, str]]:
+    """Give the commands that the reader may now want, each with what it does."""
+    run, deletes = plain(data.run), data.counts.deleted > 0
+    if data.outcome is Outcome.HELD and not data.decided:
+        yield f"muster runs show {run} --changes", words.say("decision.show")
+        yield f"muster runs approve {run}", words.say("decision.approve" if deletes else "decision.approve_all")
+        if deletes:
+            yield f"muster runs approve {run} --without-deletions", words.say("decision.without_deletions")
+        yield f"muster runs discard {run}", words.say("decision.discard")
+    if data.outcome is Outcome.PLANNED:
+        yield f"muster runs show {run} --changes", words.say("decision.show")
+        yield f"muster source enable {plain(data.source)}", words.say("decision.enable")
+    if data.outcome is Outcome.APPLIED and data.seats and data.seats.missing:
+        seats = max(data.seats.total, data.seats.used) + data.seats.missing
+        yield f"muster license set --tenant {plain(data.tenant)} --seats {seats}", words.say("decision.seats")
+    if data.counts.rejected > len(data.rejected):
+        yield f"muster runs show {run} --issues", words.say("decision.issues")
+
+
+def _facts(data: ReportData, words: Words) -> Iterator[tuple[str, str]]:
+    yield words.say("fact.tenant"), plain(data.tenant_name)
+    yield words.say("fact.source"), plain(data.source_name)
+    if data.file_name:
+        yield words.say("fact.file"), neutral(data.file_name)
+    yield words.say("fact.status"), words.say(f"status.{data.outcome.value}")
+    if data.reason:
+        yield words.say("fact.reason"), plain(data.reason)
+    if data.message and data.reason:  # the directory's own sentence: English, and with the figures
+        yield words.say("fact.details"), plain(data.message, longest=500)
+    if data.dry_run:
+        yield words.say("fact.dry_run"), words.say("fact.dry_run_yes")
+    if data.seats:
+        seats = words.say("fact.seats_value", used=data.seats.used, total=data.seats.total, left=data.seats.left)
+        yield words.say("fact.seats"), seats
+    yield words.say("fact.ended"), words.moment(data.ended_at, data.time_zone)
+    yield words.say("fact.run"), plain(data.run)
+
+
+def _rejected_notes(data: ReportData, words: Words) -> Iterator[str]:
+    attached = len(data.rejected)
+    if attached:
+        yield words.say("caption.attachment", name=ATTACHMENT_NAME)
+    if attached > sections.MOST_REJECTED:
+        yield words.say("caption.rejected_more", n=attached - sections.MOST_REJECTED)
+    if data.counts.rejected > attached:
+        missing = words.say("caption.rejected_not_attached", n=data.counts.rejected - attached)
+        yield f"{missing} muster runs show {plain(data.run)} --issues"
+
+
+@cache
+def _templates() -> Environment:
+    """A missing value is an error here and not a blank in a mail; everything in HTML is escaped."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=select_autoescape(["html"]),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["wrapped"] = _wrapped
+    environment.filters["with_code"] = _with_code
+    return environment
+
+
+def _wrapped(text: str, indent: int = 0) -> str:
+    """Fold a paragraph for a text mail, never inside a command or a name."""
+    return textwrap.fill(
+        text,
+        width=76,
+        subsequent_indent=" " * indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def _with_code(text: str) -> Markup:
+    """Escape the text, then set what stands between backticks as code."""
+    return Markup(re.sub(r"`([^`]{1,200})`", r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped just before

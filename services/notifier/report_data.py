@@ -1,0 +1,123 @@
+"""What an import report is made of: frozen values, as they come from the directory and not yet in words."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from datetime import datetime
+
+
+class Outcome(enum.Enum):
+    """How the run ended that the report is about."""
+
+    APPLIED = "applied"
+    HELD = "held"
+    REFUSED = "refused"
+    NO_FILE = "no_file"
+    PLANNED = "planned"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Counts of a run (R46): rows = created + updated + unchanged + skipped + rejected + merged + deferred."""
+
+    rows: int = 0
+    created: int = 0
+    updated: int = 0
+    taken_over: int = 0
+    unchanged: int = 0
+    skipped: int = 0
+    rejected: int = 0
+    merged: int = 0
+    deferred: int = 0
+    deleted: int = 0
+
+
+@dataclass(frozen=True)
+class Person:
+    """One person whom the run changed: the name, the contract's names of changed fields, groups joined and left."""
+
+    name: str
+    fields: tuple[str, ...] = ()
+    groups_joined: int = 0
+    groups_left: int = 0
+
+
+@dataclass(frozen=True)
+class People:
+    """The first people of each kind of change; the counts say how many there are."""
+
+    created: tuple[Person, ...] = ()
+    updated: tuple[Person, ...] = ()
+    taken_over: tuple[Person, ...] = ()
+    deleted: tuple[Person, ...] = ()
+
+
+@dataclass(frozen=True)
+class Issue:
+    """One thing wrong with one row, or with the file; `code` is the vocabulary's word with `:DETAIL`."""
+
+    line: int
+    key: str
+    code: str
+    column: str = ""
+    masked_value: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class LimitFigures:
+    """A limit of R8: it is passed by more than `floor` and more than `percent` of what it compares with."""
+
+    floor: int
+    percent: float
+
+
+@dataclass(frozen=True)
+class Seats:
+    """Seats of the license now, and how many were missing for the people the run deferred (R35)."""
+
+    total: int
+    used: int
+    missing: int = 0
+
+    @property
+    def left(self) -> int:
+        """Seats that are free."""
+        return max(0, self.total - self.used)
+
+
+@dataclass(frozen=True)
+class ReportData:
+    """Everything one report says. `counts` are the plan's for held and planned runs.
+
+    `decided` is the status a held run has meanwhile moved on to, or empty. There may be fewer rejections and warnings
+    here than the run has: a mail has to be read by somebody.
+    """
+
+    outcome: Outcome
+    tenant: str
+    tenant_name: str
+    source: str
+    source_name: str
+    run: str
+    language: str
+    time_zone: str
+    ended_at: datetime
+    reason: str = ""
+    message: str = ""
+    file_name: str = ""
+    file_path: str = ""
+    dry_run: bool = False
+    decided: str = ""
+    nights_without_file: int = 0
+    counts: Counts = field(default_factory=Counts)
+    deletions_left_out: bool = False
+    people: People = field(default_factory=People)
+    rejected: tuple[Issue, ...] = ()
+    warnings: tuple[Issue, ...] = ()
+    warnings_are_all: bool = True
+    limit: LimitFigures | None = None
+    seats: Seats | None = None
+    admin_url: str = ""

@@ -1,0 +1,165 @@
+"""The tables of a report: counts, people, rejected rows and warnings, in words and harmless."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields
+
+from services.notifier.report_data import Counts, Issue, People, Person
+from services.notifier.safe import neutral, plain
+from services.notifier.words import Words
+
+MOST_REJECTED = 50
+"""Rejected rows shown in the mail itself; the attachment has the rest."""
+
+_MOST_EXAMPLES = 5
+_KINDS_OF_CHANGE = ("created", "updated", "taken_over", "deleted")
+
+
+@dataclass(frozen=True)
+class PeopleSection:
+    """The first people of one kind of change; `more` says how many others there are, or is empty."""
+
+    title: str
+    note: str
+    lines: tuple[tuple[str, str], ...]
+    more: str
+
+
+@dataclass(frozen=True)
+class RejectedRow:
+    """One rejected row as people read it."""
+
+    line: str
+    key: str
+    where: str
+    code: str
+    wrong: str
+    cure: str
+
+
+@dataclass(frozen=True)
+class WarningSection:
+    """All warnings of one word."""
+
+    code: str
+    wrong: str
+    count: str
+    examples: str
+    cure: str
+
+
+def counts(numbers: Counts, words: Words) -> list[tuple[str, str]]:
+    """Name every count (R46)."""
+    return [(words.say(f"count.{part.name}"), words.number(getattr(numbers, part.name))) for part in fields(numbers)]
+
+
+def people(first: People, numbers: Counts, words: Words) -> list[PeopleSection]:
+    """Name the first people of each kind of change and count the others."""
+    totals = {
+        "created": numbers.created,
+        "updated": numbers.updated - numbers.taken_over,
+        "taken_over": numbers.taken_over,
+        "deleted": numbers.deleted,
+    }
+    found = []
+    for kind in _KINDS_OF_CHANGE:
+        named: tuple[Person, ...] = getattr(first, kind)
+        if not named:
+            continue
+        rest = totals[kind] - len(named)
+        found.append(
+            PeopleSection(
+                title=f"{words.say(f'people.{kind}')} ({words.number(max(totals[kind], len(named)))})",
+                note=words.say("people.taken_over_note") if kind == "taken_over" else "",
+                lines=tuple((_name(person, words), _details(person, words)) for person in named),
+                more=words.say("people.more", n=rest) if rest > 0 else "",
+            )
+        )
+    return found
+
+
+def _name(person: Person, words: Words) -> str:
+    return neutral(person.name) or words.say("people.nameless")
+
+
+def _details(person: Person, words: Words) -> str:
+    """Say which fields changed; the contract's name stands for a field that has no word here."""
+    said = [words.say(f"field.{name}") if words.has(f"field.{name}") else plain(name) for name in person.fields]
+    if person.groups_joined:
+        said.append(words.say("people.groups_joined", n=person.groups_joined))
+    if person.groups_left:
+        said.append(words.say("people.groups_left", n=person.groups_left))
+    return ", ".join(said)
+
+
+def rejected(issues: Sequence[Issue], words: Words) -> list[RejectedRow]:
+    """Put the first rejected rows in words."""
+    return [
+        RejectedRow(
+            line=str(issue.line),
+            key=neutral(issue.key),
+            where=": ".join(filter(None, (plain(issue.column), neutral(issue.masked_value)))),
+            code=plain(issue.code),
+            wrong=_wrong("rejected", issue, words),
+            cure=_cure("rejected", issue, words),
+        )
+        for issue in issues[:MOST_REJECTED]
+    ]
+
+
+def rejected_cells(issues: Iterable[Issue], words: Words) -> Iterator[tuple[int, str, str, str, str]]:
+    """Give line, key, column, reason and message of every rejected row, for the attachment."""
+    for issue in issues:
+        message = f"{_wrong('rejected', issue, words)} {_cure('rejected', issue, words)}"
+        yield issue.line, issue.key, issue.column, issue.code, message
+
+
+def warnings(issues: Sequence[Issue], words: Words) -> list[WarningSection]:
+    """Sum warnings up by their word, the most frequent first, with the first lines and details as examples."""
+    by_word: dict[str, list[Issue]] = {}
+    for issue in issues:
+        by_word.setdefault(issue.code.partition(":")[0], []).append(issue)
+    return [
+        WarningSection(
+            code=plain(word),
+            wrong=_wrong("warning", same[0], words),
+            count=words.number(len(same)),
+            examples=_examples(same, words),
+            cure=_cure("warning", same[0], words),
+        )
+        for word, same in sorted(by_word.items(), key=lambda item: (-len(item[1]), item[0]))
+    ]
+
+
+def _examples(same: Sequence[Issue], words: Words) -> str:
+    details = Counter(neutral(issue.code.partition(":")[2], longest=60) for issue in same)
+    said = [f"{detail} ({words.number(n)})" for detail, n in details.most_common(_MOST_EXAMPLES) if detail]
+    lines = list(dict.fromkeys(str(issue.line) for issue in same if issue.line))
+    if lines:
+        more = ", …" if len(lines) > _MOST_EXAMPLES else ""
+        said.append(words.say("column.lines", lines=", ".join(lines[:_MOST_EXAMPLES]) + more))
+    return "; ".join(said)
+
+
+def _wrong(role: str, issue: Issue, words: Words) -> str:
+    return _catalogued(role, issue, words, "what")
+
+
+def _cure(role: str, issue: Issue, words: Words) -> str:
+    """The importer's own sentence fits the row best, and is English; other languages know it by the word."""
+    if issue.message and (words.language == "en" or _known(role, issue, words) == "unknown"):
+        return plain(issue.message, longest=500)
+    return _catalogued(role, issue, words, "cure")
+
+
+def _catalogued(role: str, issue: Issue, words: Words, part: str) -> str:
+    detail = neutral(issue.code.partition(":")[2]) or plain(issue.column)
+    key = f"{role}.{_known(role, issue, words)}.{part}"
+    return words.say(key, detail=detail, message=plain(issue.code))
+
+
+def _known(role: str, issue: Issue, words: Words) -> str:
+    word = issue.code.partition(":")[0]
+    return word if word and words.has(f"{role}.{word}") else "unknown"

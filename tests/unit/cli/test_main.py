@@ -1,0 +1,52 @@
+"""How the command line begins and ends."""
+
+import pytest
+
+from cli import main
+
+
+def test_wrong_usage_is_one_line_and_status_2(capsys):
+    assert main.run(["user", "list"]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.count("\n") == 1
+    assert "--tenant" in said.err
+
+
+def test_an_unknown_option_is_wrong_usage(capsys):
+    assert main.run(["--colour", "user", "list"]) == 2
+    assert "--colour" in capsys.readouterr().err
+
+
+def test_without_an_installation_the_error_says_how_to_get_one(tmp_path, capsys, monkeypatch):
+    monkeypatch.delenv("MUSTER_DIRECTORY", raising=False)
+    assert main.run(["--data", str(tmp_path), "tenant", "list"]) == 1
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert f"muster --data {tmp_path} up" in said
+
+
+def test_nobody_listening_is_said_with_the_cure(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("MUSTER_DIRECTORY", "127.0.0.1:1")
+    monkeypatch.setenv("MUSTER_TOKEN", "mst_svc_x")
+    assert main.run(["--data", str(tmp_path), "tenant", "list"]) == 1
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "UNAVAILABLE" in said
+    assert "muster up" in said
+
+
+def test_the_sample_needs_no_installation(tmp_path, capsys):
+    assert main.run(["--data", str(tmp_path), "source", "sample"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("UniqueID,Name,Mail,Title,TelephoneNumber,SecondaryTelephoneNumber,TimeStamp,Groups,Skip\n")
+    assert said.count("\n") == 4
+
+
+@pytest.mark.parametrize(
+    "absent",
+    [["invite"], ["scim-key"], ["check"], ["runs", "undo"], ["group", "move"], ["source", "detach"], ["user", "erase"]],
+)
+def test_what_is_not_built_is_absent(absent, capsys):
+    assert main.run([*absent, "--help"]) == 2
+    assert "No such command" in capsys.readouterr().err

@@ -1,0 +1,196 @@
+"""Tenants, accounts, groups, users, licenses, messages and events as scripts read them."""
+
+from google.protobuf import struct_pb2, timestamp_pb2
+from muster.directory.v1 import (
+    accounts_pb2,
+    events_pb2,
+    groups_pb2,
+    licenses_pb2,
+    tenants_pb2,
+    users_pb2,
+)
+from muster.notifier.v1 import messages_pb2
+from muster.runtime.errors import RpcError
+
+TENANT = "tenants/ten_1"
+
+
+def a_user(**fields):
+    return users_pb2.User(
+        **{
+            "name": f"{TENANT}/users/usr_1",
+            "display_name": "Ada Ek",
+            "email": "ada@northlake.example",
+            "state": users_pb2.USER_STATE_ACTIVE,
+        }
+        | fields
+    )
+
+
+def test_tenant_create_prints_the_tenant_and_its_main_account(services, muster):
+    made = tenants_pb2.Tenant(name=TENANT, main_account=f"{TENANT}/accounts/acc_1")
+    services.answer("CreateTenant", tenants_pb2.CreateTenantResponse(tenant=made))
+    answer = muster("tenant", "create", "Northlake", "--seats", "200", "--language", "sv")
+    assert answer.document == {"tenant": TENANT, "account": f"{TENANT}/accounts/acc_1"}
+    (request,) = services.requests("CreateTenant")
+    assert (request.display_name, request.seats_total, request.language) == ("Northlake", 200, "sv")
+    assert request.request_id
+
+
+def test_a_list_is_read_to_its_last_page(services, muster):
+    first = accounts_pb2.Account(name="a", display_name="Main", main_group="g", user_count=3)
+    second = accounts_pb2.Account(name="b", display_name="Elm School", parent="a", main_group="h")
+    services.answer(
+        "ListAccounts",
+        accounts_pb2.ListAccountsResponse(accounts=[first], next_page_token="next"),
+        accounts_pb2.ListAccountsResponse(accounts=[second]),
+    )
+    assert muster("account", "list", "--tenant", TENANT).document == {
+        "accounts": [
+            {"account": "a", "name": "Main", "parent": None, "main_group": "g", "user_count": 3},
+            {"account": "b", "name": "Elm School", "parent": "a", "main_group": "h", "user_count": 0},
+        ]
+    }
+    assert [request.page_token for request in services.requests("ListAccounts")] == ["", "next"]
+
+
+def test_group_list_says_kind_and_owner_in_words(services, muster):
+    synced = groups_pb2.Group(
+        name="g", display_name="Staff", group_external_id="DEPT-1", account="a", kind=groups_pb2.GROUP_KIND_SYNCED
+    )
+    services.answer("ListGroups", groups_pb2.ListGroupsResponse(groups=[synced]))
+    (group,) = muster("group", "list", "--tenant", TENANT).document["groups"]
+    assert group == {
+        "group": "g",
+        "name": "Staff",
+        "group_id": "DEPT-1",
+        "account": "a",
+        "kind": "synced",
+        "owner": "manual",
+        "member_count": 0,
+    }
+
+
+def test_group_members_say_who_put_them_there(services, muster):
+    memberships = [
+        groups_pb2.Membership(user="u", email="u@x.example", source="s"),
+        groups_pb2.Membership(user="v", email="v@x.example"),
+    ]
+    services.answer("ListMemberships", groups_pb2.ListMembershipsResponse(memberships=memberships))
+    members = muster("group", "members", "g").document["members"]
+    assert [member["source"] for member in members] == ["s", "manual"]
+
+
+def test_user_list_shows_groups_and_accounts_by_name(services, muster):
+    user = a_user(
+        owner=f"{TENANT}/sources/src_1",
+        owner_display_name="Personnel",
+        external_id="EMP-0000001",
+        phone="+46701740605",
+        group_display_names=["Staff"],
+        account_display_names=["Elm School"],
+    )
+    services.answer("ListUsers", users_pb2.ListUsersResponse(users=[user]))
+    answer = muster("user", "list", "--tenant", TENANT, "--email", "ada@northlake.example", "--all")
+    assert answer.document["users"] == [
+        {
+            "user": f"{TENANT}/users/usr_1",
+            "name": "Ada Ek",
+            "email": "ada@northlake.example",
+            "title": None,
+            "phone": "+46701740605",
+            "secondary_phone": None,
+            "external_id": "EMP-0000001",
+            "owner": f"{TENANT}/sources/src_1",
+            "owner_name": "Personnel",
+            "state": "active",
+            "password_reset_required": False,
+            "groups": ["Staff"],
+            "accounts": ["Elm School"],
+        }
+    ]
+    (request,) = services.requests("ListUsers")
+    assert request.show_deleted
+    assert request.email == "ada@northlake.example"
+
+
+def test_user_create_passes_every_group(services, muster):
+    services.answer("CreateUser", users_pb2.CreateUserResponse(user=a_user()))
+    answer = muster("user", "create", "Ada Ek", "ada@x.example", "--account", "a", "--group", "g", "--group", "h")
+    assert answer.document == {"user": f"{TENANT}/users/usr_1"}
+    assert list(services.requests("CreateUser")[0].groups) == ["g", "h"]
+
+
+def test_license_show_prints_total_and_used(services, muster):
+    seats = licenses_pb2.License(seats_total=10, seats_used=4)
+    services.answer("GetLicense", licenses_pb2.GetLicenseResponse(license=seats))
+    assert muster("license", "show", "--tenant", TENANT).document == {"seats_total": 10, "seats_used": 4}
+    assert services.requests("GetLicense")[0].name == f"{TENANT}/license"
+
+
+def test_messages_say_kind_and_state_in_words(services, muster):
+    message = messages_pb2.Message(
+        name="m", kind=messages_pb2.MESSAGE_KIND_NO_FILE, to="r@x.example", state=messages_pb2.MESSAGE_STATE_SENT
+    )
+    services.answer("ListMessages", messages_pb2.ListMessagesResponse(messages=[message]))
+    (shown,) = muster("messages", "list", "--tenant", TENANT).document["messages"]
+    assert (shown["kind"], shown["state"], shown["attempts"]) == ("no_file", "sent", 0)
+
+
+def test_events_keep_values_before_and_after(services, muster):
+    before, after = struct_pb2.Struct(), struct_pb2.Struct()
+    before.update({"title": "Cook"})
+    after.update({"title": "Teacher"})
+    event = events_pb2.Event(
+        name="e",
+        time=timestamp_pb2.Timestamp(seconds=1_700_000_000),
+        actor="s",
+        kind="user.updated",
+        resource="u",
+        fields=["title"],
+        before=before,
+        after=after,
+    )
+    services.answer("ListEvents", events_pb2.ListEventsResponse(events=[event]))
+    (shown,) = muster("events", "list", "--tenant", TENANT, "--kind", "user.*").document["events"]
+    assert shown["time"] == "2023-11-14T22:13:20Z"
+    assert (shown["fields"], shown["before"], shown["after"]) == (["title"], {"title": "Cook"}, {"title": "Teacher"})
+
+
+def test_a_long_table_ends_with_how_many_more(services, muster):
+    users = [a_user(name=f"u{number}") for number in range(25)]
+    services.answer("ListUsers", users_pb2.ListUsersResponse(users=users))
+    answer = muster("user", "list", "--tenant", TENANT, as_json=False)
+    assert "u19" in answer.out
+    assert "u20" not in answer.out
+    assert "and 5 more" in answer.out
+
+
+def test_a_name_cannot_move_the_cursor(services, muster):
+    user = a_user(display_name="Eve\x1b[2J [red]Ek")
+    services.answer("GetUser", users_pb2.GetUserResponse(user=user))
+    answer = muster("user", "show", "u", as_json=False)
+    assert "\x1b" not in answer.out
+    assert "Eve[2J [red]Ek" in answer.out
+
+
+def test_an_error_is_one_line_on_stderr_with_cause_and_cure(services, muster, capsys):
+    class UserMissingError(RpcError):
+        reason = "NOT_FOUND"
+
+    services.answer("GetUser", UserMissingError("no such user:\ntenants/x"))
+    assert muster("user", "show", "tenants/x").status == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err == (
+        "muster: no such user: tenants/x (NOT_FOUND); check the name with the matching `list` command\n"
+    )
+
+
+def test_an_error_names_the_fields_it_is_about(services, muster, capsys):
+    class WrongError(RpcError):
+        reason = "INVALID_ARGUMENT"
+
+    services.answer("CreateUser", WrongError("the request is wrong", violations=[("email", "is no address")]))
+    assert muster("user", "create", "Ada", "ada", "--account", "a").status == 1
+    assert "email: is no address" in capsys.readouterr().err

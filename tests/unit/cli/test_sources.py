@@ -1,0 +1,113 @@
+"""`muster source`: settings to the contract and back."""
+
+import dataclasses
+
+import pytest
+from muster.directory.v1 import sources_pb2
+
+from cli import source_settings
+from cli.source_settings import SourceSettings
+
+TENANT, SOURCE = "tenants/ten_1", "tenants/ten_1/sources/src_1"
+
+
+def created(services, muster, *options, login=None):
+    answer = sources_pb2.CreateSourceResponse(source=sources_pb2.Source(name=SOURCE))
+    if login is not None:
+        answer.drop_login.CopyFrom(login)
+    services.answer("CreateSource", answer)
+    shown = muster("source", "create", "Personnel", "--tenant", TENANT, "--kind", "sftp", *options)
+    assert shown.status == 0
+    return shown.document, services.requests("CreateSource")[-1]
+
+
+def test_a_hosted_drop_prints_its_login_once(services, muster):
+    login = sources_pb2.DropLogin(host="127.0.0.1", port=2222, username="demo", password="pw", path="/users.csv")
+    document, request = created(services, muster, "--account", "a", login=login)
+    assert document == {
+        "source": SOURCE,
+        "sftp": {"host": "127.0.0.1", "port": 2222, "username": "demo", "password": "pw", "path": "/users.csv"},
+    }
+    assert (request.source.account, request.source.sftp.path) == ("a", "/users.csv")
+    assert not request.HasField("credentials")
+
+
+def test_every_option_reaches_the_contract(services, muster, tmp_path):
+    key = tmp_path / "key"
+    key.write_text("PRIVATE")
+    _, request = created(
+        *(services, muster),
+        *("--account", "a", "--report-to", "r@x.example", "--report-to", "s@x.example", "--language", "sv"),
+        *("--path", "/out/p.csv", "--host", "sftp.x.example", "--port", "2022", "--username", "u", "--password", "p"),
+        *("--key-file", str(key), "--host-key", "ssh-ed25519 AAAA", "--allow-network", "10.0.0.0/8", "--region", "SE"),
+        *("--separator", ";", "--unknown-groups", "create", "--auto-invite", "--keep-primary-phone"),
+        *("--keep-secondary-phone", "--delete-after", "--strict-encoding", "--nightly", "03:30"),
+        *("--time-zone", "Europe/Stockholm", "--stable-for", "5", "--end-marker", "none", "--skip-means", "freeze"),
+        *("--grace", "2", "--position", "1", "--delete-limit-percent", "10", "--delete-limit-floor", "7"),
+        *("--reject-limit-floor", "1"),
+    )
+    source = request.source
+    assert (source.sftp.host, source.sftp.port, source.sftp.username) == ("sftp.x.example", 2022, "u")
+    assert (source.sftp.host_key, source.sftp.path) == ("ssh-ed25519 AAAA", "/out/p.csv")
+    assert (request.credentials.password, request.credentials.private_key) == ("p", "PRIVATE")
+    assert list(source.report_to) == ["r@x.example", "s@x.example"]
+    assert list(source.sftp.allowed_networks) == ["10.0.0.0/8"]
+    assert (source.language, source.region, source.group_separator) == ("sv", "SE", ";")
+    assert source.unknown_groups == sources_pb2.UNKNOWN_GROUPS_CREATE
+    assert source.skip_means == sources_pb2.SKIP_MEANS_FREEZE
+    assert source.end_marker == sources_pb2.END_MARKER_NONE
+    assert all(
+        (
+            source.automatic_invitations,
+            source.keep_primary_phone,
+            source.keep_secondary_phone,
+            source.delete_after_processing,
+            source.strict_encoding,
+        )
+    )
+    assert (source.nightly_time, source.time_zone) == ("03:30", "Europe/Stockholm")
+    assert (source.stable_for_seconds, source.grace_nights, source.position) == (5, 2, 1)
+    assert (source.limits.delete.percent, source.limits.delete.floor) == (10, 7)
+
+
+def test_half_a_limit_leaves_the_other_half_to_the_rule(services, muster):
+    _, request = created(services, muster, "--create-limit-floor", "0")
+    assert request.source.limits.create.floor == 0
+    assert request.source.limits.create.HasField("floor")
+    assert not request.source.limits.create.HasField("percent")
+    assert not request.source.limits.HasField("delete")
+
+
+def test_update_sends_what_was_said_and_keeps_the_rest(services, muster):
+    present = sources_pb2.Source(name=SOURCE, region="SE", etag="e1", report_to=["old@x.example"])
+    present.limits.delete.percent, present.limits.delete.floor = 30, 9
+    services.answer("GetSource", sources_pb2.GetSourceResponse(source=present))
+    services.answer("UpdateSource", sources_pb2.UpdateSourceResponse(source=present))
+    answer = muster(
+        *("source", "update", SOURCE, "--delete-limit-percent", "40", "--no-keep-primary-phone"),
+        *("--report-to", "", "--name", "Staff"),
+    )
+    assert answer.status == 0
+    (request,) = services.requests("UpdateSource")
+    paths = ["report_to", "keep_primary_phone", "limits.delete.percent", "display_name"]
+    assert list(request.update_mask.paths) == paths
+    assert (request.source.limits.delete.percent, request.source.limits.delete.floor) == (40, 9)
+    assert list(request.source.report_to) == []
+    assert request.source.display_name == "Staff"
+    assert request.source.etag == "e1"
+
+
+def test_update_with_nothing_to_change_is_wrong_usage(services, muster):
+    services.answer("GetSource", sources_pb2.GetSourceResponse(source=sources_pb2.Source(name=SOURCE)))
+    assert muster("source", "update", SOURCE).status == 2
+    assert services.requests("UpdateSource") == []
+
+
+def test_every_setting_has_a_place_in_the_contract():
+    named = set(source_settings._PATHS) | {"password", "key_file"}
+    assert {field.name for field in dataclasses.fields(SourceSettings)} == named
+
+
+@pytest.mark.parametrize("option", [["--kind", "scim"], ["--kind", "sftp", "--guard", "on"]])
+def test_options_of_what_is_not_built_are_absent(muster, option):
+    assert muster("source", "create", "x", "--tenant", TENANT, *option).status == 2

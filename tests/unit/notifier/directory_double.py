@@ -1,0 +1,169 @@
+"""A directory for the notifier's tests: it serves the real contract over real gRPC, from values a test sets."""
+
+# ruff: noqa: N802 - the contract's names
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent import futures
+from typing import Self
+
+import grpc
+from muster.directory.v1 import (
+    events_pb2,
+    events_pb2_grpc,
+    imports_pb2,
+    imports_pb2_grpc,
+    licenses_pb2,
+    licenses_pb2_grpc,
+    sources_pb2,
+    sources_pb2_grpc,
+    tenants_pb2,
+    tenants_pb2_grpc,
+)
+from muster.runtime import identity
+
+TENANT = "tenants/ten_000017"
+SOURCE = f"{TENANT}/sources/src_000012"
+NOTIFIER_TOKEN = "notifier-token"
+TENANT_TOKEN = "tenant-token"
+
+
+class DirectoryDouble(
+    events_pb2_grpc.EventServiceServicer,
+    imports_pb2_grpc.ImportServiceServicer,
+    licenses_pb2_grpc.LicenseServiceServicer,
+    sources_pb2_grpc.SourceServiceServicer,
+    tenants_pb2_grpc.TenantServiceServicer,
+):
+    """One tenant with one source; `add_run` ends a run and writes its event."""
+
+    def __init__(self, *report_to: str) -> None:
+        self.tenant = tenants_pb2.Tenant(name=TENANT, display_name="Ingleby Council", language="en")
+        self.license = licenses_pb2.License(name=f"{TENANT}/license", seats_total=10, seats_used=8)
+        self.source = sources_pb2.Source(
+            name=SOURCE,
+            display_name="Staff file",
+            state=sources_pb2.SOURCE_STATE_ENABLED,
+            report_to=report_to,
+            time_zone="Europe/Stockholm",
+            sftp=sources_pb2.SftpEndpoint(path="/users.csv"),
+        )
+        self.runs: dict[str, imports_pb2.ImportRun] = {}
+        self.changes: dict[str, list[imports_pb2.ImportChange]] = {}
+        self.issues: dict[str, list[imports_pb2.ImportIssue]] = {}
+        self.events: list[events_pb2.Event] = []
+        self.failing: dict[str, grpc.StatusCode] = {}
+        self.calls: list[str] = []
+        self.port = 0
+        self._written = threading.Condition()
+        self._server: grpc.Server | None = None
+
+    def __enter__(self) -> Self:
+        self.come_back()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.go_away()
+
+    @property
+    def address(self) -> str:
+        """Where it answers."""
+        return f"127.0.0.1:{self.port}"
+
+    def come_back(self) -> None:
+        """Answer, on the same port as before."""
+        self._server = grpc.server(futures.ThreadPoolExecutor(16), options=[("grpc.so_reuseport", 0)])
+        events_pb2_grpc.add_EventServiceServicer_to_server(self, self._server)
+        imports_pb2_grpc.add_ImportServiceServicer_to_server(self, self._server)
+        licenses_pb2_grpc.add_LicenseServiceServicer_to_server(self, self._server)
+        sources_pb2_grpc.add_SourceServiceServicer_to_server(self, self._server)
+        tenants_pb2_grpc.add_TenantServiceServicer_to_server(self, self._server)
+        self.port = self._server.add_insecure_port(f"127.0.0.1:{self.port}")
+        self._server.start()
+
+    def go_away(self) -> None:
+        """Be down."""
+        if self._server is not None:
+            self._server.stop(None).wait()
+            self._server = None
+
+    def add_run(self, status: str, **fields) -> str:
+        """End a run with `status` (a word such as `applied`), write its event, and give its name."""
+        name = f"{TENANT}/importRuns/run_{len(self.runs) + 1:06}"
+        value = imports_pb2.ImportRunStatus.Value(f"IMPORT_RUN_STATUS_{status.upper()}")
+        self.runs[name] = imports_pb2.ImportRun(name=name, source=SOURCE, status=value, **fields)
+        self.add_event(f"run.{status}", name)
+        return name
+
+    def add_event(self, kind: str, resource: str) -> None:
+        """Write one event."""
+        with self._written:
+            number = len(self.events) + 1
+            event = events_pb2.Event(name=f"{TENANT}/events/evt_{number:06}", kind=kind, resource=resource)
+            event.time.FromSeconds(1_772_300_000 + number)
+            if resource in self.runs:
+                event.after.update({"reason": self.runs[resource].reason})
+            self.events.append(event)
+            self._written.notify_all()
+
+    def WatchEvents(self, request, context) -> Iterator[events_pb2.WatchEventsResponse]:
+        self._answer("WatchEvents", context)
+        position = int(request.cursor or 0)
+        yield events_pb2.WatchEventsResponse(cursor=str(position))  # a checkpoint
+        while context.is_active():
+            with self._written:
+                if len(self.events) == position:
+                    self._written.wait(0.1)
+                news = self.events[position:]
+            for event in news:
+                position += 1
+                if event.kind.startswith("run."):
+                    yield events_pb2.WatchEventsResponse(event=event, cursor=str(position))
+
+    def GetTenant(self, request, context):
+        allowed = (NOTIFIER_TOKEN, TENANT_TOKEN) if request.name == TENANT else (NOTIFIER_TOKEN,)
+        self._answer("GetTenant", context, allowed)
+        return tenants_pb2.GetTenantResponse(tenant=self.tenant)
+
+    def GetLicense(self, request, context):
+        self._answer("GetLicense", context)
+        return licenses_pb2.GetLicenseResponse(license=self.license)
+
+    def GetSource(self, request, context):
+        self._answer("GetSource", context)
+        return sources_pb2.GetSourceResponse(source=self.source)
+
+    def GetImportRun(self, request, context):
+        self._answer("GetImportRun", context)
+        self._answer(request.name, context)
+        if request.name not in self.runs:
+            context.abort(grpc.StatusCode.NOT_FOUND, "no such run")
+        return imports_pb2.GetImportRunResponse(import_run=self.runs[request.name])
+
+    def ListImportChanges(self, request, context):
+        self._answer("ListImportChanges", context)
+        found = [change for change in self.changes.get(request.import_run, []) if change.action == request.action]
+        return imports_pb2.ListImportChangesResponse(changes=found[: request.page_size])
+
+    def ListImportIssues(self, request, context):
+        self._answer("ListImportIssues", context)
+        found = [issue for issue in self.issues.get(request.import_run, []) if issue.severity == request.severity]
+        start = int(request.page_token or 0)
+        end = start + request.page_size
+        return imports_pb2.ListImportIssuesResponse(
+            issues=found[start:end], next_page_token=str(end) if end < len(found) else ""
+        )
+
+    def _answer(self, method: str, context, allowed=(NOTIFIER_TOKEN,)) -> None:
+        self.calls.append(method)
+        if method in self.failing:
+            context.abort(self.failing[method], "the test wants it so")
+        if identity.token_of(context.invocation_metadata()) not in allowed:
+            context.abort(grpc.StatusCode.PERMISSION_DENIED, "not with this token")
+
+
+def a_directory(*report_to: str) -> DirectoryDouble:
+    """Make a directory whose source reports to these addresses; it answers inside `with`."""
+    return DirectoryDouble(*report_to)  # type: ignore[abstract]  # what it does not serve, nobody asks for
