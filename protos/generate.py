@@ -50,6 +50,7 @@ class StubsHook(BuildHookInterface[Any]):
     PLUGIN_NAME = "custom"
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002 - hatchling's signature
+        """Hatchling's call before it collects files."""
         generate(Path(self.root))
 
 

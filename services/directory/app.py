@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 import structlog
 from muster.runtime.errors import RpcError
-from muster.runtime.server import Server, wait_for_end
+from muster.runtime.server import Server, announce, wait_for_end
 from muster.runtime.telemetry import configure_logging
 from pydantic import ValidationError
 
@@ -64,8 +64,7 @@ def serve(settings: Settings) -> None:
         migrate(settings.database_url)
     directory = Directory(make_resources(settings), settings.listen, pepper=settings.pepper_bytes)
     directory.start()
-    address = f"{settings.listen.rpartition(':')[0]}:{directory.port}"
-    wait_for_end(with_stdin=settings.exit_with_stdin, ready=lambda: _announce(address))
+    wait_for_end(with_stdin=settings.exit_with_stdin, ready=lambda: announce(settings.listen, directory.port))
     directory.stop()
     log.info("directory.ended")
 
@@ -110,12 +109,6 @@ class Directory:
         for worker in self._workers:
             worker.stop()
         self._store.close()
-
-
-def _announce(address: str) -> None:
-    sys.stdout.write(json.dumps({"listening": address}) + "\n")
-    sys.stdout.flush()
-    log.info("directory.serving", address=address)
 
 
 def _print_token(settings: Settings, grant: Grant, tenant: str) -> int:

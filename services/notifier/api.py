@@ -20,6 +20,7 @@ from muster.notifier.v1 import messages_pb2, messages_pb2_grpc
 from muster.runtime import identity
 from muster.runtime.errors import RpcError, failure_of, to_status
 from muster.runtime.names import InvalidNameError, decode_id, encode_id
+from muster.runtime.telemetry import fault_of
 
 from services.notifier.messages import Message, MessageStore
 
@@ -88,8 +89,8 @@ def _told(
             return await method(servicer, request, context)
         except RpcError as error:
             told = error
-        except Exception:
-            log.exception("rpc.fault", method=method.__name__, request_id=request_id)
+        except Exception as error:  # noqa: BLE001 - outermost; it logs
+            log.error("rpc.fault", method=method.__name__, request_id=request_id, **fault_of(error))
             told = RpcError(f"internal fault, request id {request_id}")
         finally:
             milliseconds = round((time.monotonic() - started) * 1000, 1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import signal
 import sys
@@ -16,8 +15,8 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from muster.notifier.v1 import messages_pb2_grpc
 from muster.runtime.client import open_aio_channel
-from muster.runtime.server import OPTIONS
-from muster.runtime.telemetry import configure_logging
+from muster.runtime.server import OPTIONS, announce
+from muster.runtime.telemetry import configure_logging, fault_of
 
 from services.notifier.api import SERVICE_NAME, MessageServicer
 from services.notifier.consume import Follower
@@ -42,8 +41,8 @@ def main() -> None:
         sys.exit(_complain(error))
     try:
         asyncio.run(serve(settings))
-    except Exception:  # the outermost place: log it as every other fault, then be started anew
-        log.exception("notifier.fault")
+    except Exception as error:  # noqa: BLE001 - the outermost place: log it as every other fault, then be started anew
+        log.error("notifier.fault", **fault_of(error))
         sys.exit(1)
 
 
@@ -58,12 +57,10 @@ async def serve(settings: Settings) -> None:
     await asyncio.to_thread(store.migrate)
     async with open_aio_channel(settings.directory, settings.token.get_secret_value()) as channel:
         server, port = await _open_door(settings, store, channel)
-        host = settings.listen.rpartition(":")[0]
-        print(json.dumps({"listening": f"{host}:{port}"}), flush=True)  # noqa: T201 - whoever started us reads it
         outbox = Outbox(store, transport_of(settings), sender=settings.sender, now=_now)
         reports = ReportReader(channel, admin_url=settings.admin_url)
         follower = Follower(channel, store, reports, sender=settings.sender, now=_now, queued=outbox.wake)
-        parts = [asyncio.create_task(part) for part in (follower.run(), outbox.run(), _told_to_end(settings))]
+        parts = [asyncio.create_task(part) for part in (follower.run(), outbox.run(), _told_to_end(settings, port))]
         try:
             done, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
             for part in done:
@@ -91,13 +88,14 @@ async def _open_door(settings: Settings, store: MessageStore, channel: grpc.aio.
     return server, port
 
 
-async def _told_to_end(settings: Settings) -> None:
-    """Wait for SIGTERM, SIGINT or, if asked for, the end of stdin because the parent is gone."""
+async def _told_to_end(settings: Settings, port: int) -> None:
+    """Say that the service serves; wait for SIGTERM, SIGINT or, if asked for, the end of stdin: the parent is gone."""
     ended, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
     if settings.exit_with_stdin:
         threading.Thread(target=_drain_stdin, args=(loop, ended), daemon=True).start()
+    announce(settings.listen, port)
     await ended.wait()
 
 

@@ -13,6 +13,7 @@ import grpc.aio
 import structlog
 from muster.directory.v1 import events_pb2, events_pb2_grpc
 from muster.runtime.errors import failure_of
+from muster.runtime.telemetry import fault_of
 
 from services.notifier.cancellation import heed_cancellation
 from services.notifier.messages import Draft, MessageKind, MessageStore
@@ -120,10 +121,10 @@ class Follower:
             if self._worth_another_try(event, error):
                 raise
             reason = failure_of(error).reason
-            log.error("report.not_gathered", run=event.resource, reason=reason)  # noqa: TRY400 - the reason says it all
+            log.error("report.not_gathered", run=event.resource, reason=reason)
             return self._failed(event, reportable, f"the directory answered {reason}")
-        except Exception as error:
-            log.exception("report.not_rendered", run=event.resource)
+        except Exception as error:  # noqa: BLE001 - outermost; it logs
+            log.error("report.not_rendered", run=event.resource, **fault_of(error))
             return self._failed(event, reportable, f"the report could not be rendered: {type(error).__name__}")
         return [self._draft(event, reportable, mail, recipient) for recipient in reportable.recipients]
 

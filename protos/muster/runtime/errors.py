@@ -1,4 +1,4 @@
-"""Carry an error over gRPC and read it again: one reason, its code from the table in error_reason.proto, its details."""
+"""Carry an error over gRPC and read it again: its reason, its code from the table in error_reason.proto, details."""
 
 from __future__ import annotations
 

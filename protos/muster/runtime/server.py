@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -15,7 +16,7 @@ import grpc
 import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
-from muster.runtime import errors, identity
+from muster.runtime import errors, identity, telemetry
 from muster.runtime.client import MAX_MESSAGE_BYTES
 
 log = structlog.get_logger()
@@ -91,6 +92,12 @@ def wait_for_end(*, with_stdin: bool, ready: Callable[[], None] = lambda: None) 
         pass
 
 
+def announce(listen: str, port: int) -> None:
+    """Tell whoever started this process where it listens: `{"listening": "host:port"}`, one line on stdout."""
+    sys.stdout.write(json.dumps({"listening": f"{listen.rpartition(':')[0]}:{port}"}) + "\n")
+    sys.stdout.flush()
+
+
 def _drain_stdin(ended: threading.Event) -> None:
     while os.read(sys.stdin.fileno(), 4096):
         pass
@@ -104,6 +111,7 @@ class ErrorInterceptor(grpc.ServerInterceptor):  # type: ignore[type-arg]  # not
         self._translate = translate
 
     def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:
+        """Wrap the handler; health and reflection stay as they are."""
         handler = continuation(handler_call_details)
         method = handler_call_details.method
         if handler is None or method.startswith("/grpc."):
@@ -148,7 +156,7 @@ class ErrorInterceptor(grpc.ServerInterceptor):  # type: ignore[type-arg]  # not
             if not context.is_active():
                 line.fields["reason"] = "CANCELLED"
                 return
-            log.exception("rpc.fault", method=line.method, request_id=line.request_id)
+            log.error("rpc.fault", method=line.method, request_id=line.request_id, **telemetry.fault_of(error))
             told = errors.RpcError(f"internal fault, request id {line.request_id}")
         line.fields["reason"] = told.reason
         context.abort_with_status(errors.to_status(told))

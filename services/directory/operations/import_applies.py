@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 
 import structlog
+from muster.runtime.telemetry import fault_of
 from sqlalchemy import text
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import OperationalError
@@ -16,7 +17,6 @@ from sqlmodel import Session, col, select
 from services.directory.operations.import_plans import (
     Planned,
     StageLostError,
-    changed_since,
     plan_here,
     plan_input,
     write_findings,
@@ -41,7 +41,7 @@ from services.directory.roster.space import StageSpace
 from services.directory.rules.errors import PlanChanged, RunState, SourceStateError
 from services.directory.rules.names import IMPORT_RUN
 from services.directory.store import ids
-from services.directory.store.events import Actor
+from services.directory.store.events import NOWHERE, Actor, basis, has_changed, transaction_id
 from services.directory.store.tables import ImportRun, License, RunStatus, SourceState
 
 log = structlog.get_logger()
@@ -126,8 +126,8 @@ class ApplyWorker:
         while not self._ended.is_set():
             try:
                 self._round()
-            except Exception:  # the outermost loop: log and go on
-                log.exception("import.apply_round_failed")
+            except Exception as error:  # noqa: BLE001 - the outermost loop: log and go on
+                log.error("import.apply_round_failed", **fault_of(error))
             self._wake.wait(self._every_s)
             self._wake.clear()
 
@@ -186,8 +186,8 @@ def apply_run(imports: Imports, tenant_id: int, run_id: int) -> None:
     except OperationalError as error:
         log.warning("import.apply_postponed", run=name, error=type(error.orig).__name__)
         return
-    except Exception:  # whatever it is, the run must end, and say so
-        log.exception("import.apply_failed", run=name)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the run must end, and say so
+        log.error("import.apply_failed", run=name, **fault_of(error))
         _end_failed(imports, tenant_id, run_id, reason="internal", message="The directory met a fault.")
         return
     finally:
@@ -225,13 +225,13 @@ def _apply(
     if not space.exists(connection):
         raise StageLostError
     assert run.plan is not None
-    if run.deletions_left_out or changed_since(connection, tenant_id, run.plan_basis):
+    if run.deletions_left_out or has_changed(session, tenant_id, (run.plan_xid, run.plan_position)):
         planned = plan_here(
             imports,
             space,
             connection,
             run,
-            basis=-1,
+            since=NOWHERE,
             leave_deletions_out=run.deletions_left_out,
             holds_write_lock=True,
         )
@@ -246,6 +246,7 @@ def _apply(
         write_findings(imports, session, run)
     else:
         given, counts = plan_input(session, run, leave_deletions_out=False), run.plan
+    run.applied_xid, run.applied_position = transaction_id(session), basis(session)[1]
     _write(imports, space, connection, run, given=given, counts=counts)
     _settle(imports, session, run, counts)
     session.flush()
@@ -270,7 +271,8 @@ def _must_be_held(imports: Imports, session: Session, run: ImportRun, planned: P
         return False
     plan_changes.keep_as_shown(planned.planner)
     run.plan = {**NO_COUNTS, **planned.plan.counts}
-    run.plan_hash, run.plan_basis = planned.plan.hash, planned.basis
+    run.plan_hash = planned.plan.hash
+    run.plan_xid, run.plan_position = planned.since
     run.approved = run.deletions_left_out = False
     write_findings(imports, session, run)
     end_run(

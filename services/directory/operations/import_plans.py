@@ -29,7 +29,7 @@ from services.directory.roster.plan import Plan, PlanInput, Planner, make_plan
 from services.directory.roster.space import StageSpace
 from services.directory.roster.stage import stage_checksum
 from services.directory.store import ids
-from services.directory.store.events import Actor
+from services.directory.store.events import NOWHERE, Actor, Cursor, basis
 from services.directory.store.tables import Account, ImportRun, License, RunStatus
 
 BASIS_WAIT_S = 10
@@ -38,14 +38,14 @@ BASIS_WAIT_S = 10
 
 @dataclass(frozen=True)
 class Planned:
-    """A plan with what the limits say of it, and the event position it was made at (-1: not known)."""
+    """A plan with what the limits say of it, and the place in the events from which on it may be out of date."""
 
     plan: Plan
     planner: Planner
     given: PlanInput
     refused: Passed | None
     held: Passed | None
-    basis: int
+    since: Cursor
 
 
 class StageLostError(Exception):
@@ -78,8 +78,8 @@ def _plan_on_a_still_register(imports: Imports, space: StageSpace, run: ImportRu
     with imports.store.engine.connect() as connection, space.attached(connection):
         with _no_writers(imports, connection, run.tenant_id) as is_still:
             connection.execution_options(**level)
-            basis = _last_change(connection, run.tenant_id) if is_still else -1
-        planned = plan_here(imports, space, connection, run, basis=basis, leave_deletions_out=False)
+            since = basis(Session(bind=connection)) if is_still else NOWHERE
+        planned = plan_here(imports, space, connection, run, since=since, leave_deletions_out=False)
         if planned.held:
             plan_changes.keep_as_shown(planned.planner)
         connection.commit()
@@ -116,26 +116,13 @@ def _no_writers(imports: Imports, connection: Connection, tenant_id: int) -> Ite
             raw.execute("SELECT pg_advisory_unlock(%s)", (tenant_id,))
 
 
-def _last_change(connection: Connection, tenant_id: int) -> int:
-    sql = "SELECT coalesce(max(position), 0) FROM events WHERE tenant_id = :t"
-    return int(connection.execute(text(sql), {"t": tenant_id}).scalar_one())
-
-
-def changed_since(connection: Connection, tenant_id: int, basis: int) -> bool:
-    """Whether anything but runs' own affairs was written in the tenant since a plan's basis."""
-    if basis < 0:
-        return True
-    sql = "SELECT count(*) FROM events WHERE tenant_id = :t AND position > :p AND kind NOT LIKE 'run.%'"
-    return bool(connection.execute(text(sql), {"t": tenant_id, "p": basis}).scalar_one())
-
-
 def plan_here(
     imports: Imports,
     space: StageSpace,
     connection: Connection,
     run: ImportRun,
     *,
-    basis: int,
+    since: Cursor,
     leave_deletions_out: bool,
     holds_write_lock: bool = False,
 ) -> Planned:
@@ -156,7 +143,7 @@ def plan_here(
     plan = make_plan(planner)
     refused = too_many_rejects(plan, limits)
     held = None if refused else first_limit_passed(plan, limits)
-    return Planned(plan, planner, given, refused, held, basis)
+    return Planned(plan, planner, given, refused, held, since)
 
 
 def plan_input(session: Session, run: ImportRun, *, leave_deletions_out: bool) -> PlanInput:
@@ -224,7 +211,8 @@ def save_plan(imports: Imports, run: ImportRun, planned: Planned) -> ImportRun:
 def write_plan(imports: Imports, session: Session, run: ImportRun, planned: Planned) -> None:
     """Write what a plan means for its run, in the caller's transaction; the stage must be attached."""
     plan = planned.plan
-    run.plan, run.plan_hash, run.plan_basis = {**NO_COUNTS, **plan.counts}, plan.hash, planned.basis
+    run.plan, run.plan_hash = {**NO_COUNTS, **plan.counts}, plan.hash
+    run.plan_xid, run.plan_position = planned.since
     run.seats_total, run.seats_used = planned.given.seats_total, planned.given.seats_used
     run.counts = {**run.plan, "created": 0, "updated": 0, "taken_over": 0, "deleted": 0, "deferred": 0}
     write_findings(imports, session, run)

@@ -174,7 +174,7 @@ def _made(session: Session, run: ImportRun, *, action: int, after: tuple[int, in
             SELECT e.position, e.kind, e.resource_id, e.before, e.after, u.email, u.display_name, c.external_id
             FROM events e JOIN users u ON u.tenant_id = e.tenant_id AND u.id = e.resource_id
             LEFT JOIN claims c ON c.tenant_id = e.tenant_id AND c.user_id = e.resource_id AND c.source_id = :source
-            WHERE e.tenant_id = :t AND e.position > :after AND e.position > :basis AND e.run_id = :run
+            WHERE e.tenant_id = :t AND e.xid = :xid AND e.position > :after AND e.run_id = :run
               AND e.kind IN :kinds
             ORDER BY e.position LIMIT :limit
             """)
@@ -184,8 +184,8 @@ def _made(session: Session, run: ImportRun, *, action: int, after: tuple[int, in
                 "t": run.tenant_id,
                 "run": run.id,
                 "source": run.source_id,
-                "after": after[1],
-                "basis": max(run.plan_basis, 0),
+                "xid": run.applied_xid,
+                "after": max(after[1], run.applied_position),
                 "limit": limit,
             },
         )
@@ -204,12 +204,12 @@ def _moves(session: Session, run: ImportRun, user_ids: list[int]) -> dict[int, t
     found = session.connection().execute(
         text("""
         SELECT resource_id, kind, before, after FROM events
-        WHERE tenant_id = :t AND position > :basis AND run_id = :run AND resource_id IN :users
+        WHERE tenant_id = :t AND xid = :xid AND position > :after AND run_id = :run AND resource_id IN :users
           AND kind IN ('membership.added', 'membership.removed')
         """)
         .bindparams(bindparam("users", user_ids, expanding=True))
         .columns(*_MOVE_EVENT),
-        {"t": run.tenant_id, "run": run.id, "basis": max(run.plan_basis, 0)},
+        {"t": run.tenant_id, "run": run.id, "xid": run.applied_xid, "after": run.applied_position},
     )
     for user_id, kind, before, after in found:
         added, removed = moves.setdefault(user_id, ([], []))

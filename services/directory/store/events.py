@@ -130,6 +130,38 @@ def newest_place(session: Session) -> Cursor:
     return (found[0], found[1]) if found else BEGINNING
 
 
+NOWHERE: Final[Cursor] = (0, -1)
+"""Instead of a `basis`, when writers were under way and it cannot be said what is newer."""
+
+
+def basis(session: Session) -> Cursor:
+    """Mark this moment in a tenant whose writers are held off: `has_changed` can tell later whether any came after it.
+
+    Whoever writes afterwards takes a higher position, and is a transaction that this one's snapshot does not know as
+    ended; both are needed, since a transaction gets its number before it waits for the tenant's lock.
+    """
+    if session.get_bind().dialect.name == "sqlite":
+        last = session.connection().execute(text("SELECT last FROM id_counters WHERE name = 'event'")).scalar_one()
+        return (0, int(last))
+    oldest_open = _oldest_open_transaction(session)
+    return (oldest_open, ids.next_id(session, "event"))
+
+
+def has_changed(session: Session, tenant_id: int, since: Cursor) -> bool:
+    """Say whether anything but runs' own affairs was written in the tenant since a basis."""
+    if since == NOWHERE:
+        return True
+    xid, position = since
+    found = session.connection().execute(
+        text(
+            "SELECT count(*) FROM events WHERE tenant_id = :tenant AND xid >= :xid AND position > :position"
+            " AND kind NOT LIKE 'run.%'"
+        ),
+        {"tenant": tenant_id, "xid": xid, "position": position},
+    )
+    return bool(found.scalar_one())
+
+
 def _place() -> Tuple:
     """Compare as a row: both databases use the index for it, and not for the same written with OR."""
     return tuple_(col(Event.xid), col(Event.position))

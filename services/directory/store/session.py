@@ -141,12 +141,18 @@ def open_engine(database_url: str) -> Engine:
             max_overflow=8,
             pool_use_lifo=True,
             pool_pre_ping=True,
+            hide_parameters=True,  # values of people stay out of errors and logs
             connect_args={"connect_timeout": 5},
         )
     if url.database:
         Path(url.database).parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(
-        url, pool_size=40, max_overflow=8, pool_use_lifo=True, connect_args={"check_same_thread": False, "timeout": 2.0}
+        url,
+        pool_size=40,
+        max_overflow=8,
+        pool_use_lifo=True,
+        hide_parameters=True,
+        connect_args={"check_same_thread": False, "timeout": 2.0},
     )
     event.listen(engine, "connect", _set_up_sqlite)
     event.listen(engine, "begin", _begin_sqlite)

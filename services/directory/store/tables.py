@@ -302,7 +302,11 @@ class Membership(SQLModel, table=True):
 
 
 class ImportRun(SQLModel, table=True):
-    """One visit to one source."""
+    """One visit to one source.
+
+    `plan_xid` and `plan_position` say from where on an event is newer than the plan (position -1: not known);
+    `applied_xid` and `applied_position` say where the run's own events begin.
+    """
 
     __tablename__ = "import_runs"
     __table_args__ = (
@@ -322,7 +326,10 @@ class ImportRun(SQLModel, table=True):
     counts: dict[str, int] = Field(default_factory=dict, sa_column=Column("counts", JSON, nullable=False))
     plan: dict[str, int] | None = Field(default=None, sa_column=_json("plan"))
     plan_hash: str = Field(default="", sa_column=_words("plan_hash", length=64))
-    plan_basis: int = Field(default=0, sa_column=_big("plan_basis", server_default="0"))
+    plan_xid: int = Field(default=0, sa_column=_big("plan_xid", server_default="0"))
+    plan_position: int = Field(default=-1, sa_column=_big("plan_position", server_default="-1"))
+    applied_xid: int = Field(default=0, sa_column=_big("applied_xid", server_default="0"))
+    applied_position: int = Field(default=0, sa_column=_big("applied_position", server_default="0"))
     staged_rows: int = Field(default=-1, sa_column=_big("staged_rows", server_default="-1"))
     staged_checksum: int = Field(default=0, sa_column=_big("staged_checksum", server_default="0"))
     newest_timestamp: datetime | None = Field(default=None, sa_column=_time("newest_timestamp", nullable=True))

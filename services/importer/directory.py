@@ -1,0 +1,178 @@
+"""Speak to the directory: one method per step of a run, each repeated politely while the directory restarts."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final
+
+import grpc
+import stamina
+from muster.directory.v1 import imports_pb2, imports_pb2_grpc, sources_pb2, sources_pb2_grpc
+from muster.runtime import errors, identity
+
+from services.importer.errors import ImporterError
+
+_AT_REST: Final = frozenset(
+    {
+        imports_pb2.IMPORT_RUN_STATUS_HELD,
+        imports_pb2.IMPORT_RUN_STATUS_APPLIED,
+        imports_pb2.IMPORT_RUN_STATUS_REFUSED,
+        imports_pb2.IMPORT_RUN_STATUS_NO_FILE,
+        imports_pb2.IMPORT_RUN_STATUS_DISCARDED,
+        imports_pb2.IMPORT_RUN_STATUS_EXPIRED,
+        imports_pb2.IMPORT_RUN_STATUS_FAILED,
+    }
+)
+CREATE_TIMEOUT_S = 75.0
+"""The directory waits up to 60 s for the tenant's turn (R44)."""
+PLAN_TIMEOUT_S = 30 * 60.0
+RESTART_PATIENCE_S = 120.0
+_POLL_S = 1.0
+
+Run = imports_pb2.ImportRun
+
+
+class TurnDidNotComeError(ImporterError):
+    """Another run of the tenant was active all the time (R44)."""
+
+
+class WatchEndedError(ImporterError):
+    """The stream of a run's progress ended before the run was at rest."""
+
+
+class Directory:
+    """The directory as the importer needs it, over one channel that carries the importer's own token."""
+
+    def __init__(self, channel: grpc.Channel, *, wait: Callable[[float], None]) -> None:
+        self._imports = imports_pb2_grpc.ImportServiceStub(channel)
+        self._sources = sources_pb2_grpc.SourceServiceStub(channel)
+        self._wait = wait
+
+    def source_as_seen_by(self, token: str, name: str) -> sources_pb2.Source:
+        """Read a source with the caller's own token: who may not see it may not run it."""
+        request = sources_pb2.GetSourceRequest(name=name)
+        return self._sources.GetSource(request, metadata=(identity.bearer(token),)).source
+
+    def secret(self, source: str) -> sources_pb2.GetSourceSecretResponse:
+        """Read where and as whom to fetch."""
+        return self._sources.GetSourceSecret(sources_pb2.GetSourceSecretRequest(name=source))
+
+    def create_run(self, source: str, *, dry_run: bool) -> Run:
+        """Open a run when it is the tenant's turn; TurnDidNotComeError when even the deadline passes."""
+        request = imports_pb2.CreateImportRunRequest(source=source, dry_run=dry_run, request_id=str(uuid.uuid4()))
+        try:
+            return self._imports.CreateImportRun(request, timeout=CREATE_TIMEOUT_S).import_run
+        except grpc.RpcError as error:
+            if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+                raise TurnDidNotComeError from error
+            raise
+
+    def get_run(self, name: str) -> Run:
+        """Read a run."""
+        return self._imports.GetImportRun(imports_pb2.GetImportRunRequest(name=name)).import_run
+
+    def stage(self, messages: Callable[[], Iterable[imports_pb2.StageImportRowsRequest]]) -> None:
+        """Send the rows; when the stream breaks because the directory restarts, all of them again."""
+        for attempt in _politely():
+            with attempt:
+                stream = _Stream(messages())
+                try:
+                    self._imports.StageImportRows(iter(stream))
+                except grpc.RpcError:
+                    if stream.fault is not None:
+                        raise stream.fault from None
+                    raise
+
+    def plan(self, run: str) -> Run:
+        """Have the rows planned."""
+        request = imports_pb2.PlanImportRequest(import_run=run)
+        for attempt in _politely():
+            with attempt:
+                return self._imports.PlanImport(request, timeout=PLAN_TIMEOUT_S).import_run
+        raise WatchEndedError  # not reached: the attempts return or raise
+
+    def apply(self, run: Run) -> Run:
+        """Start to apply a planned run; one that went on without us is returned as it is."""
+        request = imports_pb2.ApplyImportRequest(import_run=run.name, plan_hash=run.plan_hash)
+        for attempt in _politely():
+            with attempt:
+                try:
+                    return self._imports.ApplyImport(request).import_run
+                except grpc.RpcError as error:
+                    if errors.failure_of(error).reason == "RUN_STATE":
+                        return self.get_run(run.name)
+                    raise
+        raise WatchEndedError  # not reached: the attempts return or raise
+
+    def refuse(self, request: imports_pb2.RefuseImportRunRequest) -> Run:
+        """End a run whose file cannot be used; one that is past that is returned as it is."""
+        for attempt in _politely():
+            with attempt:
+                try:
+                    return self._imports.RefuseImportRun(request).import_run
+                except grpc.RpcError as error:
+                    if errors.failure_of(error).reason == "RUN_STATE":
+                        return self.get_run(request.import_run)
+                    raise
+        raise WatchEndedError  # not reached: the attempts return or raise
+
+    def watch(self, run: str, seen: Callable[[Run], None]) -> Run:
+        """Follow a run until it is at rest; `seen` gets it whenever it moves."""
+        for attempt in _politely():
+            with attempt:
+                return self._watch_once(run, seen)
+        raise WatchEndedError  # not reached: the attempts return or raise
+
+    def _watch_once(self, name: str, seen: Callable[[Run], None]) -> Run:
+        try:
+            for update in self._imports.WatchImportRun(imports_pb2.WatchImportRunRequest(import_run=name)):
+                seen(update.import_run)
+                if is_at_rest(update.import_run):
+                    return update.import_run
+        except grpc.RpcError as error:
+            if errors.failure_of(error).reason != "TOO_MANY_WATCHERS":
+                raise
+            return self._poll(name, seen)
+        raise WatchEndedError
+
+    def _poll(self, name: str, seen: Callable[[Run], None]) -> Run:
+        while not is_at_rest(run := self.get_run(name)):
+            seen(run)
+            self._wait(_POLL_S)
+        return run
+
+
+def is_at_rest(run: Run) -> bool:
+    """Tell whether nothing more happens to the run by itself."""
+    return run.status in _AT_REST or (run.status == imports_pb2.IMPORT_RUN_STATUS_PLANNED and run.plan_only)
+
+
+def _politely() -> Iterable[stamina.Attempt]:
+    """Try again with a growing pause while the directory is away or the tenant busy, for two minutes at most."""
+    return stamina.retry_context(
+        on=_is_passing, attempts=None, timeout=RESTART_PATIENCE_S, wait_initial=0.2, wait_max=5.0
+    )
+
+
+def _is_passing(error: Exception) -> bool:
+    if isinstance(error, WatchEndedError):
+        return True
+    if not isinstance(error, grpc.RpcError):
+        return False
+    return error.code() is grpc.StatusCode.UNAVAILABLE or errors.failure_of(error).reason == "STAGE_MISMATCH"
+
+
+class _Stream:
+    """Hands messages to gRPC and remembers what went wrong in making them, which gRPC would swallow."""
+
+    def __init__(self, messages: Iterable[imports_pb2.StageImportRowsRequest]) -> None:
+        self._messages = messages
+        self.fault: Exception | None = None
+
+    def __iter__(self) -> Iterator[imports_pb2.StageImportRowsRequest]:
+        try:
+            yield from self._messages
+        except Exception as error:  # whatever it is, stage() raises it on the caller's thread
+            self.fault = error
+            raise

@@ -1,0 +1,267 @@
+"""Take one run from its beginning to its rest: fetch, read, stage, plan, apply, watch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, tzinfo
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import grpc
+import structlog
+from muster.directory.v1 import imports_pb2, sources_pb2
+from muster.runtime import errors as rpc_errors
+from muster.runtime.telemetry import fault_of
+
+from services.importer import sftp
+from services.importer.csv_file import read_csv_file
+from services.importer.directory import Directory, Run, is_at_rest
+from services.importer.errors import (
+    FileRefusedError,
+    InterruptedRunError,
+    NoFileError,
+    RunEndedError,
+    TooLargeError,
+)
+from services.importer.row_layout import RowSettings
+from services.importer.rows import RowReader
+from services.importer.spool import MAX_FILE_BYTES, Spool
+from services.importer.staging import ReadFile, file_name_of, staging_messages
+
+log = structlog.get_logger()
+
+_MAX_ISSUES_OF_A_REFUSAL = 1000
+_SSH_PORT = 22
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is; totals are 0 until they are known."""
+
+    rows_sent: int = 0
+    rows_total: int = 0
+    rows_applied: int = 0
+    rows_to_apply: int = 0
+
+
+Publish = Callable[[Progress], None]
+
+
+@dataclass(frozen=True)
+class Importer:
+    """Runs imports; keeps nothing between them."""
+
+    directory: Directory
+    temp_dir: Path | None
+    now: Callable[[], datetime]
+    wait: Callable[[float], None]
+    """Waits for seconds; raises InterruptedRunError when the importer is to stop."""
+
+    def run_source(self, source: sources_pb2.Source, *, dry_run: bool, publish: Publish) -> Run:
+        """Fetch the source's file and take it through; returns the run at rest.
+
+        Raises only what CreateImportRun raises, and grpc.RpcError when the directory stays away.
+        """
+        fetched: list[tuple[sftp.Endpoint, sftp.RemoteFile]] = []
+
+        def obtain(spool: Spool) -> None:
+            endpoint = _endpoint(self.directory.secret(source.name))
+            found = sftp.fetch(
+                endpoint,
+                spool,
+                stable_for_s=source.stable_for_seconds,
+                max_bytes=max_file_bytes(source),
+                wait=self.wait,
+            )
+            fetched.append((endpoint, found))
+
+        with Spool(self.temp_dir, max_bytes=max_file_bytes(source)) as spool:
+            file_name = file_name_of(source.sftp.path)
+            journey = _Journey(self, source, spool, dry_run=dry_run, publish=publish, file_name=file_name)
+            ended = journey.travel(obtain)
+        if ended.status == imports_pb2.IMPORT_RUN_STATUS_APPLIED and source.delete_after_processing:
+            self._delete(ended, *fetched[0])
+        return ended
+
+    def import_file(
+        self, source: sources_pb2.Source, spool: Spool, file_name: str, *, dry_run: bool, publish: Publish
+    ) -> Run:
+        """Take a file by hand through all but the fetch; returns the run at rest. Raises as `run_source` does."""
+        journey = _Journey(self, source, spool, dry_run=dry_run, publish=publish, file_name=file_name_of(file_name))
+        return journey.travel(lambda _: None)
+
+    def refuse_too_large(self, source: sources_pb2.Source, file_name: str, *, dry_run: bool, publish: Publish) -> Run:
+        """End a run for a file by hand that passes the limit before it has arrived whole (R7)."""
+
+        def obtain(_: Spool) -> None:
+            raise TooLargeError
+
+        with Spool(self.temp_dir) as nothing:
+            journey = _Journey(
+                self, source, nothing, dry_run=dry_run, publish=publish, file_name=file_name_of(file_name)
+            )
+            return journey.travel(obtain)
+
+    def _delete(self, run: Run, endpoint: sftp.Endpoint, fetched: sftp.RemoteFile) -> None:
+        """Delete the applied file (a setting); the run is applied whether this works or not."""
+        try:
+            is_deleted = sftp.delete(endpoint, fetched)
+        except RunEndedError as error:
+            log.warning("import.delete_failed", run=run.name, reason=error.code)
+        else:
+            log.info("import.deleted" if is_deleted else "import.newer_file_left", run=run.name)
+
+
+def max_file_bytes(source: sources_pb2.Source) -> int:
+    """The source's limit on its file (R7)."""
+    return min(source.max_file_bytes or MAX_FILE_BYTES, MAX_FILE_BYTES)
+
+
+class _Journey:
+    """One run on its way.
+
+    The run is opened once its file is here or known to be missing: a slow or unstable SFTP server must not keep the
+    tenant's turn from other runs (R44).
+    """
+
+    _run: Run
+
+    def __init__(
+        self,
+        importer: Importer,
+        source: sources_pb2.Source,
+        spool: Spool,
+        *,
+        dry_run: bool,
+        publish: Publish,
+        file_name: str,
+    ) -> None:
+        self._directory = importer.directory
+        self._now = importer.now
+        self._wait = importer.wait
+        self._dry_run = dry_run
+        self._source = source
+        self._spool = spool
+        self._publish = publish
+        self._progress = Progress()
+        self._facts = imports_pb2.ImportFileFacts(file_name=file_name)
+
+    def travel(self, obtain: Callable[[Spool], None]) -> Run:
+        """Get the file into the spool and take it through; whatever happens, the run comes to rest."""
+        failed = None if self._source.state == sources_pb2.SOURCE_STATE_DISABLED else self._obtain(obtain)
+        self._run = self._directory.create_run(self._source.name, dry_run=self._dry_run)
+        try:
+            ended = self._refuse(failed) if failed else self._take_through()
+        except RunEndedError as error:
+            ended = self._refuse(error)
+        except grpc.RpcError as error:
+            log.warning("import.directory_fault", run=self._run.name, reason=rpc_errors.failure_of(error).reason)
+            ended = self._refuse(InterruptedRunError())
+        except Exception as error:  # noqa: BLE001 - outermost; it logs
+            log.error("import.fault", run=self._run.name, **fault_of(error))
+            ended = self._refuse(InterruptedRunError())
+        log.info(
+            "import.ended",
+            run=ended.name,
+            status=imports_pb2.ImportRunStatus.Name(ended.status),
+            reason=ended.reason.partition(":")[0],
+            rows=ended.counts.rows,
+        )
+        return ended
+
+    def _obtain(self, obtain: Callable[[Spool], None]) -> RunEndedError | None:
+        """Get the file; answers why not. Whatever goes wrong here ends a run that is opened to say so."""
+        try:
+            obtain(self._spool)
+        except RunEndedError as error:
+            return error
+        except Exception as error:  # noqa: BLE001 - outermost; it logs
+            log.error("import.fetch_fault", source=self._source.name, **fault_of(error))
+            return InterruptedRunError()
+        return None
+
+    def _take_through(self) -> Run:
+        self._facts.size_bytes, self._facts.sha256 = self._spool.size_bytes, self._spool.sha256
+        csv_file = read_csv_file(self._spool.open, strict_encoding=self._source.strict_encoding)
+        self._facts.encoding = csv_file.decoding.encoding
+        self._facts.delimiter = csv_file.delimiter
+        self._facts.columns.extend(csv_file.header.positions)
+        file = ReadFile(csv_file, row_settings(self._source), self._now())
+        if csv_file.refusal is not None:
+            return self._refuse(csv_file.refusal, file)
+        self._advance(rows_total=csv_file.rows)
+        self._directory.stage(
+            lambda: staging_messages(self._run.name, self._facts, file, lambda rows: self._advance(rows_sent=rows))
+        )
+        planned = self._directory.plan(self._run.name)
+        if is_at_rest(planned):
+            return planned
+        self._advance(rows_to_apply=planned.plan.created + planned.plan.updated + planned.plan.deleted)
+        applying = self._directory.apply(planned)
+        if is_at_rest(applying):
+            return applying
+        return self._directory.watch(self._run.name, lambda run: self._advance(rows_applied=run.applied_rows))
+
+    def _advance(self, **figures: int) -> None:
+        self._wait(0)  # ends the run when the importer is to stop
+        self._progress = replace(self._progress, **figures)
+        self._publish(self._progress)
+
+    def _refuse(self, error: RunEndedError, file: ReadFile | None = None) -> Run:
+        request = imports_pb2.RefuseImportRunRequest(
+            import_run=self._run.name,
+            status=_status_of(error),
+            reason="" if isinstance(error, NoFileError) else error.code,
+            message=error.message,
+            file=self._facts,
+        )
+        if file is not None:
+            _count(file, request)
+        return self._directory.refuse(request)
+
+
+def _status_of(error: RunEndedError) -> imports_pb2.ImportRunStatus.ValueType:
+    if isinstance(error, NoFileError):
+        return imports_pb2.IMPORT_RUN_STATUS_NO_FILE
+    if isinstance(error, FileRefusedError):
+        return imports_pb2.IMPORT_RUN_STATUS_REFUSED
+    return imports_pb2.IMPORT_RUN_STATUS_FAILED
+
+
+def _count(file: ReadFile, request: imports_pb2.RefuseImportRunRequest) -> None:
+    """Count what was readable of a refused file (R46), with its first issues."""
+    counts = request.counts
+    for block in file.blocks(RowReader(file.csv_file, file.settings)):
+        counts.rows, counts.skipped, counts.rejected = block.rows, block.skipped, block.rejected
+        request.issues.extend(block.message.issues[: _MAX_ISSUES_OF_A_REFUSAL - len(request.issues)])
+
+
+def row_settings(source: sources_pb2.Source) -> RowSettings:
+    """Take what decides how rows read out of a source's settings."""
+    return RowSettings(
+        group_separator=source.group_separator or ",",
+        region=source.region,
+        time_zone=_time_zone(source.time_zone),
+    )
+
+
+def _time_zone(name: str) -> tzinfo:
+    try:
+        return ZoneInfo(name) if name else UTC
+    except (KeyError, ValueError, OSError):  # a zone that this machine's tables do not have
+        log.warning("import.unknown_time_zone", zone=name)
+        return UTC
+
+
+def _endpoint(secret: sources_pb2.GetSourceSecretResponse) -> sftp.Endpoint:
+    endpoint, credentials = secret.endpoint, secret.credentials
+    return sftp.Endpoint(
+        host=endpoint.host,
+        port=endpoint.port or _SSH_PORT,
+        username=endpoint.username,
+        path=endpoint.path,
+        host_key=endpoint.host_key,
+        password=credentials.password,
+        private_key=credentials.private_key,
+    )

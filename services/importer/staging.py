@@ -1,0 +1,95 @@
+"""Write a file's rows as the messages of the staging stream, and count what was read."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import PurePosixPath
+
+from muster.directory.v1 import imports_pb2
+
+from services.importer.csv_file import CsvFile
+from services.importer.issues import warning
+from services.importer.row_layout import REJECTED, SKIPPED, RowSettings
+from services.importer.rows import RowReader
+from services.importer.timestamps import is_stale
+
+MAX_BLOCK_ROWS = 5_000
+_MAX_BLOCK_CHARACTERS = 700_000  # keeps a block of mostly ASCII rows below 1 MiB, and any block far below 4 MiB
+_ISSUE_CHARACTERS = 300
+_CHECKSUM_BITS = (1 << 63) - 1
+
+
+@dataclass(frozen=True)
+class Block:
+    """Some rows with their issues, and the counts of all rows up to and with them."""
+
+    message: imports_pb2.ImportBlock
+    rows: int
+    skipped: int
+    rejected: int
+
+
+@dataclass(frozen=True)
+class ReadFile:
+    """A CSV file with what is needed to read its rows; `now` judges how old its export is (R6)."""
+
+    csv_file: CsvFile
+    settings: RowSettings
+    now: datetime
+
+    def blocks(self, reader: RowReader) -> Iterator[Block]:
+        """Read the rows in blocks; the file's own issues come with the first one, `stale_export` with the last."""
+        message = imports_pb2.ImportBlock(issues=self._file_issues())
+        rows = skipped = rejected = characters = 0
+        for record in self.csv_file.records():
+            disposition = reader.read(record, message)
+            rows += 1
+            skipped += disposition == SKIPPED
+            rejected += disposition == REJECTED
+            characters += record[2]
+            if (
+                len(message.rows) >= MAX_BLOCK_ROWS
+                or characters + _ISSUE_CHARACTERS * len(message.issues) > _MAX_BLOCK_CHARACTERS
+            ):
+                yield Block(message, rows, skipped, rejected)
+                message, characters = imports_pb2.ImportBlock(), 0
+        newest = reader.newest_timestamp.value
+        if newest is not None and is_stale(newest, self.now):
+            message.issues.append(self._file_issue("stale_export", "TimeStamp"))
+        yield Block(message, rows, skipped, rejected)
+
+    def _file_issues(self) -> list[imports_pb2.ImportIssue]:
+        issues = [self._file_issue("encoding_guessed")] if self.csv_file.decoding.guessed else []
+        issues += [self._file_issue("header_alias", column) for column in self.csv_file.header.aliases]
+        issues += [self._file_issue(f"unknown_column:{name}") for name in self.csv_file.header.unknown]
+        return issues
+
+    def _file_issue(self, code: str, column: str = "") -> imports_pb2.ImportIssue:
+        return warning(self.csv_file.header_line, "", code, column=column)
+
+
+def staging_messages(
+    run: str, facts: imports_pb2.ImportFileFacts, file: ReadFile, sent: Callable[[int], None]
+) -> Iterator[imports_pb2.StageImportRowsRequest]:
+    """Write the stream of StageImportRows: start, blocks, end. `sent` hears the rows of all blocks taken so far."""
+    yield imports_pb2.StageImportRowsRequest(start=imports_pb2.StageImportStart(import_run=run, file=facts))
+    reader = RowReader(file.csv_file, file.settings)
+    rows = checksum = 0
+    for block in file.blocks(reader):
+        rows = block.rows
+        checksum += sum(zlib.crc32(f"{row.line}{row.external_id}".encode()) for row in block.message.rows)
+        yield imports_pb2.StageImportRowsRequest(block=block.message)
+        sent(rows)
+    end = imports_pb2.ImportEnd(row_count=rows, checksum=checksum & _CHECKSUM_BITS)
+    newest = reader.newest_timestamp.value
+    if newest is not None:
+        end.newest_timestamp.FromDatetime(newest)
+    yield imports_pb2.StageImportRowsRequest(end=end)
+
+
+def file_name_of(path: str) -> str:
+    """The name without folders."""
+    return PurePosixPath(path.replace("\\", "/")).name

@@ -1,0 +1,55 @@
+"""Give each word of the vocabulary that the importer says its sentence with the cure; no sentence names a person."""
+
+from __future__ import annotations
+
+_SENTENCES = {
+    # Why a run ended
+    "no_file": "There was no file at the path; check that the export ran and where it was uploaded.",
+    "unstable_file": "The file was still being written at the third try; upload it as NAME.part, then rename it.",
+    "truncated": "The file stops in the middle of a record; export and upload it again.",
+    "empty_file": "The file has no rows; check the export and upload it again.",
+    "too_large": "The file passes 512 MiB (or the source's own limit), 2,000,000 rows or 64 columns; split it.",
+    "encoding_invalid": "Text cannot be decoded; export as UTF-8 or UTF-16 with a byte order mark.",
+    "no_header": "The first row holds no known column name; put the header row first, such as UniqueID,Name,Mail.",
+    "duplicate_header": "The column {detail} is there twice; leave only one of them in the export.",
+    "missing_column": "The column {detail} is missing; add it (FirstName and LastName together may stand for Name).",
+    "host_key_missing": "No host key is pinned for the server; pin its key on the source before the next run.",
+    "host_key_changed": "The server shows another host key than the pinned one; ask its owner before pinning that.",
+    "connection_failed": "The SFTP server could not be reached; check host, port and firewall.",
+    "login_failed": "The SFTP server did not accept the login; check user name, password or key.",
+    "fetch_failed": "The file could not be read from the SFTP server; check path and permissions.",
+    "interrupted": "The run was interrupted before it was planned; run the source again.",
+    # The file as a whole
+    "encoding_guessed": "The encoding had to be guessed; export as UTF-8, or as UTF-16 with a byte order mark.",
+    "header_alias": "A header was read as {column}; name the column {column} in the export.",
+    "unknown_column": "This column is not known and was ignored; leave it out of the export, or correct its name.",
+    "stale_export": "The newest TimeStamp is older than 48 hours; check that the export still runs.",
+    # Rows
+    "column_count": "The row has more or fewer fields than the header; quote values that hold the delimiter.",
+    "field_too_long": "{detail} is too long; shorten it to at most {limit}.",
+    "id_missing": "UniqueID is empty; give every person one that never changes.",
+    "id_length": "UniqueID has fewer than 10 or more than 256 characters; export one of an allowed length.",
+    "id_damaged": "A spreadsheet has turned UniqueID into a number such as 1.23E+11; export the column as text.",
+    "apostrophe_removed": "A leading apostrophe was dropped from {column}; export the column as text without it.",
+    "invisible_removed": "Invisible characters around {column} were dropped; remove them in the source system.",
+    "bidi_control_removed": "Characters that turn the text's direction were dropped from {column}; remove them there.",
+    "control_character": "{column} holds a control character; remove it in the source system.",
+    "mail_missing": "Mail is empty; give the person a mail address.",
+    "mail_invalid": "Mail is not one plain address such as name@example.org; correct it in the source system.",
+    "mail_mixed_script": "Mail mixes letters of several scripts that look alike; type it again in one script.",
+    "name_missing": "Name is empty; fill Name, or FirstName and LastName.",
+    "phone_invalid": "{column} is not a usable phone number and was left alone; write it as +46701234567.",
+    "phone_national": "{column} is in national form; write it with + and the country code.",
+    "skip_value": "Skip is neither 1, 0 nor empty, so the row was imported; write 1 to leave the person out.",
+    "formula_like": "{column} begins like a spreadsheet formula; it was kept as text.",
+}
+_LIMITS = {"Name": "256 characters", "Title": "256 characters"}
+
+
+def sentence(code: str, column: str = "") -> str:
+    """Say what to do about `code`, which may carry `:DETAIL`; KeyError for a word that is not the importer's."""
+    word, _, detail = code.partition(":")
+    limit = _LIMITS.get(detail, "64 KiB")
+    if not detail and word == "too_large":
+        return _SENTENCES[word]
+    return _SENTENCES[word].format(detail=detail, column=column, limit=limit)

@@ -1,0 +1,42 @@
+"""A directory that serves gRPC on both databases, and who calls it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from services.directory.rules.grants import Grant
+from services.directory.store.session import Store
+from tests.integration.directory.serving import Caller, Office, ServedDirectory
+from tests.stack.databases import KINDS, Databases
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def store(request: pytest.FixtureRequest, databases: Databases) -> Iterator[Store]:
+    """A fresh migrated database on each engine; the tests of a module share it, each with its own tenant."""
+    url = databases.make(request.param)
+    opened = Store(url)
+    yield opened
+    opened.close()
+    databases.drop(url)
+
+
+@pytest.fixture(scope="module")
+def directory(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedDirectory]:
+    """The directory, serving from this process."""
+    served = ServedDirectory(store, tmp_path_factory.mktemp("stages"))
+    yield served
+    served.stop()
+
+
+@pytest.fixture(scope="module")
+def support(directory: ServedDirectory) -> Caller:
+    """Vendor support."""
+    return directory.caller(Grant.SUPPORT)
+
+
+@pytest.fixture
+def office(support: Caller) -> Office:
+    """A new tenant with ten seats."""
+    return Office(support)

@@ -1,0 +1,151 @@
+"""A directory for the importer's tests: real gRPC, no register; it keeps what it is sent and ends runs as told."""
+
+# ruff: noqa: N802 - the contract's names
+
+from __future__ import annotations
+
+import zlib
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+from muster.directory.v1 import imports_pb2, imports_pb2_grpc, sources_pb2, sources_pb2_grpc
+from muster.runtime import errors, identity
+from muster.runtime.server import Server
+
+SOURCE = "tenants/ten_1/sources/src_1"
+RUN = "tenants/ten_1/importRuns/run_1"
+CALLER, STRANGER = "mst_svc_caller", "mst_svc_stranger"
+
+
+class PermissionDeniedError(errors.RpcError):
+    reason = "PERMISSION_DENIED"
+
+
+class AwayError(errors.RpcError):
+    reason = "STORE_UNAVAILABLE"
+
+
+class BrokenError(errors.RpcError):
+    reason = "INTERNAL"
+
+
+class TooManyWatchersError(errors.RpcError):
+    reason = "TOO_MANY_WATCHERS"
+
+
+class RunStateError(errors.RpcError):
+    reason = "RUN_STATE"
+
+
+class TenantBusyError(errors.RpcError):
+    reason = "TENANT_BUSY"
+
+
+@dataclass
+class DirectoryDouble(imports_pb2_grpc.ImportServiceServicer, sources_pb2_grpc.SourceServiceServicer):
+    """`faults` are raised, in order, by the method they are listed under before it answers again."""
+
+    source: sources_pb2.Source = field(default_factory=lambda: sources_pb2.Source(name=SOURCE))
+    secret: sources_pb2.GetSourceSecretResponse = field(default_factory=sources_pb2.GetSourceSecretResponse)
+    planned: imports_pb2.ImportRun = field(
+        default_factory=lambda: imports_pb2.ImportRun(
+            name=RUN,
+            status=imports_pb2.IMPORT_RUN_STATUS_PLANNED,
+            plan_hash="h4sh",
+            plan=imports_pb2.ImportCounts(created=2, updated=1, deleted=1),
+        )
+    )
+    faults: dict[str, list[Exception]] = field(default_factory=dict)
+    calls: Counter[str] = field(default_factory=Counter)
+    facts: imports_pb2.ImportFileFacts | None = None
+    rows: list[imports_pb2.ImportRow] = field(default_factory=list)
+    issues: list[imports_pb2.ImportIssue] = field(default_factory=list)
+    end: imports_pb2.ImportEnd | None = None
+    refusal: imports_pb2.RefuseImportRunRequest | None = None
+    applied_hash: str = ""
+
+    def GetSource(self, request: Any, context: Any) -> Any:
+        self._called("GetSource")
+        if identity.token_of(context.invocation_metadata()) != CALLER:
+            raise PermissionDeniedError("not yours")
+        return sources_pb2.GetSourceResponse(source=self.source)
+
+    def GetSourceSecret(self, request: Any, context: Any) -> Any:
+        self._called("GetSourceSecret")
+        return self.secret
+
+    def CreateImportRun(self, request: Any, context: Any) -> Any:
+        self._called("CreateImportRun")
+        assert request.request_id
+        return imports_pb2.CreateImportRunResponse(import_run=self._run(imports_pb2.IMPORT_RUN_STATUS_STAGING))
+
+    def StageImportRows(self, request_iterator: Any, context: Any) -> Any:
+        self.rows, self.issues, self.end = [], [], None
+        assert next(request_iterator).start.import_run == RUN
+        for message in request_iterator:
+            self._called("StageImportRows")
+            if message.WhichOneof("payload") == "end":
+                self.end = message.end
+                break
+            assert message.ByteSize() < 1024 * 1024
+            self.rows.extend(message.block.rows)
+            self.issues.extend(message.block.issues)
+        assert self.end is not None
+        assert self.end.row_count == len(self.rows)
+        assert self.end.checksum == sum(zlib.crc32(f"{row.line}{row.external_id}".encode()) for row in self.rows)
+        return imports_pb2.StageImportRowsResponse(row_count=len(self.rows))
+
+    def PlanImport(self, request: Any, context: Any) -> Any:
+        self._called("PlanImport")
+        return imports_pb2.PlanImportResponse(import_run=self.planned)
+
+    def ApplyImport(self, request: Any, context: Any) -> Any:
+        self._called("ApplyImport")
+        self.applied_hash = request.plan_hash
+        return imports_pb2.ApplyImportResponse(import_run=self._run(imports_pb2.IMPORT_RUN_STATUS_APPLYING))
+
+    def WatchImportRun(self, request: Any, context: Any) -> Iterator[Any]:
+        for applied, status in (
+            (2, imports_pb2.IMPORT_RUN_STATUS_APPLYING),
+            (4, imports_pb2.IMPORT_RUN_STATUS_APPLIED),
+        ):
+            self._called("WatchImportRun")
+            run = self._run(status)
+            run.applied_rows = applied
+            yield imports_pb2.WatchImportRunResponse(import_run=run)
+
+    def GetImportRun(self, request: Any, context: Any) -> Any:
+        self._called("GetImportRun")
+        is_late = self.calls["GetImportRun"] > 1
+        status = imports_pb2.IMPORT_RUN_STATUS_APPLIED if is_late else imports_pb2.IMPORT_RUN_STATUS_APPLYING
+        return imports_pb2.GetImportRunResponse(import_run=self._run(status))
+
+    def RefuseImportRun(self, request: Any, context: Any) -> Any:
+        self._called("RefuseImportRun")
+        self.refusal = request
+        run = self._run(request.status)
+        run.reason = request.reason
+        return imports_pb2.RefuseImportRunResponse(import_run=run)
+
+    def _run(self, status: Any) -> imports_pb2.ImportRun:
+        return imports_pb2.ImportRun(name=RUN, source=self.source.name, status=status)
+
+    def _called(self, method: str) -> None:
+        self.calls[method] += 1
+        if self.faults.get(method):
+            raise self.faults[method].pop(0)
+
+
+def serve(double: DirectoryDouble) -> Server:
+    """Start a server for the double on a free port."""
+
+    def register(server: grpc.Server) -> None:
+        imports_pb2_grpc.add_ImportServiceServicer_to_server(double, server)
+        sources_pb2_grpc.add_SourceServiceServicer_to_server(double, server)
+
+    server = Server(register, service_names=[], address="127.0.0.1:0", threads=4)
+    server.start()
+    return server
