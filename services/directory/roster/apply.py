@@ -213,7 +213,9 @@ def _remember_missed(applier: Applier) -> None:
         applier.run(
             """
             UPDATE claims SET missed_files = missed_files + 1 WHERE tenant_id = {t} AND source_id = {s}
-              AND user_id NOT IN (SELECT user_id FROM {people}) AND user_id NOT IN (SELECT user_id FROM {held})
+              AND NOT EXISTS (SELECT 1 FROM {people} p WHERE p.user_id = claims.user_id)
+              AND (NOT EXISTS (SELECT 1 FROM {held} h WHERE h.user_id = claims.user_id)
+                   OR EXISTS (SELECT 1 FROM {left_out} l WHERE l.user_id = claims.user_id))
             """
         )
     applier.run(

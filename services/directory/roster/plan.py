@@ -129,6 +129,7 @@ def make_plan(planner: Planner) -> Plan:
     The register is only read.
     """
     _clear(planner)
+    planner.dialect.tune(planner.connection)
     merged = _merge_repeated_ids(planner)
     _reject_shared_mails(planner)
     _find_people(planner)
@@ -362,6 +363,7 @@ def _settle_mails(planner: Planner) -> None:
         """,
     )
     planner.run("INSERT INTO {verdicts} (line, code) SELECT line, code FROM {blocked}")
+    planner.run("INSERT INTO {held} (user_id) SELECT user_id FROM {people} WHERE line IN (SELECT line FROM {blocked})")
     planner.run("DELETE FROM {people} WHERE line IN (SELECT line FROM {blocked})")
     planner.run(
         """

@@ -42,10 +42,14 @@ def write_changes(planner: Planner, *, deferred: int, merged: int) -> dict[str, 
         + """, ''),
                coalesce(u.email, ''), coalesce(u.display_name, ''), coalesce(u.title, ''), coalesce(u.phone, ''),
                coalesce(u.secondary_phone, ''), coalesce(d.added, '[]'), coalesce(d.removed, '[]')
-        FROM {people} p JOIN {rows} r ON r.line = p.line
+        FROM (
+            SELECT line, user_id, state FROM {people} WHERE state IN ('new', 'update', 'mail', 'take_over')
+            UNION ALL
+            SELECT o.line, o.user_id, o.state FROM {people} o JOIN {moved} m ON m.user_id = o.user_id
+            WHERE o.state = 'same'
+        ) p JOIN {rows} r ON r.line = p.line
         LEFT JOIN users u ON u.tenant_id = {t} AND u.id = p.user_id
         LEFT JOIN {moved} d ON d.user_id = p.user_id
-        WHERE p.state IN ('new', 'update', 'mail', 'take_over') OR (p.state = 'same' AND d.user_id IS NOT NULL)
         """,
     )
     return _counts(planner, deferred=deferred, merged=merged)

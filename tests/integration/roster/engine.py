@@ -1,0 +1,259 @@
+"""Let the SQL engine speak the reference model's values: a register in, a plan out, a register back."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from zlib import crc32
+
+from muster.directory.v1 import imports_pb2
+from sqlalchemy import text
+from sqlalchemy.engine import Connection, RowMapping
+
+from services.directory.roster import apply as engine_apply
+from services.directory.roster import limits as engine_limits
+from services.directory.roster import plan as engine_plan
+from services.directory.roster import stage as engine_stage
+from services.directory.roster.space import StageSpace
+from services.directory.store import ids
+from services.directory.store.session import Store
+from tests.integration.roster.seeding import Seeded, read_register, seed
+from tests.reference.values import (
+    Action,
+    Change,
+    Counts,
+    Deletions,
+    Disposition,
+    FileFacts,
+    Group,
+    Issue,
+    Plan,
+    Register,
+    StagedRow,
+)
+
+NOW = datetime(2026, 3, 2, 2, tzinfo=UTC)
+_DISPOSITIONS = {
+    Disposition.ACCEPTED: imports_pb2.ROW_DISPOSITION_ACCEPTED,
+    Disposition.SKIPPED: imports_pb2.ROW_DISPOSITION_SKIPPED,
+    Disposition.REJECTED: imports_pb2.ROW_DISPOSITION_REJECTED,
+}
+_ACTIONS = {1: Action.CREATE, 2: Action.UPDATE, 3: Action.TAKE_OVER, 4: Action.DELETE}
+_FIELDS = ("email", "display_name", "title", "phone", "secondary_phone")
+_runs = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One file on its way into a tenant of its own."""
+
+    register: Register
+    source: str
+    file: FileFacts
+    seeded: Seeded
+    space: StageSpace
+    given: engine_plan.PlanInput
+
+
+class SqlEngine:
+    """Plans and applies by the directory's own code; each plan in a new tenant of one database."""
+
+    def __init__(self, store: Store, folder: Path, *, block_rows: int = 5_000) -> None:
+        self.store = store
+        self.folder = folder
+        self.block_rows = block_rows
+        self._planned: tuple[Plan, Run, str] | None = None
+
+    def plan(
+        self,
+        register: Register,
+        source: str,
+        rows: Iterable[StagedRow],
+        file: FileFacts | None = None,
+        *,
+        deletions: Deletions = Deletions.APPLY,
+    ) -> Plan:
+        """Answer what `plan_import` answers, but for what only the model keeps (present, missed, left_out)."""
+        self.forget()
+        file = file or FileFacts()
+        seeded = seed(self.store, register, now=NOW)
+        given = _plan_input(seeded, register, source, file, deletions)
+        run = Run(register, source, file, seeded, StageSpace(self.store, next(_runs), self.folder), given)
+        self._stage(run.space, sorted(rows, key=lambda row: row.line))
+        with self.store.engine.connect() as connection, run.space.attached(connection):
+            made = engine_plan.make_plan(engine_plan.Planner(run.space, connection, given, self._reserve_apart))
+            plan = _read_plan(connection, run, made)
+            connection.commit()
+        self._planned = plan, run, made.hash
+        return plan
+
+    def apply(self, register: Register, plan: Plan) -> Register:
+        """Answer what `apply_plan` answers; the plan must be the newest one."""
+        assert self._planned is not None
+        newest, run, shown_hash = self._planned
+        assert newest is plan
+        with self._transaction(run.space) as connection:
+
+            def reserve_ids(name: str, count: int) -> list[int]:
+                return ids.reserve_ids(connection, name, count)
+
+            made = engine_plan.make_plan(engine_plan.Planner(run.space, connection, run.given, reserve_ids))
+            assert made.hash == shown_hash, "the same plan again has another hash"
+            order = engine_apply.ApplyInput(
+                given=run.given,
+                run_id=run.space.run_id,
+                now=NOW,
+                counts=made.counts,
+                reserve_ids=reserve_ids,
+                progress=lambda _: None,
+            )
+            engine_apply.apply_plan(run.space, connection, order)
+        after = read_register(self.store, run.seeded, register)
+        source = replace(
+            register.sources[plan.source],
+            applied_runs=register.sources[plan.source].applied_runs + 1,
+            last_sha256=plan.file.sha256,
+            last_timestamp=plan.file.newest_timestamp,
+        )
+        return replace(after, sources={**register.sources, plan.source: source})
+
+    def forget(self) -> None:
+        """Drop the newest plan's stage."""
+        if self._planned is not None:
+            self._planned[1].space.drop()
+            self._planned = None
+
+    def _stage(self, space: StageSpace, rows: Sequence[StagedRow]) -> None:
+        blocks = [
+            imports_pb2.ImportBlock(
+                rows=[_import_row(row) for row in block], issues=[issue for row in block for issue in _issues(row)]
+            )
+            for block in (rows[start : start + self.block_rows] for start in range(0, len(rows), self.block_rows))
+        ]
+        checksum = sum(crc32(f"{row.line}{row.external_id}".encode()) for row in rows)
+        end = imports_pb2.ImportEnd(row_count=len(rows), checksum=checksum)
+        engine_stage.stage_rows(space, iter(blocks), lambda: end)
+
+    def _reserve_apart(self, name: str, count: int) -> list[int]:
+        with self.store.write(None, wait_s=10) as session:
+            return ids.reserve_ids(session.connection(), name, count)
+
+    @contextmanager
+    def _transaction(self, space: StageSpace) -> Iterator[Connection]:
+        engine = self.store.engine.execution_options(sqlite_begin="BEGIN IMMEDIATE")
+        with engine.connect() as connection, space.attached(connection):
+            yield connection
+            connection.commit()
+
+
+def _import_row(row: StagedRow) -> imports_pb2.ImportRow:
+    return imports_pb2.ImportRow(
+        line=row.line,
+        disposition=_DISPOSITIONS[row.disposition],
+        external_id=row.external_id,
+        email=row.email,
+        display_name=row.display_name,
+        title=row.title,
+        phone=row.phone,
+        secondary_phone=row.secondary_phone,
+        has_groups=row.groups is not None,
+        group_external_ids=row.groups or (),
+        digest=row.digest,
+    )
+
+
+def _issues(row: StagedRow) -> list[imports_pb2.ImportIssue]:
+    rejected = [(imports_pb2.ISSUE_SEVERITY_REJECTED, row.rejected_for)] if row.rejected_for else []
+    found = rejected + [(imports_pb2.ISSUE_SEVERITY_WARNING, code) for code in row.warnings]
+    return [
+        imports_pb2.ImportIssue(line=row.line, key=row.external_id, severity=severity, code=code)
+        for severity, code in found
+    ]
+
+
+def _plan_input(
+    seeded: Seeded, register: Register, source: str, file: FileFacts, deletions: Deletions
+) -> engine_plan.PlanInput:
+    settings = register.sources[source]
+    account = settings.account
+    return engine_plan.PlanInput(
+        tenant_id=seeded.tenant_id,
+        source_id=seeded.sources[source],
+        linked_account_id=seeded.accounts[account] if account else 0,
+        linked_group_id=seeded.groups[register.accounts[account]] if account else 0,
+        create_unknown_groups=settings.creates_unknown_groups,
+        keep_primary_phone=settings.keep_primary_phone,
+        keep_secondary_phone=settings.keep_secondary_phone,
+        has_secondary_phone_column=file.has_secondary_phone_column,
+        skip_means_freeze=settings.skip_freezes,
+        grace_nights=settings.grace_nights,
+        is_new_file=file.sha256 != settings.last_sha256,
+        seats_total=register.seats_total,
+        seats_used=sum(user.active for user in register.users.values()),
+        leave_deletions_out=deletions is Deletions.LEAVE_OUT,
+    )
+
+
+def _read_plan(connection: Connection, run: Run, made: engine_plan.Plan) -> Plan:
+    ids_of_new_groups = {
+        f"new:{row['external_id']}": row["id"]
+        for row in _rows(connection, f"SELECT external_id, id FROM {run.space.name('new_groups')}")
+    }
+    linked_account = run.register.sources[run.source].account or ""
+    new_groups = {name: Group(linked_account, name.removeprefix("new:"), run.source) for name in ids_of_new_groups}
+    group_names = {number: name for name, number in ({**run.seeded.groups, **ids_of_new_groups}).items()}
+    status, reason = _verdict(run, made)
+    changes = [
+        _change(row, run, group_names) for row in _rows(connection, f"SELECT * FROM {run.space.name('changes')}")
+    ]
+    issues = [
+        Issue(row["line"], row["severity"] == imports_pb2.ISSUE_SEVERITY_REJECTED, row["code"])
+        for row in _rows(connection, f"SELECT line, severity, code FROM {run.space.name('findings')}")
+    ]
+    return Plan(
+        source=run.source,
+        file=run.file,
+        status=status,
+        reason=reason,
+        counts=Counts(**made.counts),
+        changes=tuple(sorted(changes, key=lambda change: (change.line, change.user))),
+        issues=tuple(sorted(issues)),
+        new_groups=new_groups,
+        present=frozenset(),
+        missed={},
+        left_out=frozenset(),
+    )
+
+
+def _rows(connection: Connection, query: str) -> Sequence[RowMapping]:
+    return connection.execute(text(query)).mappings().all()
+
+
+def _change(row: RowMapping, run: Run, group_names: Mapping[int, str]) -> Change:
+    action = _ACTIONS[row["action"]]
+    fields = {field: (row[f"old_{field}"], row[field]) for field in _FIELDS if row[f"old_{field}"] != row[field]}
+    added, removed = (
+        frozenset(group_names[int(number)] for number in row[name].strip("[]").split(",") if number)
+        for name in ("added", "removed")
+    )
+    user_id, external_id = row["user_id"], row["external_id"]
+    name = run.seeded.user_names.get(user_id) or run.seeded.name_newcomer(user_id, external_id, run.register)
+    return Change(action, name, external_id, row["line"], fields, added, removed)
+
+
+def _verdict(run: Run, made: engine_plan.Plan) -> tuple[str, str]:
+    settings = run.register.sources[run.source]
+    given = engine_limits.LimitInput(
+        limits=asdict(settings.limits),
+        is_first_applied=settings.applied_runs == 0,
+        newest_timestamp=run.file.newest_timestamp,
+        last_applied_timestamp=settings.last_timestamp,
+    )
+    if refused := engine_limits.too_many_rejects(made, given):
+        return "refused", refused.reason
+    held = engine_limits.first_limit_passed(made, given)
+    return ("held", held.reason) if held else ("planned", "")

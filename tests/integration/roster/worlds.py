@@ -1,0 +1,196 @@
+"""Small random tenants and files in which everything collides: few ids, few mails, few groups."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from hypothesis import strategies as st
+
+from tests.builders import PAYROLL, a_file, digest_of
+from tests.reference.values import (
+    MANUAL,
+    Claim,
+    Deletions,
+    Disposition,
+    FileFacts,
+    Group,
+    Limit,
+    Limits,
+    Membership,
+    Register,
+    Source,
+    StagedRow,
+    User,
+)
+
+_SCHOOL = "school"
+_IDS = [f"EMPLOYEE-{number}" for number in range(7)]
+_MAILS = [f"m{number}@example.org" for number in range(12)]
+_PHONES = ["", "+46701234567", "+4740612345"]
+_ACCOUNTS = ["main", "north", "south"]
+_GROUPS = {
+    "g1": Group("main", "g1"),
+    "g2": Group("north", "g2", PAYROLL),
+    "g3": Group("south", "g3", _SCHOOL),
+    "choir": Group("north"),
+    "band": Group("main"),
+}
+_MAIN_GROUPS = {account: Group(account, is_main=True) for account in _ACCOUNTS}
+_NAMES = st.sampled_from(["Anna", "Bo"])
+_GROUP_CELLS = st.lists(st.sampled_from(["g1", "g2", "g3", "g9"]), unique=True, max_size=3).map(tuple)
+_TIMES = st.sampled_from([None, datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 3, 2, tzinfo=UTC)])
+_NO_LIMIT = Limit(1_000_000, 100)
+_ANY_LIMIT = st.just(_NO_LIMIT) | st.builds(Limit, st.integers(0, 2), st.sampled_from([0, 20, 50]))
+_LIMITS = st.just(Limits(*[_NO_LIMIT] * 6)) | st.builds(
+    Limits, _ANY_LIMIT, _ANY_LIMIT, _ANY_LIMIT, _ANY_LIMIT, _ANY_LIMIT, _ANY_LIMIT
+)
+
+
+@dataclass(frozen=True)
+class Night:
+    """One file, and what is decided about its deletions."""
+
+    rows: tuple[StagedRow, ...]
+    file: FileFacts
+    deletions: Deletions
+    block_rows: int
+
+
+@dataclass(frozen=True)
+class World:
+    """A tenant and the files of some nights."""
+
+    register: Register
+    nights: tuple[Night, ...]
+
+
+def _sources() -> st.SearchStrategy[Source]:
+    return st.builds(
+        Source,
+        account=st.sampled_from([None, *_ACCOUNTS]),
+        creates_unknown_groups=st.booleans(),
+        keep_primary_phone=st.booleans(),
+        keep_secondary_phone=st.booleans(),
+        skip_freezes=st.booleans(),
+        grace_nights=st.integers(0, 2),
+        limits=_LIMITS,
+        applied_runs=st.integers(0, 1),
+        last_sha256=st.sampled_from([b"", b"monday"]),
+        last_timestamp=_TIMES,
+    )
+
+
+def _users(email: str) -> st.SearchStrategy[User]:
+    return st.builds(
+        User,
+        email=st.just(email),
+        display_name=_NAMES,
+        title=st.sampled_from(["", "Boss"]),
+        phone=st.sampled_from(_PHONES),
+        secondary_phone=st.sampled_from(_PHONES),
+        owner=st.sampled_from([PAYROLL, PAYROLL, PAYROLL, MANUAL, _SCHOOL]),
+        active=st.sampled_from([True, True, True, False]),
+        password_reset_required=st.booleans(),
+    )
+
+
+@st.composite
+def registers(draw: st.DrawFn) -> Register:
+    """Up to eight people, each with a mail of its own."""
+    mails = draw(st.lists(st.sampled_from(_MAILS), unique=True, min_size=draw(st.sampled_from([0, 4])), max_size=8))
+    users = {f"u{number}": draw(_users(email)) for number, email in enumerate(mails)}
+    groups = _MAIN_GROUPS | {
+        name: _GROUPS[name] for name in draw(st.lists(st.sampled_from(list(_GROUPS)), unique=True))
+    }
+    ids = draw(st.permutations([*_IDS, "EMPLOYEE-7"]))
+    claims, memberships = {}, set()
+    for number, (name, user) in enumerate(users.items()):
+        if not user.active:
+            continue
+        if user.owner != MANUAL:
+            missed, left_out = draw(st.integers(0, 2)), draw(st.booleans())
+            claims[user.owner, ids[number]] = Claim(name, missed_files=missed, deletion_left_out=left_out)
+        origins = st.sampled_from(sorted({MANUAL, user.owner}))
+        entries = draw(st.lists(st.tuples(st.sampled_from(sorted(groups)), origins), min_size=2, max_size=5))
+        memberships |= {Membership(name, group, origin) for group, origin in entries}
+    return Register(
+        users=users,
+        claims=claims,
+        accounts={account: account for account in _ACCOUNTS},
+        groups=groups,
+        memberships=frozenset(memberships),
+        sources={PAYROLL: draw(_sources()), _SCHOOL: Source()},
+        seats_total=draw(st.sampled_from([0, 3, 6, 100, 100])),
+    )
+
+
+@st.composite
+def _rows(draw: st.DrawFn, *, external_id: str, email: str) -> StagedRow:
+    """One row of an id; more often than not with this mail."""
+    disposition = draw(st.sampled_from([Disposition.ACCEPTED] * 8 + [Disposition.SKIPPED, Disposition.REJECTED]))
+    is_rejected = disposition is Disposition.REJECTED
+    row = StagedRow(
+        line=0,
+        external_id=draw(st.sampled_from([external_id, external_id, ""])) if is_rejected else external_id,
+        email=draw(st.sampled_from([email] * 6 + [draw(st.sampled_from(_MAILS))] + [""] * is_rejected)),
+        display_name=draw(_NAMES),
+        title=draw(st.sampled_from([None, "", "Boss"])),
+        phone=draw(st.sampled_from([None, *_PHONES])),
+        secondary_phone=draw(st.sampled_from([None, *_PHONES])),
+        groups=draw(st.none() | _GROUP_CELLS),
+        warnings=draw(st.sampled_from([(), (), ("phone_national",)])),
+        rejected_for="name_missing" if is_rejected else "",
+    )
+    return replace(row, disposition=disposition, digest=digest_of(row))
+
+
+@st.composite
+def _files(draw: st.DrawFn, register: Register) -> tuple[StagedRow, ...]:
+    """A few rows, most of them of different ids and mails; mails move about, and some rows stand twice."""
+    ids = draw(st.lists(st.sampled_from(_IDS), unique=True, min_size=draw(st.sampled_from([0, 3, 5]))))
+    mails_today = {
+        external_id: register.users[claim.user].email
+        for (source, external_id), claim in register.claims.items()
+        if source == PAYROLL
+    }
+    known_mails = [mails_today[external_id] for external_id in ids if external_id in mails_today]
+    other_mails = iter(draw(st.permutations([mail for mail in _MAILS if mail not in known_mails])))
+    mails = [mails_today.get(external_id) or next(other_mails) for external_id in ids]
+    mails = draw(st.just(mails) | st.permutations(mails))
+    rows = [draw(_rows(external_id=external_id, email=email)) for external_id, email in zip(ids, mails, strict=True)]
+    repeated = st.lists(st.sampled_from(rows), max_size=2) if rows else st.just([])
+    for row in draw(st.just([]) | repeated):
+        copy = replace(row, groups=draw(st.sampled_from([row.groups, None]) | _GROUP_CELLS))
+        rows.insert(draw(st.integers(0, len(rows))), copy)
+    if draw(st.sampled_from([False, False, True])):
+        rows.append(draw(_rows(external_id=draw(st.sampled_from(_IDS)), email=draw(st.sampled_from(_MAILS)))))
+    return tuple(rows)
+
+
+@st.composite
+def nights(draw: st.DrawFn, register: Register) -> Night:
+    """One file, under any facts and decision."""
+    has_secondary_phone_column = draw(st.sampled_from([True, True, False]))
+    rows = draw(_files(register))
+    if not has_secondary_phone_column:
+        rows = tuple(replace(row, secondary_phone=None) for row in rows)
+    return Night(
+        rows=tuple(a_file(*rows)),
+        file=FileFacts(
+            sha256=draw(st.sampled_from([b"monday", b"tuesday"])),
+            has_secondary_phone_column=has_secondary_phone_column,
+            newest_timestamp=draw(_TIMES),
+        ),
+        deletions=draw(st.sampled_from([Deletions.APPLY, Deletions.APPLY, Deletions.LEAVE_OUT])),
+        block_rows=draw(st.sampled_from([1, 2, 3, 5_000])),
+    )
+
+
+@st.composite
+def worlds(draw: st.DrawFn) -> World:
+    """A tenant and one or two nights; the second file may be the first one again."""
+    register = draw(registers())
+    first = draw(nights(register))
+    second = draw(st.none() | st.just(first) | nights(register))
+    return World(register, (first, second) if second is not None else (first,))

@@ -1,0 +1,59 @@
+"""Apply a plan of the reference model: the register as it is afterwards."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tests.reference.values import Action, Change, Claim, Membership, Plan, Register, User
+
+
+def apply_plan(register: Register, plan: Plan) -> Register:
+    """Return the register after the plan, whatever held it; the register given stays as it is."""
+    users, claims, memberships = dict(register.users), dict(register.claims), set(register.memberships)
+    for change in plan.changes:
+        key = (plan.source, change.external_id)
+        if change.action is Action.DELETE:
+            users[change.user] = replace(users[change.user], active=False)
+            memberships = {entry for entry in memberships if entry.user != change.user}
+            claims.pop(key)
+            continue
+        users[change.user] = _changed_user(users.get(change.user), change, plan.source)
+        claims.setdefault(key, Claim(change.user))
+        memberships -= {Membership(change.user, group, plan.source) for group in change.leaves}
+        memberships |= {Membership(change.user, group, plan.source) for group in change.joins}
+    for key, claim in claims.items():
+        if key[0] == plan.source:
+            claims[key] = _counted_claim(claim, plan)
+    source = register.sources[plan.source]
+    applied = replace(
+        source,
+        applied_runs=source.applied_runs + 1,
+        last_sha256=plan.file.sha256,
+        last_timestamp=plan.file.newest_timestamp,
+    )
+    return replace(
+        register,
+        users=users,
+        claims=claims,
+        memberships=frozenset(memberships),
+        groups={**register.groups, **plan.new_groups},
+        sources={**register.sources, plan.source: applied},
+    )
+
+
+def _changed_user(before: User | None, change: Change, source: str) -> User:
+    """The user with the fields' new values; a takeover ends the old password (R27)."""
+    user = before or User(email="", display_name="")
+    for field, (_, after) in change.fields.items():
+        user = replace(user, **{field: after})  # type: ignore[arg-type]
+    if change.action is Action.UPDATE:
+        return user
+    return replace(user, owner=source, password_reset_required=change.action is Action.TAKE_OVER)
+
+
+def _counted_claim(claim: Claim, plan: Plan) -> Claim:
+    """R32's grace and R8's deletions left out: who is in the file starts anew, who is held stays as he is."""
+    if claim.user in plan.present:
+        return Claim(claim.user)
+    left_out = claim.deletion_left_out or claim.user in plan.left_out
+    return replace(claim, missed_files=plan.missed.get(claim.user, claim.missed_files), deletion_left_out=left_out)

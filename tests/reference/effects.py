@@ -1,0 +1,82 @@
+"""Say what one row does to one person: field changes (R20 to R23) and the source's own memberships (R37 to R40)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from tests.reference.values import MANUAL, FileFacts, Group, Membership, Register, Source, StagedRow, User
+
+_FIELDS = ("email", "display_name", "title", "phone", "secondary_phone")
+
+
+def field_changes(row: StagedRow, user: User | None, file: FileFacts, source: Source) -> dict[str, tuple[str, str]]:
+    """Return field → values before and after. None leaves a value, an empty cell clears it unless the source keeps it.
+
+    A column SecondaryTelephoneNumber that the file does not have is as good as an empty one (R22).
+    """
+    after: dict[str, str | None] = {field: getattr(row, field) for field in _FIELDS}
+    if not file.has_secondary_phone_column:
+        after["secondary_phone"] = ""
+    if source.keep_primary_phone:
+        after["phone"] = after["phone"] or None
+    if source.keep_secondary_phone:
+        after["secondary_phone"] = after["secondary_phone"] or None
+    found = {}
+    for field, value in after.items():
+        before = getattr(user, field) if user else ""
+        if value is not None and value != before:
+            found[field] = (before, value)
+    return found
+
+
+@dataclass(frozen=True)
+class MembershipChanges:
+    """Groups that one person joins and leaves by this source's doing, and whether that leaves no account."""
+
+    joins: frozenset[str] = frozenset()
+    leaves: frozenset[str] = frozenset()
+    has_no_account: bool = False
+
+
+def membership_changes(
+    register: Register, source: str, row: StagedRow, user: str | None, *, new_groups: Mapping[str, Group]
+) -> MembershipChanges:
+    """Compare the row's groups with the memberships that the source has made; nobody else's are touched (R38)."""
+    groups = {**register.groups, **new_groups}
+    all_of_user = [entry for entry in register.memberships if entry.user == user]
+    own = {entry.group for entry in all_of_user if entry.origin == source}
+    desired = _desired_groups(register, source, row, groups)
+    if row.groups is None:
+        return _without_groups_column(groups, all_of_user, own, desired)
+    leaves = {name for name in own - desired if not _stays(name, groups, all_of_user)}
+    return MembershipChanges(frozenset(desired - own), frozenset(leaves), has_no_account=not desired)
+
+
+def _without_groups_column(
+    groups: Mapping[str, Group], all_of_user: Sequence[Membership], own: set[str], desired: set[str]
+) -> MembershipChanges:
+    """R23 leaves memberships alone, but R40 wants everybody in the linked account who is in none by this source."""
+    if any(groups[name].is_main for name in own):
+        return MembershipChanges()
+    is_in_an_account = any(groups[entry.group].is_main for entry in all_of_user)
+    return MembershipChanges(frozenset(desired - own), has_no_account=not desired and not is_in_an_account)
+
+
+def _desired_groups(register: Register, source: str, row: StagedRow, groups: Mapping[str, Group]) -> set[str]:
+    """The listed groups and their accounts' main groups, or else the linked account's main group (R40)."""
+    linked_account = register.sources[source].account
+    listed = {name for name, group in groups.items() if group.group_external_id in (row.groups or ())}
+    accounts = {groups[name].account for name in listed}
+    if not listed and linked_account is not None:
+        accounts = {linked_account}
+    return listed | {register.accounts[account] for account in accounts}
+
+
+def _stays(name: str, groups: Mapping[str, Group], all_of_user: Sequence[Membership]) -> bool:
+    """R39, R40: a group no sync sees stays, and an account in which a hand-made membership keeps the user."""
+    group = groups[name]
+    if not group.is_main:
+        return group.group_external_id is None
+    by_hand = [groups[entry.group] for entry in all_of_user if entry.origin == MANUAL]
+    return any(other.account == group.account and not other.is_main for other in by_hand)

@@ -1,0 +1,143 @@
+"""Who is who, what changes, and who gets a seat: R21 to R23, R26 to R31 and R35."""
+
+# mypy: allow-untyped-defs, allow-incomplete-defs
+
+import pytest
+
+from tests.builders import PAYROLL, a_manual_person, a_person, a_register, a_row_of, a_staged_row
+from tests.reference.values import MANUAL, Action, FileFacts, Group, Membership, Source
+
+A = "EMPLOYEE-A"
+B = "EMPLOYEE-B"
+NEW = "EMPLOYEE-NEW"
+
+
+def test_r22_a_secondary_phone_that_is_not_in_the_file_is_removed(plan_of):
+    register = a_register(a_person("anna", secondary_phone="+46701234567"))
+    for row, file in (
+        (a_row_of("anna", secondary_phone=""), FileFacts()),
+        (a_row_of("anna", secondary_phone=None), FileFacts(has_secondary_phone_column=False)),
+    ):
+        assert plan_of(register, row, file=file).changes[0].fields == {"secondary_phone": ("+46701234567", "")}
+
+
+def test_r22_a_secondary_phone_stays_where_the_source_keeps_it(plan_of):
+    source = Source(account="main", keep_secondary_phone=True)
+    register = a_register(a_person("anna", secondary_phone="+46701234567"), source=source)
+    assert plan_of(register, a_row_of("anna", secondary_phone="")).changes == ()
+    file = FileFacts(has_secondary_phone_column=False)
+    assert plan_of(register, a_row_of("anna", secondary_phone=None), file=file).changes == ()
+
+
+def test_r21_an_unusable_secondary_phone_leaves_the_old_one(plan_of):
+    register = a_register(a_person("anna", secondary_phone="+46701234567"))
+    assert plan_of(register, a_row_of("anna", secondary_phone=None)).changes == ()
+
+
+def test_r22_an_empty_primary_cell_clears_and_an_absent_column_does_not(plan_of):
+    register = a_register(a_person("anna", phone="+46701234567"))
+    assert plan_of(register, a_row_of("anna", phone="")).changes[0].fields == {"phone": ("+46701234567", "")}
+    assert plan_of(register, a_row_of("anna", phone=None)).changes == ()
+
+
+def test_r22_an_empty_primary_cell_does_not_clear_where_the_source_keeps_the_phone(plan_of):
+    source = Source(account="main", keep_primary_phone=True)
+    register = a_register(a_person("anna", phone="+46701234567"), source=source)
+    assert plan_of(register, a_row_of("anna", phone="")).changes == ()
+
+
+def test_r23_an_absent_title_leaves_the_field_alone_and_an_empty_one_clears_it(plan_of):
+    register = a_register(a_person("anna", title="Boss"))
+    assert plan_of(register, a_row_of("anna", title=None)).changes == ()
+    assert plan_of(register, a_row_of("anna", title="")).changes[0].fields == {"title": ("Boss", "")}
+
+
+@pytest.mark.parametrize("bo", [a_manual_person("bo"), a_person("bo", source="school")], ids=["manual", "other source"])
+def test_r26_a_known_id_cannot_move_to_another_active_persons_mail(plan_of, bo):
+    plan = plan_of(a_register(a_person("anna"), bo), a_row_of("anna", email="bo@example.org", title="Boss"))
+    assert plan.rejections == {2: "mail_taken"}
+    assert plan.changes == ()
+
+
+def test_r26_a_known_id_may_have_the_mail_of_somebody_who_left(plan_of):
+    register = a_register(a_person("anna"), a_person("bo"))
+    plan = plan_of(register, a_row_of("anna", email="bo@example.org"))
+    assert plan.actions == {"bo": Action.DELETE, "anna": Action.UPDATE}
+
+
+def test_r27_a_manual_user_is_taken_over_and_keeps_the_manual_groups(plan_of, apply_plan):
+    register = a_register(a_manual_person("bo", groups=["main", "choir"]), groups={"choir": Group("main")})
+    plan = plan_of(register, a_staged_row(A, email="bo@example.org", display_name="Bo Dahl"))
+    after = apply_plan(register, plan)
+    assert plan.warnings == [(2, "taken_over")]
+    assert (plan.counts.updated, plan.counts.taken_over) == (1, 1)
+    assert after.users["bo"].owner == PAYROLL
+    assert after.users["bo"].password_reset_required
+    assert after.users["bo"].display_name == "Bo Dahl"
+    assert after.claims[PAYROLL, A].user == "bo"
+    assert Membership("bo", "choir", MANUAL) in after.memberships
+
+
+def test_r28_an_unknown_id_with_the_mail_of_somebody_who_left_is_a_new_user(plan_of):
+    register = a_register(a_person("anna"))
+    plan = plan_of(register, a_staged_row(NEW, email="anna@example.org"))
+    assert plan.actions == {"anna": Action.DELETE, NEW: Action.CREATE}
+    assert plan.warnings == [(2, "mail_reused")]
+
+
+def test_r28_grace_does_not_protect_whose_mail_an_unknown_id_takes_over(plan_of):
+    register = a_register(a_person("anna"), source=Source(account="main", grace_nights=5))
+    plan = plan_of(register, a_staged_row(NEW, email="anna@example.org"))
+    assert plan.actions["anna"] is Action.DELETE
+
+
+def test_r28_the_mail_of_a_user_deleted_earlier_is_free(plan_of, apply_plan):
+    register = a_register(a_person("anna"))
+    register = apply_plan(register, plan_of(register, a_staged_row(B)))
+    plan = plan_of(register, a_staged_row(B), a_staged_row(NEW, email="anna@example.org"))
+    assert plan.warnings == []
+    assert plan.actions == {NEW: Action.CREATE}
+
+
+def test_r29_the_mail_of_another_sources_user_is_not_to_be_had(plan_of):
+    plan = plan_of(a_register(a_person("bo", source="school")), a_staged_row(A, email="bo@example.org"))
+    assert plan.rejections == {2: "owned_by_other_source"}
+
+
+def test_r31_a_mail_change_under_the_same_id_keeps_the_user(plan_of):
+    plan = plan_of(a_register(a_person("anna")), a_row_of("anna", email="a.berg@example.org"))
+    assert plan.actions == {"anna": Action.UPDATE}
+
+
+def test_r31_mails_may_be_swapped_within_one_file(plan_of, apply_plan):
+    register = a_register(a_person("anna"), a_person("bo"))
+    plan = plan_of(register, a_row_of("anna", email="bo@example.org"), a_row_of("bo", email="anna@example.org"))
+    after = apply_plan(register, plan)
+    assert plan.rejections == {}
+    assert (after.users["anna"].email, after.users["bo"].email) == ("bo@example.org", "anna@example.org")
+
+
+def test_r31_a_chain_moves_when_its_end_is_free_and_stays_when_it_is_not(plan_of):
+    register = a_register(a_person("anna"), a_person("bo"), a_manual_person("cia"))
+    anna = a_row_of("anna", email="bo@example.org")
+    newcomer = a_staged_row(NEW, email="anna@example.org")
+    free = plan_of(register, anna, a_row_of("bo", email="new@example.org"), newcomer)
+    taken = plan_of(register, anna, a_row_of("bo", email="cia@example.org"), newcomer)
+    assert free.rejections == {}
+    assert taken.rejections == dict.fromkeys((2, 3, 4), "mail_taken")
+
+
+def test_r35_deletions_free_seats_and_the_first_newcomers_sit_down(plan_of):
+    register = a_register(a_person("anna"), a_person("bo"), seats=2)
+    plan = plan_of(register, a_row_of("bo"), a_staged_row(A), a_staged_row(B, groups="unknown"))
+    assert plan.actions == {"anna": Action.DELETE, A: Action.CREATE}
+    assert (4, "deferred_license") in plan.warnings
+    assert (plan.counts.created, plan.counts.deferred) == (1, 1)
+
+
+def test_r35_more_users_than_seats_defer_every_newcomer_and_nothing_else(plan_of):
+    register = a_register(a_person("anna"), a_manual_person("bo"), seats=1)
+    rows = a_row_of("anna", title="Boss"), a_staged_row(A, email="bo@example.org"), a_staged_row(B)
+    plan = plan_of(register, *rows)
+    assert plan.actions == {"anna": Action.UPDATE, "bo": Action.TAKE_OVER}
+    assert plan.counts.deferred == 1
