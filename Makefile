@@ -31,6 +31,9 @@ run: install ## everything on this machine, data in ./data, until Ctrl-C
 test: install ## unit, contract, integration, end-to-end and fault tests, on containers where an engine answers
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not long"
 
+test-processes: install ## the same tests on local processes, as on a machine without an engine
+	MUSTER_STACK=processes $(BIN)/python -m pytest -n 2 --dist loadgroup -m "not long"
+
 lint: install ## ruff, mypy strict, the rooms and doors, buf lint and breaking
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -49,7 +52,7 @@ bench: install ## 100,000 rows against raw SQL on PostgreSQL, first and second n
 ci: lint test ## what CI runs: lint, then all tests; containers are required where CI=true
 	
 ci-long: ci ## the long forms: more hypothesis examples, more faults
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m long
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "long or hypothesis" --hypothesis-profile=long
 
 lock: ## resolve requirements.lock again from the pyproject.toml files
 	$(BIN)/python -m pip install --quiet uv

@@ -58,6 +58,7 @@ class _SwiftReader:
         self._title, self._groups, self._skip = where("Title"), where("Groups"), where("Skip")
         self._phones = [(name, layout.positions[column]) for column, name in PHONES if column in layout.positions]
         self._timestamp = where("TimeStamp")
+        self._separator = layout.settings.group_separator
 
     def read(self, record: Record, block: imports_pb2.ImportBlock) -> bool:
         """Add the row to the block, or leave everything alone and return False for `CarefulRow` to read it."""
@@ -119,7 +120,12 @@ class _SwiftReader:
     def _groups_of(self, fields: list[str]) -> list[str] | None:
         if self._groups is None or not (cell := fields[self._groups]):
             return []
-        return None if cell[0] in _EDGE or "'" in cell else self._layout.groups_of(cell)
+        if cell[0] in _EDGE or "'" in cell:
+            return None
+        if self._separator not in cell:
+            return [cell.rstrip(" ")]
+        groups = [group for part in cell.split(self._separator) if (group := part.strip(" "))]
+        return groups if len(set(groups)) == len(groups) else list(dict.fromkeys(groups))
 
 
 def _is_calm(text: str) -> bool:

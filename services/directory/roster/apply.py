@@ -18,8 +18,8 @@ from services.directory.roster.plan import PlanInput, ReserveIds
 from services.directory.roster.space import StageSpace
 from services.directory.store.tables import UtcDateTime
 
-ANALYZE_FROM_ROWS = 10_000
-"""A larger apply leaves the planner's statistics stale; they are renewed after the commit (see refresh_statistics)."""
+SQLITE_ANALYZE_FROM = 1_000
+"""Changed people from which on SQLite's statistics are renewed after an apply."""
 
 
 @dataclass(frozen=True)
@@ -284,12 +284,19 @@ def _group_list(applier: Applier) -> str:
 
 
 def refresh_statistics(space: StageSpace, counts: dict[str, int]) -> None:
-    """Renew the planner's statistics after a large apply, outside its transaction.
+    """Renew the planner's statistics after an apply that changed a tenth of the tables, past its commit.
 
     Inside, ANALYZE would hold its lock on shared tables until the commit and queue every other tenant's night.
     """
-    if counts["created"] + counts["updated"] + counts["deleted"] < ANALYZE_FROM_ROWS:
-        return
+    changed = counts["created"] + counts["updated"] + counts["deleted"]
     with space.store.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        if not space.store.is_sqlite:
+            known = connection.execute(
+                text("SELECT reltuples FROM pg_class WHERE oid = 'users'::regclass")
+            ).scalar_one()
+            if changed * 10 < known:
+                return
+        elif changed < SQLITE_ANALYZE_FROM:
+            return
         for table in ("users", "claims", "memberships", "events"):
             connection.execute(text(f"ANALYZE {table}"))

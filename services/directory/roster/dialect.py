@@ -64,14 +64,24 @@ class Dialect:
         return ")" if self.is_sqlite else ")::text)"
 
     def tune(self, connection: Connection) -> None:
-        """Let PostgreSQL work in memory, and look at few rows for its statistics: stage tables live for seconds."""
+        """Prepare PostgreSQL for a plan, in this transaction.
+
+        Whole files are compared with whole tenants: hash joins in memory are right whatever the statistics say, and a
+        nested loop chosen on stale ones turns a small night into minutes. Stage tables live for seconds: few rows
+        are enough for their statistics.
+        """
         if not self.is_sqlite:
             connection.execute(
                 text(
                     "SELECT set_config('work_mem', '64MB', true), set_config('jit', 'off', true),"
-                    " set_config('default_statistics_target', '10', true)"
+                    " set_config('default_statistics_target', '10', true), set_config('enable_nestloop', 'off', true)"
                 )
             )
+
+    def untune(self, connection: Connection) -> None:
+        """Let what follows in the transaction choose its joins again: an apply touches few people of many."""
+        if not self.is_sqlite:
+            connection.execute(text("SELECT set_config('enable_nestloop', 'on', true)"))
 
     @staticmethod
     def is_phone(column: str) -> str:

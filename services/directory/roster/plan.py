@@ -139,6 +139,7 @@ def make_plan(planner: Planner) -> Plan:
     plan_groups.compare_memberships(planner, merged=merged)
     counts = plan_changes.write_changes(planner, deferred=deferred, merged=merged)
     plan_findings.write_findings(planner, deferred=deferred, merged=merged)
+    planner.dialect.untune(planner.connection)
     return Plan(
         counts=counts,
         hash=plan_changes.hash_changes(planner),
@@ -237,12 +238,13 @@ def _reject_shared_mails(planner: Planner) -> None:
 def _find_people(planner: Planner) -> None:
     """Give every accepted row its user (R26): the one it claims, or a fresh id; and say whether its values differ.
 
+    The cast gives the column its type on SQLite, which else compares without the index.
     state: `same`, `update`, `mail` (the mail changes, and maybe more), `new`; later also `take_over`, `deferred`.
     """
     planner.make(
         "people",
         """
-        SELECT r.line, CASE WHEN u.id IS NULL THEN {fresh_user} ELSE u.id END AS user_id,
+        SELECT r.line, CAST(CASE WHEN u.id IS NULL THEN {fresh_user} ELSE u.id END AS bigint) AS user_id,
                CASE
                    WHEN u.id IS NULL THEN 'new'
                    WHEN u.email <> r.email THEN 'mail'
