@@ -2,9 +2,11 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# uv installs in seconds what takes pip a minute; where it cannot reach a package index that pip can, pip does it.
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 WHEELS := ./protos ./services/directory ./services/importer ./services/notifier ./cli
 
-.PHONY: help install protos demo run test test-processes lint format bench bench-long ci ci-long lock clean
+.PHONY: help install protos demo run test test-processes lint format bench ci ci-long lock clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -12,11 +14,12 @@ help: ## list the targets
 
 install: $(VENV)/.installed ## make .venv with everything in it; leaves .venv/bin/muster
 
-$(VENV)/.installed: requirements.lock protos/generate.py $(wildcard protos/muster/*/v1/*.proto) $(wildcard */pyproject.toml services/*/pyproject.toml)
+$(VENV)/.installed: requirements.lock requirements-uv.lock protos/generate.py $(wildcard protos/muster/*/v1/*.proto) $(wildcard */pyproject.toml services/*/pyproject.toml)
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Muster needs Python 3.11 or newer; set PYTHON=")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation $(addprefix -e ,$(WHEELS))
+	$(PIP) --require-hashes -r requirements-uv.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock || $(PIP) --require-hashes -r requirements.lock
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(PIP) --no-deps --no-build-isolation $(addprefix -e ,$(WHEELS))
 	touch $@
 
 protos: install ## generate the stubs again after a .proto file changed
@@ -50,12 +53,13 @@ bench: install ## 100,000 rows against raw SQL on PostgreSQL, first and second n
 	$(BIN)/python -m bench.import_bench
 
 ci: lint test ## what CI runs: lint, then all tests; containers are required where CI=true
-	
+
 ci-long: ci ## the long forms: more hypothesis examples, more faults
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "long or hypothesis" --hypothesis-profile=long
 
-lock: ## resolve requirements.lock again from the pyproject.toml files
-	$(BIN)/python -m pip install --quiet uv
+lock: install ## resolve requirements.lock again from the pyproject.toml files
+	echo uv | $(BIN)/uv pip compile - --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	  --no-emit-index-url -o requirements-uv.lock
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	  --no-emit-index-url --no-emit-package muster-protos --group pyproject.toml:dev \
 	  protos/pyproject.toml services/*/pyproject.toml cli/pyproject.toml -o requirements.lock

@@ -378,7 +378,7 @@ def test_the_file_is_deleted_only_when_it_is_still_the_fetched_one(server):
 
 @pytest.fixture
 def directory(server):
-    double = DirectoryDouble()  # type: ignore[abstract]  # the methods the importer calls are there
+    double = DirectoryDouble()
     there = server.endpoint()
     double.source.sftp.path = there.path
     double.source.stable_for_seconds = 1
