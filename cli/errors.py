@@ -27,7 +27,7 @@ _CURES = {
     "GROUP_ID_TAKEN": "find that group with `muster group list --tenant TENANT`",
     "LICENSE_LIMIT_REACHED": "raise it with `muster license set --tenant TENANT --seats N`",
     "TENANT_BUSY": "try again when the running import has ended",
-    "STORE_UNAVAILABLE": "check the database and its disk, then try again",
+    "STORE_UNAVAILABLE": "try again in a moment; if it stays, check the service's log, its database and its disk",
     "STALE_ETAG": "read it again and decide again",
     "RUN_STATE": "look at it with `muster runs show RUN`",
     "PLAN_CHANGED": "look at the new plan with `muster runs show RUN --changes`, then approve again",
@@ -42,7 +42,8 @@ def explain(error: grpc.RpcError) -> str:
     """Write an error of a service as one line: its message, the fields it names, and the cure for its reason."""
     failure = errors.failure_of(error)
     said = " ".join(failure.message.split()) or failure.reason
-    if failure.violations:
-        said += ": " + ", ".join(f"{field}: {' '.join(text.split())}" for field, text in failure.violations)
+    fields = [f"{field}: {' '.join(text.split())}" for field, text in failure.violations]
+    if unsaid := [each for each in fields if each not in said]:
+        said += ": " + ", ".join(unsaid)
     cure = _CURES.get(failure.reason)
     return f"{said.rstrip('.')} ({failure.reason})" + (f"; {cure}" if cure else "")

@@ -86,7 +86,7 @@ def _usage(error: TyperException) -> str:
     context = getattr(error, "ctx", None)
     hint = f"; try `{context.command_path} --help`" if context is not None else ""
     said = error.format_message() if hasattr(error, "format_message") else str(error)
-    return said.rstrip(".") + hint
+    return said.replace("Value error, ", "").rstrip(".") + hint
 
 
 def _fail(message: str, status: int) -> int:

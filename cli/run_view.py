@@ -12,6 +12,9 @@ from rich.text import Text
 from cli import output
 from cli.documents import Document
 
+_LEFT_OUT = (
+    "As approved, nobody was deleted: {} people stay, and hold the next plan without them until someone decides."
+)
 _STYLES = {"applied": "green", "planned": "cyan", "held": "yellow", "refused": "red", "failed": "red"}
 
 
@@ -27,6 +30,8 @@ def view(document: Document) -> list[RenderableType]:
     parts.append(_counts(document))
     if document["seats_total"]:
         parts.append(Text(f"seats: {document['seats_used']} of {document['seats_total']} taken"))
+    if document["status"] == "applied" and document["deletions_left_out"] and document["plan"]["deleted"]:
+        parts.append(Text(_LEFT_OUT.format(document["plan"]["deleted"])))
     parts += _issues(document)
     if "changes" in document:
         parts += output.records([_flat(each) for each in document["changes"]], _CHANGE_COLUMNS, title="changes")

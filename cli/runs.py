@@ -11,6 +11,7 @@ from muster.directory.v1 import imports_pb2
 
 from cli import documents
 from cli.connect import Muster
+from cli.errors import CommandError
 from cli.pages import every
 
 EXIT_HELD, EXIT_REFUSED, EXIT_NO_FILE, EXIT_FAILED = 10, 20, 30, 1
@@ -26,6 +27,27 @@ _PASSING = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED, grp
 _PATIENCE_S = 60.0  # a directory that was killed is back by then
 
 Watcher = Callable[[imports_pb2.ImportRun], None]
+
+
+class OnlyPlannedError(CommandError):
+    """A dry run, or a run of a source in trial, cannot be approved."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the run only planned (a dry run, or its source in trial) and cannot be approved: "
+            "run it again without --dry-run, after `muster source enable SOURCE` if the source is in trial"
+        )
+
+
+class OtherDecisionError(CommandError):
+    """Someone approved the run before, and decided otherwise about its deletions."""
+
+    def __init__(self, run: imports_pb2.ImportRun) -> None:
+        done = "left out" if run.deletions_left_out else "applied"
+        super().__init__(
+            f"the run was already approved with its {run.plan.deleted} deletions {done}; look at it with "
+            f"`muster runs show {run.name} --changes`"
+        )
 
 
 def exit_status(run: imports_pb2.ImportRun) -> int:
@@ -47,9 +69,21 @@ def approve(
     deletions: imports_pb2.Deletions.ValueType,
     watch: Watcher = lambda _: None,
 ) -> imports_pb2.ImportRun:
-    """Approve the plan that `run` shows and wait for the outcome; it is held again when the plan has grown."""
+    """Approve the plan that `run` shows and wait for the outcome; it is held again when the plan has grown.
+
+    Raises:
+        OnlyPlannedError: the run is a dry run, or its source was in trial.
+        OtherDecisionError: someone was faster, and decided otherwise about the deletions.
+    """
+    if run.status == imports_pb2.IMPORT_RUN_STATUS_PLANNED and run.plan_only:
+        raise OnlyPlannedError
     request = imports_pb2.ApplyImportRequest(import_run=run.name, plan_hash=run.plan_hash, deletions=deletions)
-    return follow(muster, muster.imports.ApplyImport(request).import_run, watch=watch)
+    ended = follow(muster, muster.imports.ApplyImport(request).import_run, watch=watch)
+    left_out = deletions == imports_pb2.DELETIONS_LEAVE_OUT
+    decided_otherwise = ended.plan.deleted > 0 and ended.deletions_left_out != left_out
+    if ended.status == imports_pb2.IMPORT_RUN_STATUS_APPLIED and decided_otherwise:
+        raise OtherDecisionError(ended)
+    return ended
 
 
 def follow(

@@ -84,7 +84,7 @@ def update_source(
             changed.display_name = name
             paths.append("display_name")
         if not paths and credentials is None:
-            raise typer.BadParameter("say at least one setting to change; see muster source update --help")
+            raise typer.BadParameter("say at least one setting to change")
         answer = muster.sources.UpdateSource(
             sources_pb2.UpdateSourceRequest(
                 source=changed,

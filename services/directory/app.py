@@ -64,7 +64,12 @@ def serve(settings: Settings) -> None:
         migrate(settings.database_url)
     directory = Directory(make_resources(settings), settings.listen, pepper=settings.pepper_bytes)
     directory.start()
-    wait_for_end(with_stdin=settings.exit_with_stdin, ready=lambda: announce(settings.listen, directory.port))
+
+    def ready() -> None:
+        announce(settings.listen, directory.port)
+        log.info("directory.serving", address=f"{settings.listen.rpartition(':')[0]}:{directory.port}")
+
+    wait_for_end(with_stdin=settings.exit_with_stdin, ready=ready)
     directory.stop()
     log.info("directory.ended")
 

@@ -31,7 +31,8 @@ _PLAIN_MAIL = re.compile(
 )
 _MAX_MAIL_CHARACTERS = 254
 
-_PHONE = re.compile(r"\(?[+\uff0b]?[\d\s().\-\u2010-\u2015\u2212/]+")
+_PHONE = re.compile(r"(?![^.]*\.0$)\(?[+\uff0b]?[\d\s().\-\u2010-\u2015\u2212/]+")
+"""Not 701234567.0, which a spreadsheet or a script made of a phone: its zero would be read as a digit."""
 _NOT_DIGITS = re.compile(r"\D")
 _MAX_PHONE_DIGITS = 15  # E.164
 _PUNCTUATION = {ord(character): None for character in " -()./\xa0"}
@@ -131,6 +132,8 @@ def international_phone(text: str) -> str | None:
         return None
     digits = text[1:]
     if not digits.isdigit():
+        if digits.endswith(".0"):
+            return None
         digits = digits.translate(_PUNCTUATION)
     if not (digits.isascii() and digits.isdigit()):
         return None

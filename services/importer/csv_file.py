@@ -120,7 +120,7 @@ def _find_header(open_bytes: OpenBytes, decoding: Decoding, separator: str | Non
         known = known_headers(record[1])
         if best is None or known > best[0]:
             best = (known, delimiter, record)
-    if best is None:
+    if best is None or (best[0] == 0 and isinstance(refusal, TruncatedError)):
         raise refusal
     if best[0] == 0:
         raise NoHeaderError

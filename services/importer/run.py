@@ -121,8 +121,8 @@ def max_file_bytes(source: sources_pb2.Source) -> int:
 class _Journey:
     """One run on its way.
 
-    The run is opened once its file is here or known to be missing: a slow or unstable SFTP server must not keep the
-    tenant's turn from other runs (R44).
+    The run is opened once its file is here and read, or known to be unusable: a slow SFTP server must not keep the
+    tenant's turn from other runs (R44), and the first look at a large file must not outlast the run's lease.
     """
 
     _run: Run
@@ -146,13 +146,15 @@ class _Journey:
         self._publish = publish
         self._progress = Progress()
         self._facts = imports_pb2.ImportFileFacts(file_name=file_name)
+        self._counted = imports_pb2.RefuseImportRunRequest()  # what was readable of a refused file
 
     def travel(self, obtain: Callable[[Spool], None]) -> Run:
-        """Get the file into the spool and take it through; whatever happens, the run comes to rest."""
-        failed = None if self._source.state == sources_pb2.SOURCE_STATE_DISABLED else self._obtain(obtain)
+        """Get the file into the spool, read it and take it through; whatever happens, the run comes to rest."""
+        is_disabled = self._source.state == sources_pb2.SOURCE_STATE_DISABLED  # the directory opens no run for it
+        file = InterruptedRunError() if is_disabled else self._prepare(obtain)
         self._run = self._directory.create_run(self._source.name, dry_run=self._dry_run)
         try:
-            ended = self._refuse(failed) if failed else self._take_through()
+            ended = self._take_through(file) if isinstance(file, ReadFile) else self._refuse(file)
         except RunEndedError as error:
             ended = self._refuse(error)
         except grpc.RpcError as error:
@@ -170,18 +172,19 @@ class _Journey:
         )
         return ended
 
-    def _obtain(self, obtain: Callable[[Spool], None]) -> RunEndedError | None:
-        """Get the file; answers why not. Whatever goes wrong here ends a run that is opened to say so."""
+    def _prepare(self, obtain: Callable[[Spool], None]) -> ReadFile | RunEndedError:
+        """Get the file and read its shape, or say why not. Whatever goes wrong ends a run that is opened to say so."""
         try:
             obtain(self._spool)
+            return self._read()
         except RunEndedError as error:
             return error
         except Exception as error:  # noqa: BLE001 - outermost; it logs
-            log.error("import.fetch_fault", source=self._source.name, **fault_of(error))
+            log.error("import.file_fault", source=self._source.name, **fault_of(error))
             return InterruptedRunError()
-        return None
 
-    def _take_through(self) -> Run:
+    def _read(self) -> ReadFile:
+        """Find out the file's facts and shape; the FileRefusedError that applies, with what could be read counted."""
         self._facts.size_bytes, self._facts.sha256 = self._spool.size_bytes, self._spool.sha256
         csv_file = read_csv_file(self._spool.open, strict_encoding=self._source.strict_encoding)
         self._facts.encoding = csv_file.decoding.encoding
@@ -189,8 +192,23 @@ class _Journey:
         self._facts.columns.extend(csv_file.header.positions)
         file = ReadFile(csv_file, row_settings(self._source), self._now())
         if csv_file.refusal is not None:
-            return self._refuse(csv_file.refusal, file)
-        self._advance(rows_total=csv_file.rows)
+            self._count(file)
+            raise csv_file.refusal
+        return file
+
+    def _count(self, file: ReadFile) -> None:
+        """Count what was readable of a refused file (R46), with its first issues."""
+        counts, issues = self._counted.counts, self._counted.issues
+        counts.rows = file.csv_file.rows
+        if isinstance(file.csv_file.refusal, TooLargeError):
+            return  # it must be split whatever its millions of rows hold, and judging them takes minutes
+        for block in file.blocks(RowReader(file.csv_file, file.settings)):
+            counts.rows, counts.skipped, counts.rejected = block.rows, block.skipped, block.rejected
+            issues.extend(block.message.issues[: _MAX_ISSUES_OF_A_REFUSAL - len(issues)])
+            self._wait(0)  # ends the run when the importer is to stop
+
+    def _take_through(self, file: ReadFile) -> Run:
+        self._advance(rows_total=file.csv_file.rows)
         self._directory.stage(
             lambda: staging_messages(self._run.name, self._facts, file, lambda rows: self._advance(rows_sent=rows))
         )
@@ -208,7 +226,7 @@ class _Journey:
         self._progress = replace(self._progress, **figures)
         self._publish(self._progress)
 
-    def _refuse(self, error: RunEndedError, file: ReadFile | None = None) -> Run:
+    def _refuse(self, error: RunEndedError) -> Run:
         request = imports_pb2.RefuseImportRunRequest(
             import_run=self._run.name,
             status=_status_of(error),
@@ -216,8 +234,7 @@ class _Journey:
             message=error.message,
             file=self._facts,
         )
-        if file is not None:
-            _count(file, request)
+        request.MergeFrom(self._counted)
         return self._directory.refuse(request)
 
 
@@ -227,14 +244,6 @@ def _status_of(error: RunEndedError) -> imports_pb2.ImportRunStatus.ValueType:
     if isinstance(error, FileRefusedError):
         return imports_pb2.IMPORT_RUN_STATUS_REFUSED
     return imports_pb2.IMPORT_RUN_STATUS_FAILED
-
-
-def _count(file: ReadFile, request: imports_pb2.RefuseImportRunRequest) -> None:
-    """Count what was readable of a refused file (R46), with its first issues."""
-    counts = request.counts
-    for block in file.blocks(RowReader(file.csv_file, file.settings)):
-        counts.rows, counts.skipped, counts.rejected = block.rows, block.skipped, block.rejected
-        request.issues.extend(block.message.issues[: _MAX_ISSUES_OF_A_REFUSAL - len(request.issues)])
 
 
 def row_settings(source: sources_pb2.Source) -> RowSettings:

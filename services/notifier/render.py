@@ -149,7 +149,7 @@ def _lead(data: ReportData, words: Words) -> Iterator[str]:
 
 def _applied_lead(data: ReportData, words: Words) -> Iterator[str]:
     if data.deletions_left_out:
-        yield words.say("lead.left_out")
+        yield words.say("lead.left_out", n=data.deletions_left_out)
     if data.counts.deferred:
         yield words.say("lead.deferred", n=data.counts.deferred)
     if data.seats and data.seats.missing:

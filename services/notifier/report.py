@@ -110,7 +110,7 @@ class ReportReader:
             decided=decided,
             nights_without_file=run.nights_without_file,
             counts=counts,
-            deletions_left_out=run.deletions_left_out and outcome is Outcome.APPLIED,
+            deletions_left_out=run.plan.deleted if run.deletions_left_out and outcome is Outcome.APPLIED else 0,
             people=await self._people(run.name, counts, outcome),
             rejected=await self._issues(run.name, imports_pb2.ISSUE_SEVERITY_REJECTED),
             warnings=warnings,

@@ -113,7 +113,8 @@ class ReportData:
     decided: str = ""
     nights_without_file: int = 0
     counts: Counts = field(default_factory=Counts)
-    deletions_left_out: bool = False
+    deletions_left_out: int = 0
+    """People whom an approval kept who would have been deleted (R8)."""
     people: People = field(default_factory=People)
     rejected: tuple[Issue, ...] = ()
     warnings: tuple[Issue, ...] = ()

@@ -28,7 +28,6 @@ def apply_plan(register: Register, plan: Plan) -> Register:
     applied = replace(
         source,
         applied_runs=source.applied_runs + 1,
-        last_sha256=plan.file.sha256,
         last_timestamp=plan.file.newest_timestamp,
     )
     return replace(

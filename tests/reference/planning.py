@@ -180,13 +180,12 @@ class _Planning:
         """R32, with grace; R28's else-branch ends the grace of a user whose mail an unknown id takes over."""
         absent = self.owned - self.users_with_accepted_row() - self.held
         newcomers_mails = {row.email for row in self.accepted() if not self.is_known(row)}
-        is_another_file = self.file.sha256 != self.settings.last_sha256
         self.missed = {}
         leaving = set()
         for user in absent:
             claim = self.register.claims[self.source, self.external_id[user]]
             grace = self.settings.grace_nights
-            self.missed[user] = claim.missed_files + (1 if grace and is_another_file else 0)
+            self.missed[user] = claim.missed_files + (1 if grace else 0)
             if grace == 0 or self.missed[user] > grace or self.active[user].email in newcomers_mails:
                 leaving.add(user)
         left_out = self.deletions is Deletions.LEAVE_OUT

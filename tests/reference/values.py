@@ -74,7 +74,6 @@ class Source:
     grace_nights: int = 0
     limits: Limits = field(default_factory=Limits)
     applied_runs: int = 0
-    last_sha256: bytes = b""
     last_timestamp: datetime | None = None
 
 
@@ -156,7 +155,6 @@ class StagedRow:
 class FileFacts:
     """What matters of the file besides its rows."""
 
-    sha256: bytes = b"a file"
     has_secondary_phone_column: bool = True
     newest_timestamp: datetime | None = None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -17,11 +18,14 @@ from sqlmodel import Session, col, select
 from services.directory.operations.import_plans import (
     Planned,
     StageLostError,
+    is_whole,
     plan_here,
     plan_input,
+    require_stage,
     write_findings,
     write_plan,
 )
+from services.directory.operations.import_stages import sweep_stages
 from services.directory.operations.imports import (
     LEASE_S,
     NO_COUNTS,
@@ -46,6 +50,9 @@ from services.directory.store.tables import ImportRun, License, RunStatus, Sourc
 
 log = structlog.get_logger()
 
+SWEEP_EVERY_S = 60.0
+"""How often stages that nobody needs are looked for."""
+
 APPLY_WAIT_S = 120
 """How long an apply waits for writers under way before it leaves its turn to the next round."""
 
@@ -55,7 +62,7 @@ def start_apply(
 ) -> ImportRun:
     """Move a planned run, or a held one that is hereby approved, to `applying`; the worker does the rest.
 
-    The same call again, while it is applying or applied, changes nothing.
+    The same call again, while it is applying or applied, changes nothing; another decision on the deletions is refused.
 
     Raises:
         PlanChanged: `plan_hash` is not the hash of what was shown.
@@ -64,7 +71,8 @@ def start_apply(
     """
     with imports.store.write(tenant_id) as session:
         run = run_of(session, tenant_id, run_id)
-        if run.status in {RunStatus.APPLYING, RunStatus.APPLIED} and run.plan_hash == plan_hash:
+        is_same = run.plan_hash == plan_hash and run.deletions_left_out == leave_deletions_out
+        if run.status in {RunStatus.APPLYING, RunStatus.APPLIED} and is_same:
             session.expunge(run)
             return run
         if run.plan_only or run.status not in {RunStatus.PLANNED, RunStatus.HELD}:
@@ -123,9 +131,13 @@ class ApplyWorker:
             thread.join(timeout=5.0)
 
     def _loop(self) -> None:
+        swept = -SWEEP_EVERY_S
         while not self._ended.is_set():
             try:
                 self._round()
+                if time.monotonic() - swept >= SWEEP_EVERY_S:
+                    swept = time.monotonic()
+                    sweep_stages(self._imports)
             except Exception as error:  # noqa: BLE001 - the outermost loop: log and go on
                 log.error("import.apply_round_failed", **fault_of(error))
             self._wake.wait(self._every_s)
@@ -222,10 +234,10 @@ def _apply(
     run = run_of(session, tenant_id, run_id)
     if run.status != RunStatus.APPLYING:
         return None
-    if not space.exists(connection):
-        raise StageLostError
     assert run.plan is not None
-    if run.deletions_left_out or has_changed(session, tenant_id, (run.plan_xid, run.plan_position)):
+    require_stage(space, connection, run)
+    stands = not has_changed(session, tenant_id, (run.plan_xid, run.plan_position)) and is_whole(space, connection, run)
+    if run.deletions_left_out or not stands:
         planned = plan_here(
             imports,
             space,
@@ -281,7 +293,7 @@ def _must_be_held(imports: Imports, session: Session, run: ImportRun, planned: P
         run,
         RunStatus.HELD,
         reason=planned.held.reason if planned.held else run.reason,
-        message=f"{fresh} changes were not shown when it was approved: look at it again.",
+        message=f"Not shown when it was approved, so look at it again: {plan_changes.describe_fresh(fresh)}.",
         actor=Actor(source_id=run.source_id),
     )
     return True

@@ -127,8 +127,7 @@ def plan_here(
     holds_write_lock: bool = False,
 ) -> Planned:
     """Make the plan on this connection's state of the register. Errors: StageLostError."""
-    if not space.exists(connection) or stage_checksum(space, connection) != run.staged_checksum:
-        raise StageLostError
+    require_stage(space, connection, run)
     session = Session(bind=connection)
     given = plan_input(session, run, leave_deletions_out=leave_deletions_out)
     limits = _limit_input(session, run)
@@ -146,12 +145,26 @@ def plan_here(
     return Planned(plan, planner, given, refused, held, since)
 
 
+def require_stage(space: StageSpace, connection: Connection, run: ImportRun) -> None:
+    """StageLostError unless everything that was staged is there: an unlogged table is empty after a crash."""
+    if not space.exists(connection) or stage_checksum(space, connection) != run.staged_checksum:
+        raise StageLostError
+
+
+def is_whole(space: StageSpace, connection: Connection, run: ImportRun) -> bool:
+    """Say whether the plan's list of changes is as long as its counts say; a crash empties it, too."""
+    assert run.plan is not None
+    if not space.has_plan(connection):
+        return False
+    found = connection.execute(text(f"SELECT count(*) FROM {space.name('changes')}")).scalar_one()
+    return int(found) == run.plan["created"] + run.plan["updated"] + run.plan["deleted"]
+
+
 def plan_input(session: Session, run: ImportRun, *, leave_deletions_out: bool) -> PlanInput:
     """Read what the plan depends on: the source's settings, the license, the linked account."""
     source = source_of(session, run.tenant_id, run.source_id)
     account = session.get(Account, (run.tenant_id, source.account_id)) if source.account_id else None
     license_ = session.exec(select(License).where(License.tenant_id == run.tenant_id)).one()
-    last = _last_applied(session, run)
     return PlanInput(
         tenant_id=run.tenant_id,
         source_id=run.source_id,
@@ -163,7 +176,6 @@ def plan_input(session: Session, run: ImportRun, *, leave_deletions_out: bool) -
         has_secondary_phone_column="SecondaryTelephoneNumber" in run.file.get("columns", []),
         skip_means_freeze=source.skip_means_freeze,
         grace_nights=source.grace_nights,
-        is_new_file=last is None or last.file.get("sha256") != run.file.get("sha256"),
         seats_total=license_.seats_total,
         seats_used=license_.seats_used,
         leave_deletions_out=leave_deletions_out,
@@ -220,6 +232,7 @@ def write_plan(imports: Imports, session: Session, run: ImportRun, planned: Plan
     passed = planned.refused or planned.held
     reason, message = (passed.reason, passed.message) if passed else ("", "")
     if planned.refused:
+        run.plan = dict(run.counts)  # R46: a refused run counts what was read
         end_run(imports, session, run, RunStatus.REFUSED, reason=reason, message=message, actor=actor)
     elif run.plan_only:
         end_run(imports, session, run, RunStatus.PLANNED, reason=reason, message=message, actor=actor)

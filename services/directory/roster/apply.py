@@ -209,7 +209,7 @@ def _move(applier: Applier) -> None:
 def _remember_missed(applier: Applier) -> None:
     """R32's grace counts files without the user; R8 remembers whose deletion was left out."""
     given = applier.order.given
-    if given.grace_nights and given.is_new_file:
+    if given.grace_nights:
         applier.run(
             """
             UPDATE claims SET missed_files = missed_files + 1 WHERE tenant_id = {t} AND source_id = {s}
@@ -289,14 +289,13 @@ def refresh_statistics(space: StageSpace, counts: dict[str, int]) -> None:
     Inside, ANALYZE would hold its lock on shared tables until the commit and queue every other tenant's night.
     """
     changed = counts["created"] + counts["updated"] + counts["deleted"]
+    if space.store.is_sqlite:
+        if changed >= SQLITE_ANALYZE_FROM:
+            with space.store.write(None, wait_s=30.0) as session:
+                session.connection().execute(text("ANALYZE"))
+        return
     with space.store.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        if not space.store.is_sqlite:
-            known = connection.execute(
-                text("SELECT reltuples FROM pg_class WHERE oid = 'users'::regclass")
-            ).scalar_one()
-            if changed * 10 < known:
-                return
-        elif changed < SQLITE_ANALYZE_FROM:
-            return
-        for table in ("users", "claims", "memberships", "events"):
-            connection.execute(text(f"ANALYZE {table}"))
+        known = connection.execute(text("SELECT reltuples FROM pg_class WHERE oid = 'users'::regclass")).scalar_one()
+        if changed * 10 >= known:
+            for table in ("users", "claims", "memberships", "events"):
+                connection.execute(text(f"ANALYZE {table}"))

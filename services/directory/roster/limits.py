@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from services.directory.roster.plan import Plan
@@ -47,18 +47,21 @@ def too_many_rejects(plan: Plan, given: LimitInput) -> Passed | None:
 
 
 def first_limit_passed(plan: Plan, given: LimitInput) -> Passed | None:
-    """R8: the first limit in the rule's order that holds this plan, after R6's `older_than_last`."""
-    last, newest = given.last_applied_timestamp, given.newest_timestamp
-    if last is not None and newest is not None and newest < last:
-        return Passed(
-            "older_than_last",
-            f"The file's newest TimeStamp, {newest:%Y-%m-%d %H:%M} UTC, is older than that of the last applied file.",
-        )
-    return next(_passed(plan, given), None)
+    """R8: the first limit in the rule's order that holds this plan; its message names them all."""
+    passed = list(_passed(plan, given))
+    if not passed:
+        return None
+    return replace(passed[0], message=" ".join(limit.message for limit in passed))
 
 
 def _passed(plan: Plan, given: LimitInput) -> Iterator[Passed]:
-    """Every limit that was passed, in the rule's order."""
+    """Every limit that was passed, in the rule's order, R6's `older_than_last` first."""
+    last, newest = given.last_applied_timestamp, given.newest_timestamp
+    if last is not None and newest is not None and newest < last:
+        yield Passed(
+            "older_than_last",
+            f"The file's newest TimeStamp, {newest:%Y-%m-%d %H:%M} UTC, is older than that of the last applied file.",
+        )
     counts, owned = plan.counts, plan.users_owned
     left_out = plan.deletions_left_out_before
     if left_out:

@@ -42,8 +42,6 @@ class PlanInput:
     has_secondary_phone_column: bool
     skip_means_freeze: bool
     grace_nights: int
-    is_new_file: bool
-    """False when these bytes were the last applied ones: they are no further file for R32's grace."""
     seats_total: int
     seats_used: int
     leave_deletions_out: bool
@@ -83,7 +81,6 @@ class Planner:
             "keep_secondary": _sql(given.keep_secondary_phone),
             "freeze": _sql(given.skip_means_freeze),
             "grace": given.grace_nights,
-            "new_file": int(given.is_new_file),
             "split_groups": self.dialect.split_groups,
             "no_groups": self.dialect.no_groups,
             "fresh_user": self.dialect.fresh_id("user"),
@@ -323,7 +320,7 @@ def _hold_and_miss(planner: Planner) -> None:
         WHERE c.tenant_id = {t} AND c.source_id = {s} AND u.owner_source_id = {s} AND u.state = 1
           AND NOT EXISTS (SELECT 1 FROM {people} p WHERE p.user_id = c.user_id)
           AND NOT EXISTS (SELECT 1 FROM {held} h WHERE h.user_id = c.user_id)
-          AND ({grace} = 0 OR c.missed_files + {new_file} > {grace}
+          AND ({grace} = 0 OR c.missed_files + 1 > {grace}
                OR EXISTS (SELECT 1 FROM {contested} k WHERE k.holder_id = c.user_id AND k.state = 'new'))
         """,
     )

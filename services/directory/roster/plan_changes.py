@@ -116,10 +116,20 @@ def keep_as_shown(planner: Planner) -> None:
     planner.make("shown", f"SELECT {shown} FROM {{changes}}")
 
 
-def changes_not_shown(planner: Planner) -> int:
-    """Count changes of this plan that were not in the one that was shown."""
+def changes_not_shown(planner: Planner) -> list[str]:
+    """Name the people of this plan's changes that were not in the one that was shown, by UniqueID."""
     shown = HASHED.format(user="CASE WHEN action = 1 THEN 0 ELSE user_id END AS user_id")
     plain = HASHED.format(user="user_id")
-    return planner.run_count(
-        f"SELECT count(*) FROM (SELECT {shown} FROM {{changes}} EXCEPT SELECT {plain} FROM {{shown}}) q"
+    sql = (
+        f"SELECT DISTINCT external_id FROM (SELECT {shown} FROM {{changes}} EXCEPT SELECT {plain} FROM {{shown}}) q "
+        "ORDER BY external_id"
     )
+    return list(planner.connection.execute(text(sql.format(**planner.words))).scalars())
+
+
+def describe_fresh(external_ids: list[str]) -> str:
+    """Say whose changes are new, the first few by name."""
+    named = ", ".join(external_ids[:5])
+    rest = len(external_ids) - 5
+    people = "1 person" if len(external_ids) == 1 else f"{len(external_ids)} people"
+    return f"changes of {people} ({named}{f' and {rest} more' if rest > 0 else ''})"

@@ -85,11 +85,18 @@ class StageSpace:
             raw.execute("DETACH DATABASE stage")
 
     def exists(self, connection: Connection) -> bool:
-        """Whether rows were staged and are still there."""
+        """Whether rows were staged."""
+        return self._has(connection, "rows")
+
+    def has_plan(self, connection: Connection) -> bool:
+        """Whether a plan was made of them."""
+        return self._has(connection, "changes")
+
+    def _has(self, connection: Connection, table: str) -> bool:
         if self.store.is_sqlite:
-            found = connection.execute(text("SELECT count(*) FROM stage.sqlite_master WHERE name = 'rows'"))
+            found = connection.execute(text(f"SELECT count(*) FROM stage.sqlite_master WHERE name = '{table}'"))
             return bool(found.scalar_one())
-        return connection.execute(text(f"SELECT to_regclass('{self.name('rows')}')")).scalar_one() is not None
+        return connection.execute(text(f"SELECT to_regclass('{self.name(table)}')")).scalar_one() is not None
 
     def drop(self) -> None:
         """Remove the stage, whatever there is of it."""

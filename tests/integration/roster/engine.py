@@ -116,7 +116,6 @@ class SqlEngine:
         source = replace(
             register.sources[plan.source],
             applied_runs=register.sources[plan.source].applied_runs + 1,
-            last_sha256=plan.file.sha256,
             last_timestamp=plan.file.newest_timestamp,
         )
         return replace(after, sources={**register.sources, plan.source: source})
@@ -191,7 +190,6 @@ def _plan_input(
         has_secondary_phone_column=file.has_secondary_phone_column,
         skip_means_freeze=settings.skip_freezes,
         grace_nights=settings.grace_nights,
-        is_new_file=file.sha256 != settings.last_sha256,
         seats_total=register.seats_total,
         seats_used=sum(user.active for user in register.users.values()),
         leave_deletions_out=deletions is Deletions.LEAVE_OUT,

@@ -76,7 +76,6 @@ def _sources() -> st.SearchStrategy[Source]:
         grace_nights=st.integers(0, 2),
         limits=_LIMITS,
         applied_runs=st.integers(0, 1),
-        last_sha256=st.sampled_from([b"", b"monday"]),
         last_timestamp=_TIMES,
     )
 
@@ -178,7 +177,6 @@ def nights(draw: st.DrawFn, register: Register) -> Night:
     return Night(
         rows=tuple(a_file(*rows)),
         file=FileFacts(
-            sha256=draw(st.sampled_from([b"monday", b"tuesday"])),
             has_secondary_phone_column=has_secondary_phone_column,
             newest_timestamp=draw(_TIMES),
         ),

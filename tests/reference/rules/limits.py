@@ -57,7 +57,7 @@ def test_r8_without_its_deletions_a_plan_deletes_nobody_and_the_next_one_is_held
     plan = plan_of(register, a_row_of("bo"), deletions=Deletions.LEAVE_OUT)
     register = apply_plan(register, plan)
     assert register.users["anna"].active
-    again = plan_of(register, a_row_of("bo"), file=FileFacts(sha256=b"next night"))
+    again = plan_of(register, a_row_of("bo"))
     assert (again.status, again.reason, again.counts.deleted) == ("held", "delete_limit", 1)
 
 
@@ -85,7 +85,7 @@ def test_r8_who_is_left_out_keeps_the_mail(plan_of):
 def test_r8_who_comes_back_is_no_longer_left_out(plan_of, apply_plan):
     register = a_register(a_person("anna", deletion_left_out=True))
     register = apply_plan(register, plan_of(register, a_row_of("anna")))
-    plan = plan_of(register, a_staged_row(B), file=FileFacts(sha256=b"next night"))
+    plan = plan_of(register, a_staged_row(B))
     assert (plan.status, plan.counts.deleted) == ("planned", 1)
 
 

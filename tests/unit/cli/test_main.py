@@ -1,6 +1,7 @@
 """How the command line begins and ends."""
 
 import pytest
+from muster.runtime.errors import RpcError
 
 from cli import main
 
@@ -50,3 +51,28 @@ def test_the_sample_needs_no_installation(tmp_path, capsys):
 def test_what_is_not_built_is_absent(absent, capsys):
     assert main.run([*absent, "--help"]) == 2
     assert "No such command" in capsys.readouterr().err
+
+
+def test_a_wrong_choice_is_said_without_the_parser_s_words(capsys):
+    assert main.run(["source", "update", "tenants/ten_1/sources/src_1", "--language", "no"]) == 2
+    said = capsys.readouterr().err
+    assert "'no' is not one of" in said
+    assert "Value error" not in said
+
+
+def test_an_error_says_a_field_once(services, muster, capsys):
+    class InvalidNameError(RpcError):
+        reason = "INVALID_ARGUMENT"
+
+    services.answer("ListTenants", InvalidNameError("email: must be one", violations=[("email", "must be one")]))
+    assert muster("tenant", "list").status == 1
+    assert capsys.readouterr().err == "muster: email: must be one (INVALID_ARGUMENT)\n"
+
+
+def test_an_error_adds_the_fields_that_its_message_leaves_out(services, muster, capsys):
+    class InvalidNameError(RpcError):
+        reason = "INVALID_ARGUMENT"
+
+    services.answer("ListTenants", InvalidNameError("wrong", violations=[("email", "must be one")]))
+    assert muster("tenant", "list").status == 1
+    assert "wrong: email: must be one" in capsys.readouterr().err

@@ -75,6 +75,8 @@ def test_the_document_has_the_fixed_keys(services, muster):
         "merged": 0,
         "deferred": 0,
         "deleted": 0,
+        "restored": 0,
+        "rekeyed": 0,
     }
     assert document["plan"] == document["counts"]
     (rejected,), (warning,) = document["rejected"], document["warnings"]
@@ -177,3 +179,47 @@ def test_a_plan_about_to_be_applied_is_not_at_rest():
     assert not runs.at_rest(a_run("planned"))
     assert runs.at_rest(a_run("planned", plan_only=True))
     assert runs.at_rest(a_run("held"))
+
+
+def test_people_are_told_that_deletions_were_left_out(services, muster):
+    counts = {"rows": 5, "unchanged": 5}
+    left_out = a_run(
+        "applied", deletions_left_out=True, counts=counts, plan=imports_pb2.ImportCounts(**counts, deleted=4)
+    )
+    services.answer("GetImportRun", imports_pb2.GetImportRunResponse(import_run=left_out))
+    no_issues(services)
+    said = muster("runs", "show", RUN, as_json=False).out
+    assert "nobody was deleted" in said
+    assert "4" in said
+
+
+@pytest.mark.parametrize(("option", "left_out"), [(["--without-deletions"], False), ([], True)])
+def test_approving_fails_when_someone_else_decided_otherwise_about_the_deletions(
+    services, muster, capsys, option, left_out
+):
+    plan = imports_pb2.ImportCounts(deleted=4)
+    decided = a_run("applied", plan_hash="h1", plan=plan, deletions_left_out=left_out)
+    services.answer("GetImportRun", imports_pb2.GetImportRunResponse(import_run=decided))
+    services.answer("ApplyImport", imports_pb2.ApplyImportResponse(import_run=decided))
+    no_issues(services)
+    assert muster("runs", "approve", RUN, *option).status == 1
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "already" in said
+
+
+def test_approving_again_with_the_same_decision_is_no_error(services, muster):
+    plan = imports_pb2.ImportCounts(deleted=4)
+    decided = a_run("applied", plan_hash="h1", plan=plan, deletions_left_out=True)
+    services.answer("GetImportRun", imports_pb2.GetImportRunResponse(import_run=decided))
+    services.answer("ApplyImport", imports_pb2.ApplyImportResponse(import_run=decided))
+    no_issues(services)
+    assert muster("runs", "approve", RUN, "--without-deletions").status == 0
+
+
+def test_approving_a_dry_run_says_how_to_apply_instead(services, muster, capsys):
+    services.answer("GetImportRun", imports_pb2.GetImportRunResponse(import_run=a_run("planned", plan_only=True)))
+    assert muster("runs", "approve", RUN).status == 1
+    said = capsys.readouterr().err
+    assert "source enable" in said
+    assert "--dry-run" in said

@@ -108,6 +108,10 @@ def test_r3_a_quote_that_never_closes_is_truncated():
     assert (reading.refusal, reading.counted) == ("truncated", 2)
 
 
+def test_r3_a_quote_that_never_closes_in_the_header_is_truncated():
+    assert read(b'UniqueID,Mail,"Name\r\nEMP-0000001,a@example.org,Anna\r\n').refusal == "truncated"
+
+
 @pytest.mark.parametrize("tail", [b'"', b'EMP-0000002,"', b'EMP-0000002,Bo,"a'])
 def test_r3_a_quote_opened_at_the_very_end_is_truncated(tail):
     assert read(a_csv(a_row(1)) + tail).refusal == "truncated"

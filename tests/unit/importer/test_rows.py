@@ -255,6 +255,8 @@ def test_r21_national_form_needs_a_region_and_is_warned_of():
         "4,67E+10",
         "+46701234567 / +46709999999",
         "+46701234567 ext 3",
+        "701234567.0",
+        "+46701234567.0",
     ],
 )
 def test_r21_an_unusable_phone_is_left_alone_with_a_warning(phone):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import ExitStack
+from datetime import datetime
 
 import grpc
 import pytest
@@ -13,6 +14,7 @@ from muster.runtime import errors
 from muster.runtime.client import open_channel
 from muster.runtime.server import Server
 
+from services.importer import csv_file as csv_file_module
 from services.importer.api import ImporterApi, translate
 from services.importer.directory import Directory
 from services.importer.errors import InterruptedRunError
@@ -49,7 +51,8 @@ class Door:
         stack.callback(behind.stop, grace_s=0)
         channel = stack.enter_context(open_channel(f"127.0.0.1:{behind.port}", "mst_svc_importer"))
         client = Directory(channel, wait=self._wait)
-        importer = Importer(client, None, now=lambda: NOW, wait=self._wait)
+        self.calls_when_read: int | None = None
+        importer = Importer(client, None, now=self._now, wait=self._wait)
         api = ImporterApi(client, importer, temp_dir=None)
         server = Server(
             lambda grpc_server: importer_pb2_grpc.add_ImporterServiceServicer_to_server(api, grpc_server),
@@ -63,6 +66,11 @@ class Door:
         self.address = f"127.0.0.1:{server.port}"
         self._stack = stack
         self.progress: list[importer_pb2.Progress] = []
+
+    def _now(self) -> datetime:
+        """Tell the time, for which the importer asks once it has read the file's shape."""
+        self.calls_when_read = self.directory.calls["CreateImportRun"]
+        return NOW
 
     def _wait(self, seconds: float) -> None:
         if self.stopping.wait(min(seconds, 0.01)):
@@ -152,6 +160,21 @@ def test_a_torn_file_is_refused_with_what_was_read_of_it(door):
     assert refusal.file.size_bytes == len(torn)
     assert len(refusal.file.sha256) == 32
     assert door.directory.calls["StageImportRows"] == 0
+
+
+@pytest.mark.parametrize("tail", [b"", b"EMP-0000004"])
+def test_r44_a_file_is_read_before_its_run_takes_the_tenant_s_turn(door, tail):
+    """A run that sends nothing for longer than its lease is ended as interrupted, and a large file takes its time."""
+    door.import_file(FILE + tail)
+    assert (door.calls_when_read, door.directory.calls["CreateImportRun"]) == (0, 1)
+
+
+def test_r7_a_file_with_too_many_rows_is_refused_without_judging_them(door, monkeypatch):
+    monkeypatch.setattr(csv_file_module, "MAX_ROWS", 3)
+    run = door.import_file(a_csv(*(a_row(number, Mail="") for number in range(4))))
+    refusal = door.directory.refusal
+    assert (run.status, run.reason, refusal.counts.rows) == (REFUSED, "too_large", 3)
+    assert (refusal.counts.rejected, list(refusal.issues)) == (0, [])
 
 
 @pytest.mark.parametrize(("data", "reason"), [(b"", "empty_file"), (b"UniqueID,Mail\n1,2\n", "missing_column:Name")])

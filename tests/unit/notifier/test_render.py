@@ -147,8 +147,8 @@ def test_a_held_run_that_was_decided_meanwhile_offers_no_decision():
 
 
 def test_r8_deletions_that_were_left_out_are_told():
-    mail = render(a_report(counts=Counts(rows=5, unchanged=5), deletions_left_out=True))
-    assert "Nobody was deleted, as decided when the run was approved." in mail.text
+    mail = render(a_report(counts=Counts(rows=5, unchanged=5), deletions_left_out=4))
+    assert "Nobody was deleted, as decided when the run was approved: 4 people" in mail.text
 
 
 def test_a_refused_file_says_what_is_wrong_the_cure_and_that_nothing_changed():
