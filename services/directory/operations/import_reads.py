@@ -13,7 +13,7 @@ from services.directory.operations.imports import Imports, is_at_rest, run_of, s
 from services.directory.rules.errors import RunState
 from services.directory.store.tables import Group, ImportIssue, ImportRun, RunStatus
 
-WATCH_EVERY_S = 0.2
+WATCH_EVERY_S = 0.05
 ACTION_OF_KIND = {"user.created": 1, "user.updated": 2, "user.taken_over": 3, "user.deleted": 4}
 _MOVE_EVENT = (column("resource_id", BigInteger), column("kind", String), column("before", JSON), column("after", JSON))
 _PERSON_EVENT = (
