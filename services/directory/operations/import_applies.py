@@ -33,7 +33,7 @@ from services.directory.operations.imports import (
     end_run,
     interrupt,
     is_at_rest,
-    run_of,
+    locked_run_of,
     source_of,
     status_word,
     write_run_event,
@@ -70,7 +70,7 @@ def start_apply(
         SourceStateError: the source is not enabled.
     """
     with imports.store.write(tenant_id) as session:
-        run = run_of(session, tenant_id, run_id)
+        run = locked_run_of(session, tenant_id, run_id)
         is_same = run.plan_hash == plan_hash and run.deletions_left_out == leave_deletions_out
         if run.status in {RunStatus.APPLYING, RunStatus.APPLIED} and is_same:
             session.expunge(run)
@@ -175,7 +175,7 @@ def _open_runs(imports: Imports) -> list[tuple[int, int]]:
 
 def _interrupt(imports: Imports, run: ImportRun) -> None:
     with imports.store.write(run.tenant_id) as session:
-        kept = run_of(session, run.tenant_id, run.id)
+        kept = locked_run_of(session, run.tenant_id, run.id)
         if is_at_rest(kept) or kept.status == RunStatus.APPLYING or kept.active_until >= imports.clock():
             return
         interrupt(imports, session, kept)
@@ -231,7 +231,7 @@ def _apply(
 ) -> ImportRun | None:
     """Do it in the caller's transaction; answers the run, applied or held again, or None if there is nothing to do."""
     session = Session(bind=connection)
-    run = run_of(session, tenant_id, run_id)
+    run = locked_run_of(session, tenant_id, run_id)
     if run.status != RunStatus.APPLYING:
         return None
     assert run.plan is not None
@@ -344,7 +344,7 @@ def _settle(imports: Imports, session: Session, run: ImportRun, counts: dict[str
 
 def _end_failed(imports: Imports, tenant_id: int, run_id: int, *, reason: str, message: str) -> None:
     with imports.store.write(tenant_id, wait_s=30.0) as session:
-        run = run_of(session, tenant_id, run_id)
+        run = locked_run_of(session, tenant_id, run_id)
         if run.status != RunStatus.APPLYING:
             return
         end_run(

@@ -19,6 +19,7 @@ from services.directory.operations.imports import (
     end_run,
     is_at_rest,
     kept_alive,
+    locked_run_of,
     require_status,
     run_of,
     source_of,
@@ -209,7 +210,7 @@ def save_plan(imports: Imports, run: ImportRun, planned: Planned) -> ImportRun:
     engine = imports.store.engine.execution_options(sqlite_begin="BEGIN IMMEDIATE", sqlite_wait_s=30.0)
     with engine.connect() as connection, space.attached(connection), connection.begin():
         session = Session(bind=connection)
-        kept = run_of(session, run.tenant_id, run.id)
+        kept = locked_run_of(session, run.tenant_id, run.id)
         require_status(kept, RunStatus.STAGING, RunStatus.PLANNED)
         write_plan(imports, session, kept, planned)
         session.flush()
@@ -265,7 +266,7 @@ def write_findings(imports: Imports, session: Session, run: ImportRun) -> None:
 
 def _fail(imports: Imports, run: ImportRun) -> ImportRun:
     with imports.store.write(run.tenant_id) as session:
-        kept = run_of(session, run.tenant_id, run.id)
+        kept = locked_run_of(session, run.tenant_id, run.id)
         end_run(
             imports,
             session,

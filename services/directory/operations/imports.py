@@ -179,10 +179,13 @@ def _active_runs(imports: Imports, session: Session, tenant_id: int) -> bool:
     """Whether another run is under way; those whose lease is over are ended on the way."""
     now = imports.clock()
     active = session.exec(
-        select(ImportRun).where(
+        select(ImportRun)
+        .where(
             ImportRun.tenant_id == tenant_id,
             col(ImportRun.status).in_([RunStatus.STAGING, RunStatus.PLANNED, RunStatus.APPLYING]),
         )
+        .order_by(col(ImportRun.id))
+        .with_for_update()
     ).all()
     still = False
     for run in active:
@@ -243,6 +246,14 @@ def run_of(session: Session, tenant_id: int, run_id: int) -> ImportRun:
     return run
 
 
+def locked_run_of(session: Session, tenant_id: int, run_id: int) -> ImportRun:
+    """Read a run to change it: whoever else wants to waits and sees what became of it, so that a run ends once."""
+    run = session.get(ImportRun, (tenant_id, run_id), populate_existing=True, with_for_update=True)
+    if run is None:
+        raise NotFound(resource=IMPORT_RUN.format(tenant_id, run_id))
+    return run
+
+
 def require_status(run: ImportRun, *allowed: RunStatus) -> None:
     """RunState unless the run is in one of these."""
     if run.status not in allowed:
@@ -294,7 +305,7 @@ def finish_staging(
     """Keep what was staged; a newer file ends the source's held runs (R8)."""
     now = imports.clock()
     with imports.store.write(tenant_id) as session:
-        run = run_of(session, tenant_id, run_id)
+        run = locked_run_of(session, tenant_id, run_id)
         require_status(run, RunStatus.STAGING)
         run.staged_rows, run.staged_checksum = staged.row_count, staged.checksum
         run.file, run.newest_timestamp = file, newest_timestamp
@@ -307,11 +318,14 @@ def finish_staging(
         if run.plan_only:
             return
         held = session.exec(
-            select(ImportRun).where(
+            select(ImportRun)
+            .where(
                 ImportRun.tenant_id == tenant_id,
                 ImportRun.source_id == run.source_id,
                 ImportRun.status == RunStatus.HELD,
             )
+            .order_by(col(ImportRun.id))
+            .with_for_update()
         ).all()
         for older in held:
             end_run(
@@ -340,7 +354,7 @@ def refuse_run(
 ) -> ImportRun:
     """End a run whose file cannot be used: refused, no_file or failed; the same call again changes nothing."""
     with imports.store.write(tenant_id) as session:
-        run = run_of(session, tenant_id, run_id)
+        run = locked_run_of(session, tenant_id, run_id)
         if run.status == status:
             session.expunge(run)
             return run
@@ -365,7 +379,7 @@ def refuse_run(
 def discard_run(imports: Imports, tenant_id: int, run_id: int, *, actor: Actor) -> ImportRun:
     """Decide against a held or planned run; again changes nothing."""
     with imports.store.write(tenant_id) as session:
-        run = run_of(session, tenant_id, run_id)
+        run = locked_run_of(session, tenant_id, run_id)
         if run.status != RunStatus.DISCARDED:
             if not (run.status == RunStatus.HELD or (run.status == RunStatus.PLANNED and run.plan_only)):
                 raise RunState(status=status_word(run))

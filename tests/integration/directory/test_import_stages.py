@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from muster.directory.v1 import imports_pb2
 from sqlalchemy import text
+from sqlmodel import select
 
 from services.directory.operations import import_applies, import_plans, imports
 from services.directory.operations.import_stages import PLANNED_KEPT_FOR, sweep_stages
@@ -18,7 +20,7 @@ from services.directory.rules.errors import RunState
 from services.directory.store import ids
 from services.directory.store.events import Actor
 from services.directory.store.seal import Seal
-from services.directory.store.tables import ImportRun, License, RunStatus, Source, SourceState
+from services.directory.store.tables import Event, ImportRun, License, RunStatus, Source, SourceState
 
 SOMEBODY = Actor("somebody")
 
@@ -178,3 +180,25 @@ def test_r8_of_two_decisions_on_the_deletions_only_the_first_counts(night):
     with pytest.raises(RunState):
         night.start(held, leave_deletions_out=False)
     assert night.start(held, leave_deletions_out=True).status == RunStatus.APPLYING
+
+
+def test_a_run_whose_importer_is_gone_ends_once_though_two_find_it(night, clock):
+    """Found in a night on PostgreSQL: the worker and the next run both ended it, and its report came twice."""
+    with night.store.write(night.tenant_id) as session:
+        run = ImportRun(
+            tenant_id=night.tenant_id,
+            id=ids.next_id(session, "import_run"),
+            source_id=night.source_id,
+            counts=dict(imports.NO_COUNTS),
+            active_until=clock() - timedelta(seconds=1),
+            create_time=clock(),
+        )
+        session.add(run)
+        session.flush()
+        session.expunge(run)
+    with ThreadPoolExecutor(8) as threads:
+        for ended in [threads.submit(import_applies._interrupt, night.imports, run) for _ in range(8)]:
+            ended.result()
+    with night.store.read() as session:
+        events = session.exec(select(Event).where(Event.run_id == run.id)).all()
+    assert [event.kind for event in events] == ["run.failed"]
