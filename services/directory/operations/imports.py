@@ -238,9 +238,9 @@ def source_of(session: Session, tenant_id: int, source_id: int) -> Source:
     return source
 
 
-def run_of(session: Session, tenant_id: int, run_id: int) -> ImportRun:
-    """Read a run; NotFound when the tenant has none of that id."""
-    run = session.get(ImportRun, (tenant_id, run_id), populate_existing=True)
+def run_of(session: Session, tenant_id: int, run_id: int, *, for_update: bool = False) -> ImportRun:
+    """Read a run; NotFound when the tenant has none of that id. `locked_run_of` reads it to change it."""
+    run = session.get(ImportRun, (tenant_id, run_id), populate_existing=True, with_for_update=for_update)
     if run is None:
         raise NotFound(resource=IMPORT_RUN.format(tenant_id, run_id))
     return run
@@ -248,10 +248,7 @@ def run_of(session: Session, tenant_id: int, run_id: int) -> ImportRun:
 
 def locked_run_of(session: Session, tenant_id: int, run_id: int) -> ImportRun:
     """Read a run to change it: whoever else wants to waits and sees what became of it, so that a run ends once."""
-    run = session.get(ImportRun, (tenant_id, run_id), populate_existing=True, with_for_update=True)
-    if run is None:
-        raise NotFound(resource=IMPORT_RUN.format(tenant_id, run_id))
-    return run
+    return run_of(session, tenant_id, run_id, for_update=True)
 
 
 def require_status(run: ImportRun, *allowed: RunStatus) -> None:

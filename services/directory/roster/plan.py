@@ -74,7 +74,6 @@ class Planner:
             **space.names,
             "t": given.tenant_id,
             "s": given.source_id,
-            "linked_account": given.linked_account_id,
             "linked_group": given.linked_group_id,
             "keep_primary": _sql(given.keep_primary_phone),
             "clear_secondary": _sql(not given.has_secondary_phone_column and not given.keep_secondary_phone),
@@ -84,7 +83,6 @@ class Planner:
             "split_groups": self.dialect.split_groups,
             "no_groups": self.dialect.no_groups,
             "fresh_user": self.dialect.fresh_id("user"),
-            "fresh_group": self.dialect.fresh_id("group"),
         }
 
     def make(self, table: str, query: str) -> int:
