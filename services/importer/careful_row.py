@@ -18,6 +18,7 @@ from services.importer.cells import (
 )
 from services.importer.csv_file import Record
 from services.importer.issues import rejection, showable, warning
+from services.importer.row_block import GROUP_SEPARATOR, Row
 from services.importer.row_layout import (
     ACCEPTED,
     DAMAGED_ID,
@@ -53,7 +54,29 @@ class CarefulRow:
         self._rejection: imports_pb2.ImportIssue | None = None
         self._is_skipped = False
         self._key = self._key_of()
-        self.row = imports_pb2.ImportRow(line=self._line, disposition=ACCEPTED)
+        self._external_id = self._email = self._display_name = ""
+        self._title: str | None = None
+        self._phones: dict[str, str] = {}
+        self._groups: str | None = None
+        self._read()
+
+    @property
+    def row(self) -> Row:
+        """The row, with what of it is usable."""
+        disposition = SKIPPED if self._is_skipped else ACCEPTED if self._rejection is None else REJECTED
+        phone, secondary_phone = map(self._phones.get, PHONES)
+        return Row(
+            self._line,
+            disposition,
+            self._external_id,
+            self._email,
+            self._display_name,
+            self._title,
+            phone,
+            secondary_phone,
+            self._groups,
+            digest(self._texts),
+        )
 
     @property
     def issues(self) -> list[imports_pb2.ImportIssue]:
@@ -64,30 +87,26 @@ class CarefulRow:
     def _is_imported(self) -> bool:
         return self._rejection is None and not self._is_skipped
 
-    def read(self) -> None:
-        """Fill `row`. The first rejection counts: UniqueID, row, Mail, Name."""
+    def _read(self) -> None:
+        """Look at each cell. The first rejection counts: UniqueID, row, Mail, Name."""
         self._read_id()
         if len(self._fields) != self._layout.fields:
             self._reject("column_count", "")
         skip = self._cell("Skip")
-        self._is_skipped = skip.text == "1" and self._rejection is None and self.row.external_id != ""
+        self._is_skipped = skip.text == "1" and self._rejection is None and self._external_id != ""
         if not self._is_skipped:
             self._check_fields()
         warned_for_id = list(self._warnings)
         self._read_mail()
         self._read_name()
         self._read_title()
-        for column, name_of_field in PHONES:
-            self._read_phone(column, name_of_field)
+        for column in PHONES:
+            self._read_phone(column)
         self._read_groups()
         self._read_skip(skip)
         self._layout.timestamps.note(self._raw("TimeStamp"))
-        self.row.digest = digest(self._texts)
         if self._is_skipped:
-            self.row.disposition = SKIPPED
             self._warnings = warned_for_id
-        elif self._rejection is not None:
-            self.row.disposition = REJECTED
 
     def _read_id(self) -> None:
         cell = self._cell("UniqueID")
@@ -104,7 +123,7 @@ class CarefulRow:
         elif not 10 <= len(cell.text) <= MAX_TEXT_CHARACTERS:
             self._reject("id_length", "UniqueID")
         else:
-            self.row.external_id = cell.text
+            self._external_id = cell.text
 
     def _check_fields(self) -> None:
         if any(map(_UNDECODABLE.search, self._fields)):
@@ -136,7 +155,7 @@ class CarefulRow:
             except MailMixedScriptError:
                 problem = "mail_mixed_script"
         self._texts.append(mail or cell.text)
-        self.row.email = mail
+        self._email = mail
         if not self._is_skipped:
             self._warn_of(cell)
             if problem:
@@ -163,7 +182,7 @@ class CarefulRow:
         if name.startswith(FORMULA):
             self._warn("formula_like", "Name", name)
         if self._is_imported:
-            self.row.display_name = name
+            self._display_name = name
 
     def _read_title(self) -> None:
         if "Title" not in self._layout.positions:
@@ -179,9 +198,9 @@ class CarefulRow:
             if cell.text.startswith(FORMULA):
                 self._warn("formula_like", "Title", cell.text)
             if self._is_imported:
-                self.row.title = cell.text
+                self._title = cell.text
 
-    def _read_phone(self, column: str, name_of_field: str) -> None:
+    def _read_phone(self, column: str) -> None:
         if column not in self._layout.positions:
             return
         cell = self._cell(column)
@@ -194,7 +213,7 @@ class CarefulRow:
         if phone is not None and phone.is_national:
             self._warn("phone_national", column, cell.text)
         if self._is_imported:
-            setattr(self.row, name_of_field, phone.e164 if phone is not None else "")
+            self._phones[column] = phone.e164 if phone is not None else ""
 
     def _read_groups(self) -> None:
         if "Groups" not in self._layout.positions:
@@ -212,8 +231,7 @@ class CarefulRow:
         if cell.text.startswith(FORMULA):
             self._warn("formula_like", "Groups", cell.text)
         if self._is_imported:
-            self.row.has_groups = True
-            self.row.group_external_ids.extend(groups)
+            self._groups = GROUP_SEPARATOR.join(groups)
 
     def _read_skip(self, cell: _Text) -> None:
         self._texts.append("" if cell.text == "0" else cell.text)

@@ -131,12 +131,12 @@ def international_phone(text: str) -> str | None:
     if text[:1] != "+":
         return None
     digits = text[1:]
-    if not digits.isdigit():
+    if not (digits.isdigit() and digits.isascii()):
         if digits.endswith(".0"):
             return None
         digits = digits.translate(_PUNCTUATION)
-    if not (digits.isascii() and digits.isdigit()):
-        return None
+        if not (digits.isascii() and digits.isdigit()):
+            return None
     plan = _PLANS.get(digits[:3]) or _learn_plan(digits[:3])
     if len(digits) not in plan.lengths or (plan.prefix is not None and plan.prefix(digits, plan.code_digits)):
         return None

@@ -19,8 +19,7 @@ SKIPPED = imports_pb2.ROW_DISPOSITION_SKIPPED
 REJECTED = imports_pb2.ROW_DISPOSITION_REJECTED
 MAX_FIELD_BYTES = 64 * 1024
 MAX_TEXT_CHARACTERS = 256
-PHONES = (("TelephoneNumber", "phone"), ("SecondaryTelephoneNumber", "secondary_phone"))
-"""Columns of phones, and the fields of ImportRow they fill."""
+PHONES = ("TelephoneNumber", "SecondaryTelephoneNumber")
 FORMULA = tuple("=+-@")
 """What a cell must not begin with in a spreadsheet (R25)."""
 DAMAGED_ID = re.compile(r"[+-]?\d(?:[.,]\d+)?[Ee][+-]\d{1,3}")

@@ -1,4 +1,4 @@
-"""Turn one record into one ImportRow, or into a rejected one with its reason: swiftly where nothing is to be said."""
+"""Turn one record into one row, or into a rejected one with its reason: swiftly where nothing is to be said."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from muster.directory.v1 import imports_pb2
 from services.importer.careful_row import CarefulRow
 from services.importer.cells import MailInvalidError, MailMixedScriptError, canonical_mail, international_phone
 from services.importer.csv_file import CsvFile, Record
+from services.importer.errors import ImporterError
+from services.importer.row_block import GROUP_SEPARATOR, Row
 from services.importer.row_layout import (
     ACCEPTED,
     DAMAGED_ID,
@@ -22,7 +24,7 @@ from services.importer.row_layout import (
 )
 from services.importer.timestamps import NewestTimestamp
 
-_PLAIN_ID = re.compile(rf"(?!{DAMAGED_ID.pattern}$)[A-Za-z0-9_.:@/-]{{10,256}}")
+_PLAIN_ID = re.compile(rf"(?!{DAMAGED_ID.pattern}$).{{10,{MAX_TEXT_CHARACTERS}}}")
 _EDGE = frozenset(" '=+-@")
 
 
@@ -35,15 +37,17 @@ class RowReader:
         # With Name, FirstName and LastName in one file it depends on the row which of them count.
         self._swift = _SwiftReader(self._layout) if len(self._layout.name_columns) < 3 else None
 
-    def read(self, record: Record, block: imports_pb2.ImportBlock) -> imports_pb2.RowDisposition.ValueType:
-        """Add the row and its issues to the block, and say what the row is to the plan."""
-        if self._swift is not None and self._swift.read(record, block):
-            return ACCEPTED
-        row = CarefulRow(self._layout, record)
-        row.read()
-        block.rows.append(row.row)
-        block.issues.extend(row.issues)
-        return row.row.disposition
+    def read(self, record: Record, issues: list[imports_pb2.ImportIssue]) -> Row:
+        """Read one row, and add what there is to say about it to the issues."""
+        if self._swift is not None and (row := self._swift.read(record)) is not None:
+            return row
+        careful = CarefulRow(self._layout, record)
+        issues.extend(careful.issues)
+        return careful.row
+
+
+class _CareNeededError(ImporterError):
+    """There may be something to say about the row."""
 
 
 class _SwiftReader:
@@ -51,81 +55,80 @@ class _SwiftReader:
 
     def __init__(self, layout: RowLayout) -> None:
         where = layout.positions.get
-        self._layout = layout
         self._fields = layout.fields
         self._id, self._mail = layout.positions["UniqueID"], layout.positions["Mail"]
         self._names = [layout.positions[column] for column in layout.name_columns]
         self._title, self._groups, self._skip = where("Title"), where("Groups"), where("Skip")
-        self._phones = [(name, layout.positions[column]) for column, name in PHONES if column in layout.positions]
+        self._phone, self._secondary_phone = (where(column) for column in PHONES)
         self._timestamp = where("TimeStamp")
+        self._timestamps = layout.timestamps
         self._separator = layout.settings.group_separator
 
-    def read(self, record: Record, block: imports_pb2.ImportBlock) -> bool:
-        """Add the row to the block, or leave everything alone and return False for `CarefulRow` to read it."""
+    def read(self, record: Record) -> Row | None:
+        """Read the row, or leave everything alone and return None for `CarefulRow` to read it."""
         line, fields, characters = record
         if len(fields) != self._fields or characters > MAX_FIELD_BYTES // 4 or not _is_calm("".join(fields)):
-            return False
-        external_id = fields[self._id]
-        if not _PLAIN_ID.fullmatch(external_id):
-            return False
-        names = [fields[position] for position in self._names]
-        name = names[0] if len(names) == 1 else " ".join(names)
-        if len(name) > MAX_TEXT_CHARACTERS or not all(map(_is_plain, names)):
-            return False
-        mail = self._mail_of(fields[self._mail])
-        optional = self._optional(fields)
-        groups = self._groups_of(fields)
-        if mail is None or optional is None or groups is None:
-            return False
-        if self._timestamp is not None:
-            self._layout.timestamps.note(fields[self._timestamp])
-        block.rows.add(
-            line=line,
-            disposition=ACCEPTED,
-            external_id=external_id,
-            email=mail,
-            display_name=name,
-            has_groups=self._groups is not None,
-            group_external_ids=groups,
-            digest=digest_of_calm((external_id, mail, *names, *optional.values(), "")),
-            **optional,
-        )
-        return True
-
-    def _mail_of(self, cell: str) -> str | None:
+            return None
         try:
-            return None if cell[:1] == "'" else canonical_mail(cell)
-        except (MailInvalidError, MailMixedScriptError):
+            row = self._read(line, fields)
+        except (_CareNeededError, MailInvalidError, MailMixedScriptError):
             return None
+        if self._timestamp is not None:
+            self._timestamps.note(fields[self._timestamp])
+        return row
 
-    def _optional(self, fields: list[str]) -> dict[str, str] | None:
-        """Read title and phones in the digest's order; None when one of them, or Skip, needs a careful look."""
+    def _read(self, line: int, fields: list[str]) -> Row:
+        external_id, mail = fields[self._id], fields[self._mail]
+        if not (_is_plain(external_id) and _PLAIN_ID.fullmatch(external_id)) or mail[:1] == "'":
+            raise _CareNeededError
         if self._skip is not None and fields[self._skip] not in ("", "0"):
-            return None
-        cells: dict[str, str] = {}
+            raise _CareNeededError
+        mail = canonical_mail(mail)
+        digested = [external_id, mail]
+        for position in self._names:
+            if not _is_plain(fields[position]):
+                raise _CareNeededError
+            digested.append(fields[position])
+        name = " ".join(digested[2:])
+        title = phone = secondary_phone = None
         if self._title is not None:
-            title = cells["title"] = fields[self._title]
-            if title and (not _is_plain(title) or len(title) > MAX_TEXT_CHARACTERS):
-                return None
-        for name, position in self._phones:
-            cell = fields[position]
-            if cell:
-                phone = international_phone(cell)
-                if phone is None:
-                    return None
-                cell = phone
-            cells[name] = cell
-        return cells
+            title = fields[self._title]
+            digested.append(title)
+            if title and not _is_plain(title):
+                raise _CareNeededError
+        if self._phone is not None:
+            phone = _phone(fields[self._phone])
+            digested.append(phone)
+        if self._secondary_phone is not None:
+            secondary_phone = _phone(fields[self._secondary_phone])
+            digested.append(secondary_phone)
+        if len(name) > MAX_TEXT_CHARACTERS or (title and len(title) > MAX_TEXT_CHARACTERS):
+            raise _CareNeededError
+        groups = None if self._groups is None else self._groups_of(fields[self._groups])
+        digested.append("")  # Skip
+        digest = digest_of_calm(digested)
+        return Row(line, ACCEPTED, external_id, mail, name, title, phone, secondary_phone, groups, digest)
 
-    def _groups_of(self, fields: list[str]) -> list[str] | None:
-        if self._groups is None or not (cell := fields[self._groups]):
-            return []
+    def _groups_of(self, cell: str) -> str:
+        if not cell:
+            return ""
         if cell[0] in _EDGE or "'" in cell:
-            return None
+            raise _CareNeededError
         if self._separator not in cell:
-            return [cell.rstrip(" ")]
+            return cell.rstrip(" ")
         groups = [group for part in cell.split(self._separator) if (group := part.strip(" "))]
-        return groups if len(set(groups)) == len(groups) else list(dict.fromkeys(groups))
+        if len(set(groups)) != len(groups):
+            groups = list(dict.fromkeys(groups))
+        return GROUP_SEPARATOR.join(groups)
+
+
+def _phone(cell: str) -> str:
+    if not cell:
+        return ""
+    phone = international_phone(cell)
+    if phone is None:
+        raise _CareNeededError
+    return phone
 
 
 def _is_calm(text: str) -> bool:

@@ -24,7 +24,7 @@ from services.importer.errors import (
     RunEndedError,
     TooLargeError,
 )
-from services.importer.row_layout import RowSettings
+from services.importer.row_layout import REJECTED, SKIPPED, RowSettings
 from services.importer.rows import RowReader
 from services.importer.spool import MAX_FILE_BYTES, Spool
 from services.importer.staging import ReadFile, file_name_of, staging_messages
@@ -203,8 +203,9 @@ class _Journey:
         if isinstance(file.csv_file.refusal, TooLargeError):
             return  # it must be split whatever its millions of rows hold, and judging them takes minutes
         for block in file.blocks(RowReader(file.csv_file, file.settings)):
-            counts.rows, counts.skipped, counts.rejected = block.rows, block.skipped, block.rejected
-            issues.extend(block.message.issues[: _MAX_ISSUES_OF_A_REFUSAL - len(issues)])
+            counts.skipped += block.count(SKIPPED)
+            counts.rejected += block.count(REJECTED)
+            issues.extend(block.issues[: _MAX_ISSUES_OF_A_REFUSAL - len(issues)])
             self._wait(0)  # ends the run when the importer is to stop
 
     def _take_through(self, file: ReadFile) -> Run:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import PurePosixPath
 
@@ -12,24 +12,26 @@ from muster.directory.v1 import imports_pb2
 
 from services.importer.csv_file import CsvFile
 from services.importer.issues import warning
-from services.importer.row_layout import REJECTED, SKIPPED, RowSettings
+from services.importer.row_block import Row, import_block
+from services.importer.row_layout import RowSettings
 from services.importer.rows import RowReader
 from services.importer.timestamps import is_stale
 
 MAX_BLOCK_ROWS = 5_000
 _MAX_BLOCK_CHARACTERS = 700_000  # keeps a block of mostly ASCII rows below 1 MiB, and any block far below 4 MiB
 _ISSUE_CHARACTERS = 300
-_CHECKSUM_BITS = (1 << 63) - 1
 
 
 @dataclass(frozen=True)
 class Block:
-    """Some rows with their issues, and the counts of all rows up to and with them."""
+    """Some rows with their issues."""
 
-    message: imports_pb2.ImportBlock
-    rows: int
-    skipped: int
-    rejected: int
+    rows: list[Row] = field(default_factory=list)
+    issues: list[imports_pb2.ImportIssue] = field(default_factory=list)
+
+    def count(self, disposition: imports_pb2.RowDisposition.ValueType) -> int:
+        """Count the rows that are this to the plan."""
+        return sum(row.disposition == disposition for row in self.rows)
 
 
 @dataclass(frozen=True)
@@ -42,24 +44,21 @@ class ReadFile:
 
     def blocks(self, reader: RowReader) -> Iterator[Block]:
         """Read the rows in blocks; the file's own issues come with the first one, `stale_export` with the last."""
-        message = imports_pb2.ImportBlock(issues=self._file_issues())
-        rows = skipped = rejected = characters = 0
+        block = Block(issues=self._file_issues())
+        characters = 0
         for record in self.csv_file.records():
-            disposition = reader.read(record, message)
-            rows += 1
-            skipped += disposition == SKIPPED
-            rejected += disposition == REJECTED
+            block.rows.append(reader.read(record, block.issues))
             characters += record[2]
             if (
-                len(message.rows) >= MAX_BLOCK_ROWS
-                or characters + _ISSUE_CHARACTERS * len(message.issues) > _MAX_BLOCK_CHARACTERS
+                len(block.rows) >= MAX_BLOCK_ROWS
+                or characters + _ISSUE_CHARACTERS * len(block.issues) > _MAX_BLOCK_CHARACTERS
             ):
-                yield Block(message, rows, skipped, rejected)
-                message, characters = imports_pb2.ImportBlock(), 0
+                yield block
+                block, characters = Block(), 0
         newest = reader.newest_timestamp.value
         if newest is not None and is_stale(newest, self.now):
-            message.issues.append(self._file_issue("stale_export", "TimeStamp"))
-        yield Block(message, rows, skipped, rejected)
+            block.issues.append(self._file_issue("stale_export", "TimeStamp"))
+        yield block
 
     def _file_issues(self) -> list[imports_pb2.ImportIssue]:
         issues = [self._file_issue("encoding_guessed")] if self.csv_file.decoding.guessed else []
@@ -79,11 +78,12 @@ def staging_messages(
     reader = RowReader(file.csv_file, file.settings)
     rows = checksum = 0
     for block in file.blocks(reader):
-        rows = block.rows
-        checksum += sum(zlib.crc32(f"{row.line}{row.external_id}".encode()) for row in block.message.rows)
-        yield imports_pb2.StageImportRowsRequest(block=block.message)
+        message = import_block(block.rows, block.issues)
+        rows += len(block.rows)
+        checksum = zlib.crc32("".join(f"{external_id}\n" for external_id in message.external_ids).encode(), checksum)
+        yield imports_pb2.StageImportRowsRequest(block=message)
         sent(rows)
-    end = imports_pb2.ImportEnd(row_count=rows, checksum=checksum & _CHECKSUM_BITS)
+    end = imports_pb2.ImportEnd(row_count=rows, checksum=checksum)
     newest = reader.newest_timestamp.value
     if newest is not None:
         end.newest_timestamp.FromDatetime(newest)

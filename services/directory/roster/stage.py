@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import operator
 import sqlite3
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import psycopg
@@ -26,7 +27,10 @@ _ISSUES = """(
     line bigint NOT NULL, row_key text NOT NULL, severity smallint NOT NULL, code text NOT NULL,
     column_name text NOT NULL, masked_value text NOT NULL, message text NOT NULL
 )"""
-Record = tuple[object, ...]
+_DIGEST_DIGITS = 32
+_NULL = "\x1e"
+"""Stands for NULL in COPY; no value may hold it."""
+Columns = list[Sequence[int] | Sequence[str] | Sequence[str | None]]
 
 
 @dataclass(frozen=True)
@@ -47,11 +51,11 @@ def stage_rows(
         StageMismatch: count or checksum differ; nothing is staged.
     """
     space.drop()
-    tally = _Tally(Dialect(space.store.is_sqlite))
+    tally = _Tally()
     if space.store.is_sqlite:
-        _into_sqlite(space, tally.records(blocks))
+        _into_sqlite(space, tally, blocks)
     else:
-        _into_postgresql(space, tally.records(blocks))
+        _into_postgresql(space, tally, blocks)
     sent = end()
     if (sent.row_count, sent.checksum) != (tally.row_count, tally.checksum):
         space.drop()
@@ -75,67 +79,83 @@ def stage_checksum(space: StageSpace, connection: Connection) -> int:
 
 
 class _Tally:
-    """Turns blocks into records while counting them; lines must rise, so that no row comes twice."""
+    """Turns blocks into columns of text while counting rows; lines must rise, so that no row comes twice.
 
-    def __init__(self, dialect: Dialect) -> None:
-        self._is_sqlite = dialect.is_sqlite
+    Raises InvalidArgument for what no row may hold; what SQL can tell of the rows is left to `_check_canonical`.
+    """
+
+    def __init__(self) -> None:
         self._last_line = 0
         self.row_count = 0
-        self._sum = 0
-
-    @property
-    def checksum(self) -> int:
+        self.checksum = 0
         """As ImportEnd.checksum defines it."""
-        return self._sum % 2**63
 
-    def records(self, blocks: Iterable[imports_pb2.ImportBlock]) -> Iterator[tuple[list[Record], list[Record]]]:
-        """Yield each block as records of rows and of issues."""
-        for block in blocks:
-            if len(block.rows) > MAX_BLOCK_ROWS:
-                raise InvalidArgument([("block.rows", f"at most {MAX_BLOCK_ROWS} rows in a block")])
-            yield [self._row(row) for row in block.rows], [_issue(issue) for issue in block.issues]
+    def columns(self, block: imports_pb2.ImportBlock) -> Columns:
+        """Take one block; answers its columns in the order of the table `rows`."""
+        count = len(block.lines)
+        if count > MAX_BLOCK_ROWS:
+            raise InvalidArgument([("block.lines", f"at most {MAX_BLOCK_ROWS} rows in a block")])
+        self._count(block)
+        required = [block.external_ids, block.emails, block.display_names]
+        optional = [
+            _values(name, getattr(block, name), count)
+            for name in ("titles", "phones", "secondary_phones", "group_external_ids")
+        ]
+        text = block.digests.hex()
+        digests = [text[place : place + _DIGEST_DIGITS] for place in range(0, len(text), _DIGEST_DIGITS)]
+        columns: Columns = [block.lines, block.dispositions, *required, *optional, digests]
+        if any(len(column) != count for column in columns) or len(text) != count * _DIGEST_DIGITS:
+            raise InvalidArgument([("block", "the columns differ in length")])
+        _require_separable([*required, *optional])
+        _require_distinct(optional[-1])
+        return columns
 
-    def _row(self, row: imports_pb2.ImportRow) -> Record:
-        line, external_id = row.line, row.external_id
-        if line <= self._last_line:
-            raise InvalidArgument([("block.rows.line", f"line {line} comes after line {self._last_line}")])
-        self._last_line = line
-        self.row_count += 1
-        self._sum += zlib.crc32(f"{line}{external_id}".encode())
-        return (
-            line,
-            row.disposition,
-            external_id,
-            row.email,
-            row.display_name,
-            row.title if row.HasField("title") else None,
-            row.phone if row.HasField("phone") else None,
-            row.secondary_phone if row.HasField("secondary_phone") else None,
-            self._groups(row.group_external_ids) if row.has_groups else None,
-            row.digest.hex(),
+    def _count(self, block: imports_pb2.ImportBlock) -> None:
+        lines = [self._last_line, *block.lines]
+        if not all(map(operator.lt, lines, block.lines)):
+            raise InvalidArgument(
+                [("block.lines", f"a line does not come after the one before it, from {lines[0]} on")]
+            )
+        self._last_line = lines[-1]
+        self.row_count += len(block.lines)
+        self.checksum = zlib.crc32("".join(f"{name}\n" for name in block.external_ids).encode(), self.checksum)
+
+
+def _values(name: str, column: imports_pb2.OptionalColumn, count: int) -> Sequence[str | None]:
+    if not column.values:
+        return [None] * count
+    if not column.absent:
+        return column.values
+    values: list[str | None] = list(column.values)
+    for place in column.absent:
+        if place >= len(values):
+            raise InvalidArgument([(f"block.{name}.absent", f"there is no row {place} in the block")])
+        values[place] = None
+    return values
+
+
+def _require_separable(columns: Sequence[Sequence[str | None]]) -> None:
+    """Keep out what would end a value or a row on its way into the database."""
+    text = "".join([value for column in columns for value in column if value])
+    if any(separator in text for separator in ("\0", "\t", "\n", "\r", _NULL)):
+        raise InvalidArgument(
+            [("block", "a value holds a tab, a line break or another character that no value may hold")]
         )
 
-    def _groups(self, listed: Sequence[str]) -> str:
-        if len(listed) > 1 and len(set(listed)) != len(listed):
-            raise InvalidArgument([("block.rows.group_external_ids", "a Group ID is listed twice")])
-        if self._is_sqlite:
-            return json.dumps(list(listed), ensure_ascii=False)
-        return UNIT_SEPARATOR.join(listed)
+
+def _require_distinct(listed: Sequence[str | None]) -> None:
+    for cell in listed:
+        if cell and UNIT_SEPARATOR in cell:
+            parts = cell.split(UNIT_SEPARATOR)
+            if "" in parts or len(set(parts)) != len(parts):
+                raise InvalidArgument([("block.group_external_ids", "a Group ID is empty or listed twice")])
 
 
-def _issue(issue: imports_pb2.ImportIssue) -> Record:
-    return (
-        issue.line,
-        issue.key,
-        issue.severity,
-        issue.code,
-        issue.column,
-        issue.masked_value,
-        issue.message,
-    )
+def _issue(issue: imports_pb2.ImportIssue) -> tuple[object, ...]:
+    return (issue.line, issue.key, issue.severity, issue.code, issue.column, issue.masked_value, issue.message)
 
 
-def _into_sqlite(space: StageSpace, blocks: Iterator[tuple[list[Record], list[Record]]]) -> None:
+def _into_sqlite(space: StageSpace, tally: _Tally, blocks: Iterable[imports_pb2.ImportBlock]) -> None:
     """Write the run's own file, so that the register's write lock stays free meanwhile."""
     space.directory.mkdir(parents=True, exist_ok=True)
     connection = sqlite3.connect(space.file, isolation_level=None)
@@ -145,43 +165,60 @@ def _into_sqlite(space: StageSpace, blocks: Iterator[tuple[list[Record], list[Re
         connection.execute("BEGIN")
         connection.execute(f"CREATE TABLE rows {_ROWS}")
         connection.execute(f"CREATE TABLE issues {_ISSUES}")
-        for rows, issues in blocks:
-            connection.executemany("INSERT INTO rows VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
-            connection.executemany("INSERT INTO issues VALUES (?, ?, ?, ?, ?, ?, ?)", issues)
+        for block in blocks:
+            *columns, listed, digests = tally.columns(block)
+            groups = [None if cell is None else _json_of_groups(str(cell)) for cell in listed]
+            records = zip(*columns, groups, digests, strict=True)
+            connection.executemany("INSERT INTO rows VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", records)
+            connection.executemany("INSERT INTO issues VALUES (?, ?, ?, ?, ?, ?, ?)", map(_issue, block.issues))
         connection.execute("CREATE UNIQUE INDEX rows_by_line ON rows (line)")
         connection.execute("COMMIT")
     finally:
         connection.close()
 
 
-def _into_postgresql(space: StageSpace, blocks: Iterator[tuple[list[Record], list[Record]]]) -> None:
+def _json_of_groups(cell: str) -> str:
+    return json.dumps(cell.split(UNIT_SEPARATOR), ensure_ascii=False) if cell else "[]"
+
+
+def _into_postgresql(space: StageSpace, tally: _Tally, blocks: Iterable[imports_pb2.ImportBlock]) -> None:
     """COPY block by block in one transaction; a stream that breaks rolls it back."""
+    rows, issues = space.name("rows"), space.name("issues")
     raw = space.store.engine.raw_connection()
     try:
         connection = raw.driver_connection
         assert isinstance(connection, psycopg.Connection)
         with connection.cursor() as cursor:
-            cursor.execute(f"CREATE UNLOGGED TABLE {space.name('rows')} {_ROWS}".encode())
-            cursor.execute(f"CREATE UNLOGGED TABLE {space.name('issues')} {_ISSUES}".encode())
-            for rows, issues in blocks:
-                for table, records in (("rows", rows), ("issues", issues)):
-                    if not records:
-                        continue
-                    with cursor.copy(f"COPY {space.name(table)} FROM STDIN".encode()) as copy:
-                        for record in records:
-                            copy.write_row(record)
+            cursor.execute(f"CREATE UNLOGGED TABLE {rows} {_ROWS}".encode())
+            cursor.execute(f"CREATE UNLOGGED TABLE {issues} {_ISSUES}".encode())
+            for block in blocks:
+                with cursor.copy(f"COPY {rows} FROM STDIN WITH (NULL E'\\x1e')".encode()) as copy:
+                    copy.write(_copy_text(tally.columns(block)))
+                if block.issues:
+                    with cursor.copy(f"COPY {issues} FROM STDIN".encode()) as copy:
+                        for issue in block.issues:
+                            copy.write_row(_issue(issue))
         connection.commit()
         with connection.cursor() as cursor:
-            cursor.execute(f"ANALYZE {space.name('rows')}".encode())
+            cursor.execute(b"SET LOCAL default_statistics_target = 10")  # it lives for seconds
+            cursor.execute(f"ANALYZE {rows}".encode())
         connection.commit()
-    except psycopg.DataError as error:  # a NUL character, say
+    except psycopg.DataError as error:  # a NUL character in an issue, say
         raw.rollback()
-        raise InvalidArgument([("block.rows", "a value cannot be stored as text")]) from error
+        raise InvalidArgument([("block.issues", "a value cannot be stored as text")]) from error
     except BaseException:
         raw.rollback()
         raise
     finally:
         raw.close()
+
+
+def _copy_text(columns: Columns) -> str:
+    """Write rows as COPY reads them. Values hold no tab, line break or NULL mark; a backslash is doubled."""
+    lines, dispositions, *texts = columns
+    shown = [[_NULL if value is None else value for value in column] if None in column else column for column in texts]
+    rows = map("\t".join, zip(map(str, lines), map(str, dispositions), *shown, strict=True))
+    return "".join([f"{row}\n" for row in rows]).replace("\\", "\\\\")
 
 
 def _check_canonical(space: StageSpace, connection: Connection) -> None:
@@ -203,4 +240,4 @@ def _check_canonical(space: StageSpace, connection: Connection) -> None:
     ).scalar_one()
     if broken is not None:
         connection.rollback()
-        raise InvalidArgument([("block.rows", f"the row at line {broken} is not in canonical form")])
+        raise InvalidArgument([("block", f"the row at line {broken} is not in canonical form")])

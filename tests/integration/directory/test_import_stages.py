@@ -21,6 +21,7 @@ from services.directory.store import ids
 from services.directory.store.events import Actor
 from services.directory.store.seal import Seal
 from services.directory.store.tables import Event, ImportRun, License, RunStatus, Source, SourceState
+from services.importer.row_block import Row, import_block
 
 SOMEBODY = Actor("somebody")
 
@@ -60,20 +61,24 @@ class Night:
             answer=lambda run: (opened.append(run.id), imports_pb2.CreateImportRunResponse())[1],
         )
         rows = [
-            imports_pb2.ImportRow(
-                line=line,
-                disposition=imports_pb2.ROW_DISPOSITION_ACCEPTED,
+            Row(
+                line,
+                imports_pb2.ROW_DISPOSITION_ACCEPTED,
                 external_id=f"EMPLOYEE-{name}",
                 email=f"{name}@example.org",
                 display_name=name,
+                title=None,
+                phone=None,
+                secondary_phone=None,
+                group_external_ids=None,
                 digest=name.encode().ljust(16),
             )
             for line, name in enumerate(people, start=2)
         ]
-        checksum = sum(zlib.crc32(f"{row.line}{row.external_id}".encode()) for row in rows)
+        checksum = zlib.crc32("".join(f"{row.external_id}\n" for row in rows).encode())
         end = imports_pb2.ImportEnd(row_count=len(rows), checksum=checksum)
         space = self.imports.space(opened[0])
-        staged = stage_rows(space, [imports_pb2.ImportBlock(rows=rows)], lambda: end)
+        staged = stage_rows(space, [import_block(rows, [])], lambda: end)
         imports.finish_staging(self.imports, self.tenant_id, opened[0], staged, file={}, newest_timestamp=None)
         return import_plans.plan_run(self.imports, self.tenant_id, opened[0])
 

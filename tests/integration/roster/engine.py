@@ -21,6 +21,7 @@ from services.directory.roster import stage as engine_stage
 from services.directory.roster.space import StageSpace
 from services.directory.store import ids
 from services.directory.store.session import Store
+from services.importer.row_block import GROUP_SEPARATOR, Row, import_block
 from tests.integration.roster.seeding import Seeded, read_register, seed
 from tests.reference.values import (
     Action,
@@ -128,12 +129,10 @@ class SqlEngine:
 
     def _stage(self, space: StageSpace, rows: Sequence[StagedRow]) -> None:
         blocks = [
-            imports_pb2.ImportBlock(
-                rows=[_import_row(row) for row in block], issues=[issue for row in block for issue in _issues(row)]
-            )
+            import_block([_row(row) for row in block], [issue for row in block for issue in _issues(row)])
             for block in (rows[start : start + self.block_rows] for start in range(0, len(rows), self.block_rows))
         ]
-        checksum = sum(crc32(f"{row.line}{row.external_id}".encode()) for row in rows)
+        checksum = crc32("".join(f"{row.external_id}\n" for row in rows).encode())
         end = imports_pb2.ImportEnd(row_count=len(rows), checksum=checksum)
         engine_stage.stage_rows(space, iter(blocks), lambda: end)
 
@@ -149,8 +148,8 @@ class SqlEngine:
             connection.commit()
 
 
-def _import_row(row: StagedRow) -> imports_pb2.ImportRow:
-    return imports_pb2.ImportRow(
+def _row(row: StagedRow) -> Row:
+    return Row(
         line=row.line,
         disposition=_DISPOSITIONS[row.disposition],
         external_id=row.external_id,
@@ -159,8 +158,7 @@ def _import_row(row: StagedRow) -> imports_pb2.ImportRow:
         title=row.title,
         phone=row.phone,
         secondary_phone=row.secondary_phone,
-        has_groups=row.groups is not None,
-        group_external_ids=row.groups or (),
+        group_external_ids=None if row.groups is None else GROUP_SEPARATOR.join(row.groups),
         digest=row.digest,
     )
 

@@ -61,7 +61,8 @@ class DirectoryDouble(imports_pb2_grpc.ImportServiceServicer, sources_pb2_grpc.S
     faults: dict[str, list[Exception]] = field(default_factory=dict)
     calls: Counter[str] = field(default_factory=Counter)
     facts: imports_pb2.ImportFileFacts | None = None
-    rows: list[imports_pb2.ImportRow] = field(default_factory=list)
+    lines: list[int] = field(default_factory=list)
+    external_ids: list[str] = field(default_factory=list)
     issues: list[imports_pb2.ImportIssue] = field(default_factory=list)
     end: imports_pb2.ImportEnd | None = None
     refusal: imports_pb2.RefuseImportRunRequest | None = None
@@ -83,7 +84,7 @@ class DirectoryDouble(imports_pb2_grpc.ImportServiceServicer, sources_pb2_grpc.S
         return imports_pb2.CreateImportRunResponse(import_run=self._run(imports_pb2.IMPORT_RUN_STATUS_STAGING))
 
     def StageImportRows(self, request_iterator: Any, context: Any) -> Any:
-        self.rows, self.issues, self.end = [], [], None
+        self.lines, self.external_ids, self.issues, self.end = [], [], [], None
         assert next(request_iterator).start.import_run == RUN
         for message in request_iterator:
             self._called("StageImportRows")
@@ -91,12 +92,13 @@ class DirectoryDouble(imports_pb2_grpc.ImportServiceServicer, sources_pb2_grpc.S
                 self.end = message.end
                 break
             assert message.ByteSize() < 1024 * 1024
-            self.rows.extend(message.block.rows)
+            self.lines.extend(message.block.lines)
+            self.external_ids.extend(message.block.external_ids)
             self.issues.extend(message.block.issues)
         assert self.end is not None
-        assert self.end.row_count == len(self.rows)
-        assert self.end.checksum == sum(zlib.crc32(f"{row.line}{row.external_id}".encode()) for row in self.rows)
-        return imports_pb2.StageImportRowsResponse(row_count=len(self.rows))
+        assert self.end.row_count == len(self.lines)
+        assert self.end.checksum == zlib.crc32("".join(f"{name}\n" for name in self.external_ids).encode())
+        return imports_pb2.StageImportRowsResponse(row_count=len(self.lines))
 
     def PlanImport(self, request: Any, context: Any) -> Any:
         self._called("PlanImport")

@@ -12,7 +12,8 @@ from muster.directory.v1 import imports_pb2
 from services.importer.csv_file import CsvFile, read_csv_file
 from services.importer.errors import FileRefusedError
 from services.importer.issues import REJECTED as REJECTED_SEVERITY
-from services.importer.row_layout import RowSettings
+from services.importer.row_block import Row
+from services.importer.row_layout import REJECTED, SKIPPED, RowSettings
 from services.importer.rows import RowReader
 from services.importer.staging import ReadFile
 
@@ -25,7 +26,7 @@ class Reading:
 
     refusal: str
     file: CsvFile | None
-    rows: list[imports_pb2.ImportRow]
+    rows: list[Row]
     issues: list[imports_pb2.ImportIssue]
     counted: int
     skipped: int
@@ -39,7 +40,7 @@ class Reading:
         return self.file
 
     @property
-    def row(self) -> imports_pb2.ImportRow:
+    def row(self) -> Row:
         """The only row."""
         assert len(self.rows) == 1
         return self.rows[0]
@@ -67,10 +68,10 @@ def read(data: bytes, *, strict_encoding: bool = False, now: datetime = NOW, **s
     return Reading(
         refusal=csv_file.refusal.code if csv_file.refusal else "",
         file=csv_file,
-        rows=[row for block in blocks for row in block.message.rows],
-        issues=[issue for block in blocks for issue in block.message.issues],
-        counted=blocks[-1].rows,
-        skipped=blocks[-1].skipped,
-        rejected=blocks[-1].rejected,
+        rows=[row for block in blocks for row in block.rows],
+        issues=[issue for block in blocks for issue in block.issues],
+        counted=sum(len(block.rows) for block in blocks),
+        skipped=sum(block.count(SKIPPED) for block in blocks),
+        rejected=sum(block.count(REJECTED) for block in blocks),
         newest=reader.newest_timestamp.value,
     )

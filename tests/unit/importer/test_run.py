@@ -112,7 +112,7 @@ def told(call):
 def test_a_file_by_hand_is_staged_planned_and_applied(door):
     run = door.import_file()
     assert (run.name, run.status) == (RUN, APPLIED)
-    assert len(door.directory.rows) == 12_001
+    assert len(door.directory.lines) == 12_001
     assert [(issue.line, issue.code) for issue in door.directory.issues] == [(12_002, "mail_missing")]
     assert door.directory.applied_hash == "h4sh"
     assert door.directory.refusal is None
@@ -192,7 +192,7 @@ def test_r7_a_file_beyond_the_source_s_limit_is_refused(door):
 def test_a_directory_that_restarts_is_waited_for(door, method):
     door.directory.faults[method] = [AwayError("restarting")]
     assert door.import_file().status == APPLIED
-    assert len(door.directory.rows) == 12_001
+    assert len(door.directory.lines) == 12_001
 
 
 def test_rows_are_staged_again_whole_when_the_stream_breaks_in_its_middle(door):
@@ -206,7 +206,7 @@ def test_rows_are_staged_again_whole_when_the_stream_breaks_in_its_middle(door):
 
     door.directory._called = break_at_the_second_block
     assert door.import_file().status == APPLIED
-    assert len(door.directory.rows) == 12_001
+    assert len(door.directory.lines) == 12_001
 
 
 def test_without_a_free_watcher_the_run_is_asked_for(door):
