@@ -23,10 +23,13 @@ class Dialect:
 
     @property
     def split_groups(self) -> str:
-        """Join a row `r` with its Group IDs as `l.value`."""
-        if self.is_sqlite:
-            return "CROSS JOIN json_each(r.groups) AS l"
-        return "CROSS JOIN LATERAL unnest(string_to_array(r.groups, E'\\x1f')) AS l(value)"
+        """Join a row `r` with what `each_group` reads; PostgreSQL needs nothing for that."""
+        return "CROSS JOIN json_each(r.groups) AS l" if self.is_sqlite else ""
+
+    @property
+    def each_group(self) -> str:
+        """Select each Group ID of a row `r`; on PostgreSQL a row a Group ID, which is faster than a lateral join."""
+        return "l.value" if self.is_sqlite else "unnest(string_to_array(r.groups, E'\\x1f'))"
 
     @property
     def no_groups(self) -> str:
@@ -83,14 +86,6 @@ class Dialect:
         if not self.is_sqlite:
             connection.execute(text("SELECT set_config('enable_nestloop', 'on', true)"))
 
-    @staticmethod
-    def is_phone(column: str) -> str:
-        """Whether a column is E.164."""
-        return (
-            f"(substr({column}, 1, 1) = '+' AND substr({column}, 2, 1) <> '0' "
-            f"AND ltrim({column}, '+0123456789') = '' AND length({column}) BETWEEN 3 AND 16)"
-        )
-
     def has_capital(self, column: str) -> str:
         """Whether a column holds an ASCII capital; lower-casing other scripts is Python's affair."""
-        return f"({column} GLOB '*[A-Z]*')" if self.is_sqlite else f"({column} ~ '[A-Z]')"
+        return f"({column} GLOB '*[A-Z]*')" if self.is_sqlite else f'(lower({column} COLLATE "C") <> {column})'

@@ -8,7 +8,8 @@ hashed, shown, made again and applied without a row ever passing through Python:
     held, gone         users who stay as they are; users who left the file (R32)
     contested, blocked mails that somebody has today (R26, R27, R29, R31)
     listed, wanted     groups named by rows, memberships they mean (plan_groups.py)
-    moves, moved       memberships to add and to remove
+    unwanted, moves,   memberships of this source that no row means, memberships to add and to remove, and the same
+    moved              by person
     changes            one row a changed person: what apply writes and what people are shown
 """
 
@@ -81,6 +82,7 @@ class Planner:
             "freeze": _sql(given.skip_means_freeze),
             "grace": given.grace_nights,
             "split_groups": self.dialect.split_groups,
+            "each_group": self.dialect.each_group,
             "no_groups": self.dialect.no_groups,
             "fresh_user": self.dialect.fresh_id("user"),
         }
@@ -251,7 +253,7 @@ def _find_people(planner: Planner) -> None:
         + """ <> u.secondary_phone THEN 'update'
                    ELSE 'same'
                END AS state,
-               r.groups IS NOT NULL AS has_groups
+               r.groups, r.groups IS NOT NULL AS has_groups
         FROM {rows} r
         LEFT JOIN claims c ON c.tenant_id = {t} AND c.source_id = {s} AND c.external_id = r.external_id
         LEFT JOIN users u ON u.tenant_id = {t} AND u.id = c.user_id AND u.state = 1

@@ -27,24 +27,26 @@ def compare_memberships(planner: Planner, *, merged: int) -> None:
 
 
 _NAMED = """
-    SELECT r.line, l.value AS group_external_id FROM {rows} r {split_groups} WHERE r.groups <> {no_groups}
+    SELECT r.line, r.user_id, r.state, {each_group} AS group_external_id
+    FROM {people} r {split_groups} WHERE r.groups <> {no_groups}
 """
-_NAMED_WITH_MERGED = """
-    SELECT coalesce(m.into_line, r.line) AS line, l.value AS group_external_id
-    FROM {rows} r LEFT JOIN {merged} m ON m.line = r.line {split_groups} WHERE r.groups <> {no_groups}
+_NAMED_BY_MERGED = """
+    UNION
+    SELECT p.line, p.user_id, p.state, {each_group}
+    FROM {merged} m JOIN {people} p ON p.line = m.into_line JOIN {rows} r ON r.line = m.line {split_groups}
+    WHERE r.groups <> {no_groups}
 """
 
 
 def _list_groups(planner: Planner, *, merged: int) -> None:
     """Every Group ID an accepted row lists, with the group and its account's main group; an unknown one as text."""
-    named = _NAMED_WITH_MERGED if merged else _NAMED
-    distinct = "DISTINCT" if merged else ""
+    named = _NAMED + (_NAMED_BY_MERGED if merged else "")
     planner.make(
         "listed",
         f"""
-        SELECT {distinct} p.line, p.user_id, p.state, g.id AS group_id, g.main_group_id,
+        SELECT q.line, q.user_id, q.state, g.id AS group_id, g.main_group_id,
                CASE WHEN g.id IS NULL THEN q.group_external_id END AS unknown_id
-        FROM ({named}) q JOIN {{people}} p ON p.line = q.line
+        FROM ({named}) q
         LEFT JOIN (
             SELECT e.external_id, e.id, a.main_group_id FROM groups e
             JOIN accounts a ON a.tenant_id = e.tenant_id AND a.id = e.account_id
@@ -151,6 +153,8 @@ def _want(planner: Planner) -> None:
         UNION ALL
         SELECT p.user_id, {linked_group} FROM {people} p
         WHERE {linked_group} <> 0 AND p.state <> 'deferred' AND p.has_groups
+          AND (coalesce(p.groups, {no_groups}) = {no_groups}
+               OR p.user_id IN (SELECT u.user_id FROM {listed} u WHERE u.group_id IS NULL))
           AND NOT EXISTS (SELECT 1 FROM {listed} l WHERE l.user_id = p.user_id AND l.group_id IS NOT NULL)
         UNION ALL
         SELECT p.user_id, {linked_group} FROM {people} p
@@ -166,6 +170,14 @@ def _want(planner: Planner) -> None:
 def _move(planner: Planner) -> None:
     """What to add and what to remove; only this source's memberships are removed (R38, R39)."""
     planner.make(
+        "unwanted",
+        """
+        SELECT m.user_id, m.group_id FROM memberships m
+        WHERE m.tenant_id = {t} AND m.origin_source_id = {s}
+          AND NOT EXISTS (SELECT 1 FROM {wanted} w WHERE w.user_id = m.user_id AND w.group_id = m.group_id)
+        """,
+    )
+    planner.make(
         "moves",
         """
         SELECT w.user_id, w.group_id, true AS is_added FROM {wanted} w
@@ -173,11 +185,10 @@ def _move(planner: Planner) -> None:
             SELECT 1 FROM memberships m WHERE m.tenant_id = {t} AND m.group_id = w.group_id
               AND m.user_id = w.user_id AND m.origin_source_id = {s})
         UNION ALL
-        SELECT m.user_id, m.group_id, false FROM memberships m
+        SELECT m.user_id, m.group_id, false FROM {unwanted} m
         JOIN {people} p ON p.user_id = m.user_id AND p.has_groups AND p.state <> 'deferred'
-        JOIN groups g ON g.tenant_id = m.tenant_id AND g.id = m.group_id
-        WHERE m.tenant_id = {t} AND m.origin_source_id = {s} AND (g.is_main OR g.external_id IS NOT NULL)
-          AND NOT EXISTS (SELECT 1 FROM {wanted} w WHERE w.user_id = m.user_id AND w.group_id = m.group_id)
+        JOIN groups g ON g.tenant_id = {t} AND g.id = m.group_id
+        WHERE (g.is_main OR g.external_id IS NOT NULL)
           AND NOT (g.is_main AND EXISTS (
               SELECT 1 FROM memberships h JOIN groups o ON o.tenant_id = h.tenant_id AND o.id = h.group_id
               WHERE h.tenant_id = {t} AND h.user_id = m.user_id AND h.origin_source_id = 0

@@ -34,6 +34,7 @@ PLAN_TABLES = (
     "unknown_groups",
     "suggestions",
     "wanted",
+    "unwanted",
     "moves",
     "moved",
     "changes",
