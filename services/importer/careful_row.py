@@ -60,9 +60,8 @@ class CarefulRow:
         self._groups: str | None = None
         self._read()
 
-    @property
-    def row(self) -> Row:
-        """The row, with what of it is usable."""
+    def row(self, row_hash: bytes) -> Row:
+        """Make the row of what is usable of it."""
         disposition = SKIPPED if self._is_skipped else ACCEPTED if self._rejection is None else REJECTED
         phone, secondary_phone = map(self._phones.get, PHONES)
         return Row(
@@ -76,6 +75,7 @@ class CarefulRow:
             secondary_phone,
             self._groups,
             digest(self._texts),
+            row_hash,
         )
 
     @property
@@ -104,7 +104,6 @@ class CarefulRow:
             self._read_phone(column)
         self._read_groups()
         self._read_skip(skip)
-        self._layout.timestamps.note(self._raw("TimeStamp"))
         if self._is_skipped:
             self._warnings = warned_for_id
 

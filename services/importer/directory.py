@@ -12,6 +12,7 @@ from muster.directory.v1 import imports_pb2, imports_pb2_grpc, sources_pb2, sour
 from muster.runtime import errors, identity
 
 from services.importer.errors import ImporterError
+from services.importer.row_hash import SettledHashes
 
 _AT_REST: Final = frozenset(
     {
@@ -72,6 +73,14 @@ class Directory:
         """Read a run."""
         return self._imports.GetImportRun(imports_pb2.GetImportRunRequest(name=name)).import_run
 
+    def settled_hashes(self, run: str) -> SettledHashes:
+        """Read which rows need not be sent again."""
+        request = imports_pb2.ListSettledRowsRequest(import_run=run)
+        for attempt in _politely():
+            with attempt:
+                return SettledHashes(page.row_hashes for page in self._imports.ListSettledRows(request))
+        raise WatchEndedError  # not reached: the attempts return or raise
+
     def stage(self, messages: Callable[[], Iterable[imports_pb2.StageImportRowsRequest]]) -> None:
         """Send the rows; when the stream breaks because the directory restarts, all of them again."""
         for attempt in _politely():
@@ -118,7 +127,7 @@ class Directory:
         raise WatchEndedError  # not reached: the attempts return or raise
 
     def watch(self, run: str, seen: Callable[[Run], None]) -> Run:
-        """Follow a run until it is at rest; `seen` gets it whenever it moves."""
+        """Follow a run until it is at rest, or wants all rows; `seen` gets it whenever it moves."""
         for attempt in _politely():
             with attempt:
                 return self._watch_once(run, seen)
@@ -126,9 +135,11 @@ class Directory:
 
     def _watch_once(self, name: str, seen: Callable[[Run], None]) -> Run:
         try:
-            for update in self._imports.WatchImportRun(imports_pb2.WatchImportRunRequest(import_run=name)):
+            updates = self._imports.WatchImportRun(imports_pb2.WatchImportRunRequest(import_run=name))
+            for update in updates:
                 seen(update.import_run)
-                if is_at_rest(update.import_run):
+                if is_at_rest(update.import_run) or wants_all_rows(update.import_run):
+                    updates.cancel()  # type: ignore[no-untyped-call]  # the stubs leave it out
                     return update.import_run
         except grpc.RpcError as error:
             if errors.failure_of(error).reason != "TOO_MANY_WATCHERS":
@@ -137,7 +148,7 @@ class Directory:
         raise WatchEndedError
 
     def _poll(self, name: str, seen: Callable[[Run], None]) -> Run:
-        while not is_at_rest(run := self.get_run(name)):
+        while not is_at_rest(run := self.get_run(name)) and not wants_all_rows(run):
             seen(run)
             self._wait(_POLL_S)
         return run
@@ -146,6 +157,11 @@ class Directory:
 def is_at_rest(run: Run) -> bool:
     """Tell whether nothing more happens to the run by itself."""
     return run.status in _AT_REST or (run.status == imports_pb2.IMPORT_RUN_STATUS_PLANNED and run.plan_only)
+
+
+def wants_all_rows(run: Run) -> bool:
+    """Tell whether a run that was planned, or was to be applied, needs the rows that were not sent."""
+    return run.status == imports_pb2.IMPORT_RUN_STATUS_STAGING
 
 
 def _politely() -> Iterable[stamina.Attempt]:

@@ -24,11 +24,20 @@ class Row(NamedTuple):
     secondary_phone: str | None
     group_external_ids: str | None
     digest: bytes
+    row_hash: bytes
 
 
-def import_block(rows: Sequence[Row], issues: Sequence[imports_pb2.ImportIssue]) -> imports_pb2.ImportBlock:
+SettledRow = tuple[int, bytes]
+"""Line and hash of a row that is as it was when it last took full effect."""
+
+
+def import_block(
+    rows: Sequence[Row], settled: Sequence[SettledRow], issues: Sequence[imports_pb2.ImportIssue]
+) -> imports_pb2.ImportBlock:
     """Turn rows into columns."""
     block = imports_pb2.ImportBlock(issues=issues)
+    block.settled_lines.extend([line for line, _ in settled])
+    block.settled_hashes = b"".join([row_hash for _, row_hash in settled])
     if rows:
         columns = iter(zip(*rows, strict=True))
         block.lines.extend(cast("Sequence[int]", next(columns)))
@@ -38,6 +47,7 @@ def import_block(rows: Sequence[Row], issues: Sequence[imports_pb2.ImportIssue])
         for optional in (block.titles, block.phones, block.secondary_phones, block.group_external_ids):
             _fill(optional, cast("Sequence[str | None]", next(columns)))
         block.digests = b"".join(cast("Sequence[bytes]", next(columns)))
+        block.row_hashes = b"".join(cast("Sequence[bytes]", next(columns)))
     return block
 
 

@@ -12,6 +12,7 @@ from services.importer.cells import MailInvalidError, MailMixedScriptError, cano
 from services.importer.csv_file import CsvFile, Record
 from services.importer.errors import ImporterError
 from services.importer.row_block import GROUP_SEPARATOR, Row
+from services.importer.row_hash import RowHasher
 from services.importer.row_layout import (
     ACCEPTED,
     DAMAGED_ID,
@@ -34,16 +35,21 @@ class RowReader:
     def __init__(self, csv_file: CsvFile, settings: RowSettings) -> None:
         self.newest_timestamp = NewestTimestamp(settings.time_zone)
         self._layout = RowLayout(csv_file.header, settings, csv_file.fields, self.newest_timestamp)
+        self._hasher = RowHasher(self._layout)
         # With Name, FirstName and LastName in one file it depends on the row which of them count.
         self._swift = _SwiftReader(self._layout) if len(self._layout.name_columns) < 3 else None
 
-    def read(self, record: Record, issues: list[imports_pb2.ImportIssue]) -> Row:
+    def hash_of(self, record: Record) -> bytes:
+        """Hash what decides how the row reads; NO_HASH for a row that is always to be read. Its TimeStamp is noted."""
+        return self._hasher.hash_of(record[1])
+
+    def read(self, record: Record, row_hash: bytes, issues: list[imports_pb2.ImportIssue]) -> Row:
         """Read one row, and add what there is to say about it to the issues."""
-        if self._swift is not None and (row := self._swift.read(record)) is not None:
+        if self._swift is not None and (row := self._swift.read(record, row_hash)) is not None:
             return row
         careful = CarefulRow(self._layout, record)
         issues.extend(careful.issues)
-        return careful.row
+        return careful.row(row_hash)
 
 
 class _CareNeededError(ImporterError):
@@ -60,24 +66,19 @@ class _SwiftReader:
         self._names = [layout.positions[column] for column in layout.name_columns]
         self._title, self._groups, self._skip = where("Title"), where("Groups"), where("Skip")
         self._phone, self._secondary_phone = (where(column) for column in PHONES)
-        self._timestamp = where("TimeStamp")
-        self._timestamps = layout.timestamps
         self._separator = layout.settings.group_separator
 
-    def read(self, record: Record) -> Row | None:
+    def read(self, record: Record, row_hash: bytes) -> Row | None:
         """Read the row, or leave everything alone and return None for `CarefulRow` to read it."""
         line, fields, characters = record
         if len(fields) != self._fields or characters > MAX_FIELD_BYTES // 4 or not _is_calm("".join(fields)):
             return None
         try:
-            row = self._read(line, fields)
+            return self._read(line, fields, row_hash)
         except (_CareNeededError, MailInvalidError, MailMixedScriptError):
             return None
-        if self._timestamp is not None:
-            self._timestamps.note(fields[self._timestamp])
-        return row
 
-    def _read(self, line: int, fields: list[str]) -> Row:
+    def _read(self, line: int, fields: list[str], row_hash: bytes) -> Row:
         external_id, mail = fields[self._id], fields[self._mail]
         if not (_is_plain(external_id) and _PLAIN_ID.fullmatch(external_id)) or mail[:1] == "'":
             raise _CareNeededError
@@ -107,7 +108,7 @@ class _SwiftReader:
         groups = None if self._groups is None else self._groups_of(fields[self._groups])
         digested.append("")  # Skip
         digest = digest_of_calm(digested)
-        return Row(line, ACCEPTED, external_id, mail, name, title, phone, secondary_phone, groups, digest)
+        return Row(line, ACCEPTED, external_id, mail, name, title, phone, secondary_phone, groups, digest, row_hash)
 
     def _groups_of(self, cell: str) -> str:
         if not cell:

@@ -16,7 +16,7 @@ from muster.runtime.telemetry import fault_of
 
 from services.importer import sftp
 from services.importer.csv_file import read_csv_file
-from services.importer.directory import Directory, Run, is_at_rest
+from services.importer.directory import Directory, Run, is_at_rest, wants_all_rows
 from services.importer.errors import (
     FileRefusedError,
     InterruptedRunError,
@@ -24,6 +24,7 @@ from services.importer.errors import (
     RunEndedError,
     TooLargeError,
 )
+from services.importer.row_hash import SettledHashes
 from services.importer.row_layout import REJECTED, SKIPPED, RowSettings
 from services.importer.rows import RowReader
 from services.importer.spool import MAX_FILE_BYTES, Spool
@@ -210,15 +211,25 @@ class _Journey:
 
     def _take_through(self, file: ReadFile) -> Run:
         self._advance(rows_total=file.csv_file.rows)
+        run = self._stage_and_apply(file, self._directory.settled_hashes(self._run.name))
+        if wants_all_rows(run):
+            log.info("import.all_rows_wanted", run=self._run.name)
+            run = self._stage_and_apply(file, SettledHashes())
+        return run
+
+    def _stage_and_apply(self, file: ReadFile, settled: SettledHashes) -> Run:
+        """Stage, plan and apply; returns the run at rest, or in `staging` when it wants all rows."""
         self._directory.stage(
-            lambda: staging_messages(self._run.name, self._facts, file, lambda rows: self._advance(rows_sent=rows))
+            lambda: staging_messages(
+                self._run.name, self._facts, file, lambda rows: self._advance(rows_sent=rows), settled
+            )
         )
         planned = self._directory.plan(self._run.name)
-        if is_at_rest(planned):
+        if is_at_rest(planned) or wants_all_rows(planned):
             return planned
         self._advance(rows_to_apply=planned.plan.created + planned.plan.updated + planned.plan.deleted)
         applying = self._directory.apply(planned)
-        if is_at_rest(applying):
+        if is_at_rest(applying) or wants_all_rows(applying):
             return applying
         return self._directory.watch(self._run.name, lambda run: self._advance(rows_applied=run.applied_rows))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import PurePosixPath
@@ -12,7 +12,7 @@ from muster.directory.v1 import imports_pb2
 
 from services.importer.csv_file import CsvFile
 from services.importer.issues import warning
-from services.importer.row_block import Row, import_block
+from services.importer.row_block import Row, SettledRow, import_block
 from services.importer.row_layout import RowSettings
 from services.importer.rows import RowReader
 from services.importer.timestamps import is_stale
@@ -27,6 +27,7 @@ class Block:
     """Some rows with their issues."""
 
     rows: list[Row] = field(default_factory=list)
+    settled: list[SettledRow] = field(default_factory=list)
     issues: list[imports_pb2.ImportIssue] = field(default_factory=list)
 
     def count(self, disposition: imports_pb2.RowDisposition.ValueType) -> int:
@@ -42,15 +43,22 @@ class ReadFile:
     settings: RowSettings
     now: datetime
 
-    def blocks(self, reader: RowReader) -> Iterator[Block]:
-        """Read the rows in blocks; the file's own issues come with the first one, `stale_export` with the last."""
+    def blocks(self, reader: RowReader, settled: Container[bytes] = ()) -> Iterator[Block]:
+        """Read the rows in blocks, but for settled ones, of which the hash is enough.
+
+        The file's own issues come with the first block, `stale_export` with the last.
+        """
         block = Block(issues=self._file_issues())
         characters = 0
         for record in self.csv_file.records():
-            block.rows.append(reader.read(record, block.issues))
-            characters += record[2]
+            row_hash = reader.hash_of(record)
+            if row_hash in settled:
+                block.settled.append((record[0], row_hash))
+            else:
+                block.rows.append(reader.read(record, row_hash, block.issues))
+                characters += record[2]
             if (
-                len(block.rows) >= MAX_BLOCK_ROWS
+                len(block.rows) + len(block.settled) >= MAX_BLOCK_ROWS
                 or characters + _ISSUE_CHARACTERS * len(block.issues) > _MAX_BLOCK_CHARACTERS
             ):
                 yield block
@@ -71,16 +79,21 @@ class ReadFile:
 
 
 def staging_messages(
-    run: str, facts: imports_pb2.ImportFileFacts, file: ReadFile, sent: Callable[[int], None]
+    run: str,
+    facts: imports_pb2.ImportFileFacts,
+    file: ReadFile,
+    sent: Callable[[int], None],
+    settled: Container[bytes] = (),
 ) -> Iterator[imports_pb2.StageImportRowsRequest]:
     """Write the stream of StageImportRows: start, blocks, end. `sent` hears the rows of all blocks taken so far."""
     yield imports_pb2.StageImportRowsRequest(start=imports_pb2.StageImportStart(import_run=run, file=facts))
     reader = RowReader(file.csv_file, file.settings)
     rows = checksum = 0
-    for block in file.blocks(reader):
-        message = import_block(block.rows, block.issues)
-        rows += len(block.rows)
+    for block in file.blocks(reader, settled):
+        message = import_block(block.rows, block.settled, block.issues)
+        rows += len(block.rows) + len(block.settled)
         checksum = zlib.crc32("".join(f"{external_id}\n" for external_id in message.external_ids).encode(), checksum)
+        checksum = zlib.crc32(message.settled_hashes, checksum)
         yield imports_pb2.StageImportRowsRequest(block=message)
         sent(rows)
     end = imports_pb2.ImportEnd(row_count=rows, checksum=checksum)

@@ -60,6 +60,15 @@ class ImportServicer(Servicer, imports_pb2_grpc.ImportServiceServicer):
             answer=lambda run: imports_pb2.CreateImportRunResponse(import_run=to_proto(run)),
         )
 
+    def ListSettledRows(
+        self, request: imports_pb2.ListSettledRowsRequest, context: grpc.ServicerContext
+    ) -> Iterator[imports_pb2.ListSettledRowsResponse]:
+        """Stream the hashes of rows that need not be sent."""
+        tenant_id, run_id = parse(IMPORT_RUN, request.import_run, field="import_run")
+        access.require(context, tenant_id)
+        for hashes in import_reads.settled_hashes(self._imports, tenant_id, run_id):
+            yield imports_pb2.ListSettledRowsResponse(row_hashes=hashes)
+
     def StageImportRows(
         self, request_iterator: Iterator[imports_pb2.StageImportRowsRequest], context: grpc.ServicerContext
     ) -> imports_pb2.StageImportRowsResponse:

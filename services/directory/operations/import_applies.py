@@ -22,6 +22,7 @@ from services.directory.operations.import_plans import (
     plan_here,
     plan_input,
     require_stage,
+    stage_again,
     write_findings,
     write_plan,
 )
@@ -42,6 +43,7 @@ from services.directory.roster import plan_changes
 from services.directory.roster.apply import ApplyInput, apply_plan, refresh_statistics
 from services.directory.roster.plan import PlanInput
 from services.directory.roster.space import StageSpace
+from services.directory.roster.stage import has_settled_rows
 from services.directory.rules.errors import PlanChanged, RunState, SourceStateError
 from services.directory.rules.names import IMPORT_RUN
 from services.directory.store import ids
@@ -206,6 +208,8 @@ def apply_run(imports: Imports, tenant_id: int, run_id: int) -> None:
         imports.progress.forget(run_id)
     if run is None:
         return
+    if run.status == RunStatus.STAGING:
+        return  # its importer may be staging again by now
     if run.status == RunStatus.HELD:
         space.make_durable()
         return
@@ -229,7 +233,7 @@ def _apply_transaction(imports: Imports, space: StageSpace, tenant_id: int) -> I
 def _apply(
     imports: Imports, space: StageSpace, connection: Connection, tenant_id: int, run_id: int
 ) -> ImportRun | None:
-    """Do it in the caller's transaction; answers the run, applied or held again, or None if there is nothing to do."""
+    """Do it in the caller's transaction; answers the run: applied, held, to be staged again; or None: nothing to do."""
     session = Session(bind=connection)
     run = locked_run_of(session, tenant_id, run_id)
     if run.status != RunStatus.APPLYING:
@@ -237,6 +241,12 @@ def _apply(
     assert run.plan is not None
     require_stage(space, connection, run)
     stands = not has_changed(session, tenant_id, (run.plan_xid, run.plan_position)) and is_whole(space, connection, run)
+    if not stands and has_settled_rows(space, connection):
+        stage_again(imports, session, run)
+        session.flush()
+        session.refresh(run)
+        session.expunge_all()
+        return run
     if run.deletions_left_out or not stands:
         planned = plan_here(
             imports,
@@ -258,7 +268,8 @@ def _apply(
         write_findings(imports, session, run)
     else:
         given, counts = plan_input(session, run, leave_deletions_out=False), run.plan
-    run.applied_xid, run.applied_position = transaction_id(session), basis(session)[1]
+    run.plan_xid, run.plan_position = basis(session)
+    run.applied_xid, run.applied_position = transaction_id(session), run.plan_position
     _write(imports, space, connection, run, given=given, counts=counts)
     _settle(imports, session, run, counts)
     session.flush()

@@ -27,11 +27,12 @@ from services.directory.operations.imports import (
 from services.directory.roster import plan_changes
 from services.directory.roster.limits import LimitInput, Passed, first_limit_passed, too_many_rejects
 from services.directory.roster.plan import Plan, PlanInput, Planner, make_plan
+from services.directory.roster.settled_rows import LastApply, RowsWantedError
 from services.directory.roster.space import StageSpace
 from services.directory.roster.stage import stage_checksum
 from services.directory.store import ids
 from services.directory.store.events import NOWHERE, Actor, Cursor, basis
-from services.directory.store.tables import Account, ImportRun, License, RunStatus
+from services.directory.store.tables import Account, ImportRun, License, RunStatus, Source
 
 BASIS_WAIT_S = 10
 """How long a plan waits for writers under way, to begin where none is; then it begins anyhow, to be made again."""
@@ -47,6 +48,8 @@ class Planned:
     refused: Passed | None
     held: Passed | None
     since: Cursor
+    settled: int
+    """How many rows came as settled."""
 
 
 class StageLostError(Exception):
@@ -55,6 +58,8 @@ class StageLostError(Exception):
 
 def plan_run(imports: Imports, tenant_id: int, run_id: int) -> ImportRun:
     """Make the run's plan; nothing of the register changes. Errors: RunState.
+
+    A run in which rows came as settled that are needed whole stays in `staging`, for all rows to be staged.
 
     On SQLite the register stays free for writers meanwhile: the plan is written into the run's own file.
     """
@@ -69,7 +74,11 @@ def plan_run(imports: Imports, tenant_id: int, run_id: int) -> ImportRun:
             planned = _plan_on_a_still_register(imports, space, run)
     except StageLostError:
         return _fail(imports, run)
+    except RowsWantedError:
+        return _want_all_rows(imports, run)
     if planned.held and not run.plan_only:
+        if planned.settled:  # whoever decides may do so when these rows are not settled any more
+            return _want_all_rows(imports, run)
         space.make_durable()
     return save_plan(imports, run, planned)
 
@@ -143,7 +152,7 @@ def plan_here(
     plan = make_plan(planner)
     refused = too_many_rejects(plan, limits)
     held = None if refused else first_limit_passed(plan, limits)
-    return Planned(plan, planner, given, refused, held, since)
+    return Planned(plan, planner, given, refused, held, since, settled=planner.count("settled"))
 
 
 def require_stage(space: StageSpace, connection: Connection, run: ImportRun) -> None:
@@ -180,7 +189,17 @@ def plan_input(session: Session, run: ImportRun, *, leave_deletions_out: bool) -
         seats_total=license_.seats_total,
         seats_used=license_.seats_used,
         leave_deletions_out=leave_deletions_out,
+        last_apply=last_apply_of(session, source),
     )
+
+
+def last_apply_of(session: Session, source: Source) -> LastApply | None:
+    """Say from where on an event is newer than the source's last apply."""
+    if not source.last_applied_run_id:
+        return None
+    run = run_of(session, source.tenant_id, source.last_applied_run_id)
+    basis = (run.plan_xid, run.plan_position)
+    return None if basis == NOWHERE else LastApply(run.id, basis)
 
 
 def _last_applied(session: Session, run: ImportRun) -> ImportRun | None:
@@ -262,6 +281,27 @@ def write_findings(imports: Imports, session: Session, run: ImportRun) -> None:
         """),
         key,
     )
+
+
+def _want_all_rows(imports: Imports, run: ImportRun) -> ImportRun:
+    """Let the importer stage all rows of the run's file, whose plan is forgotten."""
+    with imports.store.write(run.tenant_id) as session:
+        kept = locked_run_of(session, run.tenant_id, run.id)
+        require_status(kept, RunStatus.STAGING, RunStatus.PLANNED)
+        stage_again(imports, session, kept)
+        session.flush()
+        session.refresh(kept)
+        session.expunge(kept)
+    return kept
+
+
+def stage_again(imports: Imports, session: Session, run: ImportRun) -> None:
+    """Bring the run back to `staging`, in the caller's transaction; the next rows take the place of its stage."""
+    run.status, run.plan, run.plan_hash = RunStatus.STAGING, None, ""
+    run.counts = dict(NO_COUNTS)
+    run.active_until = imports.clock() + timedelta(seconds=LEASE_S)
+    run.revision += 1
+    session.add(run)
 
 
 def _fail(imports: Imports, run: ImportRun) -> ImportRun:

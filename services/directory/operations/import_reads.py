@@ -9,7 +9,16 @@ from typing import Any
 from sqlalchemy import JSON, BigInteger, RowMapping, String, bindparam, column, text
 from sqlmodel import Session, col, select
 
-from services.directory.operations.imports import Imports, is_at_rest, run_of, status_word
+from services.directory.operations.import_plans import last_apply_of
+from services.directory.operations.imports import (
+    Imports,
+    is_at_rest,
+    require_staging,
+    run_of,
+    source_of,
+    status_word,
+)
+from services.directory.roster import settled_rows
 from services.directory.rules.errors import RunState
 from services.directory.store.tables import Group, ImportIssue, ImportRun, RunStatus
 
@@ -45,6 +54,15 @@ class Change:
     """Name, before, after of each field that differs."""
     added: list[str] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
+
+
+def settled_hashes(imports: Imports, tenant_id: int, run_id: int) -> Iterator[bytes]:
+    """Yield the hashes of rows of the run's source that need not be sent, a page at a time. Errors: RunState."""
+    require_staging(imports, tenant_id, run_id)
+    with imports.store.read() as session:
+        run = run_of(session, tenant_id, run_id)
+        last = last_apply_of(session, source_of(session, tenant_id, run.source_id))
+        yield from settled_rows.settled_hashes(session.connection(), tenant_id, run.source_id, last)
 
 
 def get_run(session: Session, tenant_id: int, run_id: int) -> ImportRun:

@@ -13,6 +13,7 @@ from datetime import datetime
 from sqlalchemy import bindparam, text
 from sqlalchemy.engine import Connection
 
+from services.directory.roster import settled_rows
 from services.directory.roster.dialect import Dialect
 from services.directory.roster.plan import PlanInput, ReserveIds
 from services.directory.roster.space import StageSpace
@@ -104,6 +105,7 @@ def apply_plan(space: StageSpace, connection: Connection, order: ApplyInput) -> 
     _create_groups(applier)
     _move(applier)
     _remember_missed(applier)
+    settled_rows.remember_effective(applier)
     _write_events(applier)
     connection.execute(
         text("UPDATE licenses SET seats_used = seats_used + :change, revision = revision + 1 WHERE tenant_id = :t"),
@@ -172,9 +174,12 @@ def _create(applier: Applier) -> int:
 
 def _claim(applier: Applier, *, action: int) -> None:
     applier.run(
-        "INSERT INTO claims (tenant_id, source_id, external_id, user_id, missed_files, deletion_left_out) "
-        f"SELECT {{t}}, {{s}}, external_id, user_id, 0, false FROM {{changes}} WHERE action = {action} "
-        "ORDER BY external_id"
+        f"""
+        INSERT INTO claims (tenant_id, source_id, external_id, user_id, missed_files, deletion_left_out, row_hash)
+        SELECT {{t}}, {{s}}, c.external_id, c.user_id, 0, false, e.row_hash
+        FROM {{changes}} c LEFT JOIN {{effective}} e ON e.user_id = c.user_id
+        WHERE c.action = {action} ORDER BY c.external_id
+        """
     )
 
 

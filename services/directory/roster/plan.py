@@ -3,6 +3,7 @@
 A plan is a handful of tables beside the stage, each made by one statement from those before it, so that it can be read,
 hashed, shown, made again and applied without a row ever passing through Python:
 
+    settled            rows that are as they were when they last took full effect (settled_rows.py)
     merged, verdicts   rows that are not imported: surplus ones (R17), rejected ones
     people             the rows that are, each with its user
     held, gone         users who stay as they are; users who left the file (R32)
@@ -11,6 +12,7 @@ hashed, shown, made again and applied without a row ever passing through Python:
     unwanted, moves,   memberships of this source that no row means, memberships to add and to remove, and the same
     moved              by person
     changes            one row a changed person: what apply writes and what people are shown
+    effective          people whose row takes full effect with this plan, and its hash (settled_rows.py)
 """
 
 from __future__ import annotations
@@ -21,8 +23,9 @@ from dataclasses import dataclass
 from sqlalchemy import text
 from sqlalchemy.engine import Connection
 
-from services.directory.roster import plan_changes, plan_findings, plan_groups
+from services.directory.roster import plan_changes, plan_findings, plan_groups, settled_rows
 from services.directory.roster.dialect import Dialect
+from services.directory.roster.settled_rows import LastApply
 from services.directory.roster.space import PLAN_TABLES, StageSpace
 
 ReserveIds = Callable[[str, int], list[int]]
@@ -47,6 +50,8 @@ class PlanInput:
     seats_used: int
     leave_deletions_out: bool
     """True: whoever would be deleted is held instead (R8)."""
+    last_apply: LastApply | None = None
+    """The source's last applied run; without one no row is settled."""
 
 
 @dataclass(frozen=True)
@@ -123,19 +128,21 @@ def _sql(value: bool) -> str:  # noqa: FBT001 - a value, not a switch
 def make_plan(planner: Planner) -> Plan:
     """Make the plan's tables anew from the stage and the register as this transaction sees it.
 
-    The register is only read.
+    The register is only read. Errors: RowsWantedError, when a row that was sent as settled is not, or not any more.
     """
     _clear(planner)
     planner.dialect.tune(planner.connection)
+    settled = settled_rows.find_settled(planner)
     merged = _merge_repeated_ids(planner)
-    _reject_shared_mails(planner)
-    _find_people(planner)
+    _reject_shared_mails(planner, settled=settled)
+    _find_people(planner, settled=settled)
     _hold_and_miss(planner)
     _settle_mails(planner)
     deferred = _give_seats(planner)
     plan_groups.compare_memberships(planner, merged=merged)
     counts = plan_changes.write_changes(planner, deferred=deferred, merged=merged)
     plan_findings.write_findings(planner, deferred=deferred, merged=merged)
+    settled_rows.find_effective(planner)
     planner.dialect.untune(planner.connection)
     return Plan(
         counts=counts,
@@ -204,7 +211,7 @@ def _merge_repeated_ids(planner: Planner) -> int:
     return merged
 
 
-def _reject_shared_mails(planner: Planner) -> None:
+def _reject_shared_mails(planner: Planner, *, settled: int) -> None:
     """R19: of rows with the same mail, only the one whose user has it today keeps it; skipped rows do not count."""
     shared = planner.make(
         "shared_mails",
@@ -212,7 +219,8 @@ def _reject_shared_mails(planner: Planner) -> None:
         SELECT r.email FROM {rows} r
         WHERE r.disposition <> 2 AND r.email <> '' AND NOT EXISTS (SELECT 1 FROM {merged} m WHERE m.line = r.line)
         GROUP BY r.email HAVING count(*) > 1
-        """,
+        """
+        + (settled_rows.SHARED_MAILS if settled else ""),
     )
     if not shared:
         return
@@ -232,11 +240,12 @@ def _reject_shared_mails(planner: Planner) -> None:
     )
 
 
-def _find_people(planner: Planner) -> None:
+def _find_people(planner: Planner, *, settled: int) -> None:
     """Give every accepted row its user (R26): the one it claims, or a fresh id; and say whether its values differ.
 
     The cast gives the column its type on SQLite, which else compares without the index.
-    state: `same`, `update`, `mail` (the mail changes, and maybe more), `new`; later also `take_over`, `deferred`.
+    state: `same`, `update`, `mail` (the mail changes, and maybe more), `new`, `settled`; later also `take_over`,
+    `deferred`.
     """
     planner.make(
         "people",
@@ -264,6 +273,8 @@ def _find_people(planner: Planner) -> None:
     )
     if planner.space.store.is_sqlite:
         _number_new_people(planner)
+    if settled:
+        settled_rows.add_to_people(planner)
     planner.index("people", "line")
     planner.index("people", "user_id")
 

@@ -58,7 +58,7 @@ def write_changes(planner: Planner, *, deferred: int, merged: int) -> dict[str, 
 def _counts(planner: Planner, *, deferred: int, merged: int) -> dict[str, int]:
     sql = "SELECT action, count(*) FROM {changes} GROUP BY action".format(**planner.words)
     by_action = {int(action): int(count) for action, count in planner.connection.execute(text(sql))}
-    rows = planner.count("rows")
+    rows = planner.count("rows") + planner.count("settled_rows")
     skipped = planner.run_count(
         """
         SELECT count(*) FROM {rows} r WHERE r.disposition = 2

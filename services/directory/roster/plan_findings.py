@@ -101,7 +101,7 @@ def _add_no_account(planner: Planner) -> None:
     _add_people(
         planner,
         "no_account",
-        """p.state <> 'deferred'
+        """p.state NOT IN ('deferred', 'settled')
         AND NOT EXISTS (SELECT 1 FROM {listed} l WHERE l.user_id = p.user_id AND l.group_id IS NOT NULL)
         AND (p.has_groups OR NOT EXISTS (
             SELECT 1 FROM memberships m JOIN groups g ON g.tenant_id = m.tenant_id AND g.id = m.group_id

@@ -158,7 +158,7 @@ def _want(planner: Planner) -> None:
           AND NOT EXISTS (SELECT 1 FROM {listed} l WHERE l.user_id = p.user_id AND l.group_id IS NOT NULL)
         UNION ALL
         SELECT p.user_id, {linked_group} FROM {people} p
-        WHERE {linked_group} <> 0 AND p.state <> 'deferred' AND NOT p.has_groups
+        WHERE {linked_group} <> 0 AND p.state NOT IN ('deferred', 'settled') AND NOT p.has_groups
           AND NOT EXISTS (
               SELECT 1 FROM memberships m JOIN groups g ON g.tenant_id = m.tenant_id AND g.id = m.group_id
               WHERE m.tenant_id = {t} AND m.user_id = p.user_id AND m.origin_source_id = {s} AND g.is_main)
@@ -173,6 +173,7 @@ def _move(planner: Planner) -> None:
         "unwanted",
         """
         SELECT m.user_id, m.group_id FROM memberships m
+        JOIN {people} p ON p.user_id = m.user_id AND p.has_groups AND p.state <> 'deferred'
         WHERE m.tenant_id = {t} AND m.origin_source_id = {s}
           AND NOT EXISTS (SELECT 1 FROM {wanted} w WHERE w.user_id = m.user_id AND w.group_id = m.group_id)
         """,
@@ -186,7 +187,6 @@ def _move(planner: Planner) -> None:
               AND m.user_id = w.user_id AND m.origin_source_id = {s})
         UNION ALL
         SELECT m.user_id, m.group_id, false FROM {unwanted} m
-        JOIN {people} p ON p.user_id = m.user_id AND p.has_groups AND p.state <> 'deferred'
         JOIN groups g ON g.tenant_id = {t} AND g.id = m.group_id
         WHERE (g.is_main OR g.external_id IS NOT NULL)
           AND NOT (g.is_main AND EXISTS (

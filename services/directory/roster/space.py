@@ -12,13 +12,14 @@ from sqlalchemy.engine import Connection
 
 from services.directory.store.session import Store
 
-STAGED_TABLES = ("rows", "issues")
+STAGED_TABLES = ("rows", "settled_rows", "issues")
 """What the importer sent."""
 
 SHOWN_TABLES = ("shown", "new_groups")
 """What outlives a plan: the changes a person was shown, and ids given to groups that do not exist yet."""
 
 PLAN_TABLES = (
+    "settled",
     "repeated",
     "twins",
     "merged",
@@ -39,6 +40,7 @@ PLAN_TABLES = (
     "moved",
     "changes",
     "findings",
+    "effective",
 )
 """What a plan is made of, in the order it is made; see plan.py for each."""
 

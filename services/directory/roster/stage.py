@@ -22,13 +22,15 @@ from services.directory.rules.errors import InvalidArgument, StageMismatch
 MAX_BLOCK_ROWS = 10_000
 _ROWS = """(
     line bigint NOT NULL, disposition smallint NOT NULL, external_id text NOT NULL, email text NOT NULL,
-    display_name text NOT NULL, title text, phone text, secondary_phone text, groups text, digest text NOT NULL
+    display_name text NOT NULL, title text, phone text, secondary_phone text, groups text, digest text NOT NULL,
+    row_hash text NOT NULL
 )"""
+_SETTLED_ROWS = "(line bigint NOT NULL, row_hash text NOT NULL)"
 _ISSUES = """(
     line bigint NOT NULL, row_key text NOT NULL, severity smallint NOT NULL, code text NOT NULL,
     column_name text NOT NULL, masked_value text NOT NULL, message text NOT NULL
 )"""
-_DIGEST_DIGITS = 32
+_HASH_DIGITS = 32
 _PHONES = re.compile(r"(?:(?:\+[1-9][0-9]{1,14})?\n)*")
 """Phones of a block in E.164 (R21), or nothing, a line each."""
 _NULL = "\x1e"
@@ -70,6 +72,11 @@ def stage_rows(
     return staged
 
 
+def has_settled_rows(space: StageSpace, connection: Connection) -> bool:
+    """Say whether rows came as settled."""
+    return bool(connection.execute(text(f"SELECT EXISTS (SELECT 1 FROM {space.name('settled_rows')})")).scalar_one())
+
+
 def stage_checksum(space: StageSpace, connection: Connection) -> int:
     """Sum up what is staged, so that a lost or changed stage is noticed before a plan."""
     weigh = (
@@ -77,8 +84,15 @@ def stage_checksum(space: StageSpace, connection: Connection) -> int:
         if space.store.is_sqlite
         else "hashtext(external_id || chr(31) || email || chr(31) || display_name)::bigint + line"
     )
-    found = connection.execute(text(f"SELECT count(*), coalesce(sum({weigh}), 0) FROM {space.name('rows')}")).one()
-    return int(found[1]) % 2**62 + int(found[0])
+    weigh_settled = "line * 31 + length(row_hash)" if space.store.is_sqlite else "hashtext(row_hash)::bigint + line"
+    found = connection.execute(
+        text(f"""
+        SELECT count(*), coalesce(sum({weigh}), 0), (
+            SELECT coalesce(sum({weigh_settled}), 0) + count(*) FROM {space.name("settled_rows")})
+        FROM {space.name("rows")}
+        """)
+    ).one()
+    return int(found[1] + found[2]) % 2**62 + int(found[0])
 
 
 class _Tally:
@@ -88,7 +102,7 @@ class _Tally:
     """
 
     def __init__(self) -> None:
-        self._last_line = 0
+        self._last_line = self._last_settled_line = 0
         self.row_count = 0
         self.checksum = 0
         """As ImportEnd.checksum defines it."""
@@ -104,10 +118,9 @@ class _Tally:
             _values(name, getattr(block, name), count)
             for name in ("titles", "phones", "secondary_phones", "group_external_ids")
         ]
-        text = block.digests.hex()
-        digests = [text[place : place + _DIGEST_DIGITS] for place in range(0, len(text), _DIGEST_DIGITS)]
-        columns: Columns = [block.lines, block.dispositions, *required, *optional, digests]
-        if any(len(column) != count for column in columns) or len(text) != count * _DIGEST_DIGITS:
+        hashes = [_hashes("digests", block.digests), _hashes("row_hashes", block.row_hashes)]
+        columns: Columns = [block.lines, block.dispositions, *required, *optional, *hashes]
+        if any(len(column) != count for column in columns):
             raise InvalidArgument([("block", "the columns differ in length")])
         _require_separable([*required, *optional])
         for name, phones in zip(("phones", "secondary_phones"), optional[1:3], strict=True):
@@ -116,15 +129,33 @@ class _Tally:
         _require_distinct(optional[-1])
         return columns
 
+    def settled(self, block: imports_pb2.ImportBlock) -> list[tuple[int, str]]:
+        """Answer a block's settled rows, after its columns were taken: their lines and hashes."""
+        hashes = _hashes("settled_hashes", block.settled_hashes)
+        if len(block.settled_lines) > MAX_BLOCK_ROWS or len(block.settled_lines) != len(hashes):
+            raise InvalidArgument([("block.settled_lines", f"at most {MAX_BLOCK_ROWS}, and a hash for each")])
+        self._last_settled_line = _last_of_rising("settled_lines", self._last_settled_line, block.settled_lines)
+        self.row_count += len(hashes)
+        self.checksum = zlib.crc32(block.settled_hashes, self.checksum)
+        return list(zip(block.settled_lines, hashes, strict=True))
+
     def _count(self, block: imports_pb2.ImportBlock) -> None:
-        lines = [self._last_line, *block.lines]
-        if not all(map(operator.lt, lines, block.lines)):
-            raise InvalidArgument(
-                [("block.lines", f"a line does not come after the one before it, from {lines[0]} on")]
-            )
-        self._last_line = lines[-1]
+        self._last_line = _last_of_rising("lines", self._last_line, block.lines)
         self.row_count += len(block.lines)
         self.checksum = zlib.crc32("".join(f"{name}\n" for name in block.external_ids).encode(), self.checksum)
+
+
+def _last_of_rising(name: str, last: int, lines: Sequence[int]) -> int:
+    if not all(map(operator.lt, (last, *lines), lines)):
+        raise InvalidArgument([(f"block.{name}", f"a line does not come after the one before it, from {last} on")])
+    return lines[-1] if lines else last
+
+
+def _hashes(name: str, joined: bytes) -> list[str]:
+    text = joined.hex()
+    if len(text) % _HASH_DIGITS:
+        raise InvalidArgument([(f"block.{name}", "a hash has 16 bytes")])
+    return [text[place : place + _HASH_DIGITS] for place in range(0, len(text), _HASH_DIGITS)]
 
 
 def _values(name: str, column: imports_pb2.OptionalColumn, count: int) -> Sequence[str | None]:
@@ -170,12 +201,14 @@ def _into_sqlite(space: StageSpace, tally: _Tally, blocks: Iterable[imports_pb2.
         connection.execute("PRAGMA synchronous = OFF")
         connection.execute("BEGIN")
         connection.execute(f"CREATE TABLE rows {_ROWS}")
+        connection.execute(f"CREATE TABLE settled_rows {_SETTLED_ROWS}")
         connection.execute(f"CREATE TABLE issues {_ISSUES}")
         for block in blocks:
-            *columns, listed, digests = tally.columns(block)
+            *columns, listed, digests, row_hashes = tally.columns(block)
             groups = [None if cell is None else _json_of_groups(str(cell)) for cell in listed]
-            records = zip(*columns, groups, digests, strict=True)
-            connection.executemany("INSERT INTO rows VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", records)
+            records = zip(*columns, groups, digests, row_hashes, strict=True)
+            connection.executemany("INSERT INTO rows VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", records)
+            connection.executemany("INSERT INTO settled_rows VALUES (?, ?)", tally.settled(block))
             connection.executemany("INSERT INTO issues VALUES (?, ?, ?, ?, ?, ?, ?)", map(_issue, block.issues))
         connection.execute("CREATE UNIQUE INDEX rows_by_line ON rows (line)")
         connection.execute("COMMIT")
@@ -189,17 +222,21 @@ def _json_of_groups(cell: str) -> str:
 
 def _into_postgresql(space: StageSpace, tally: _Tally, blocks: Iterable[imports_pb2.ImportBlock]) -> None:
     """COPY block by block in one transaction; a stream that breaks rolls it back."""
-    rows, issues = space.name("rows"), space.name("issues")
+    rows, settled_rows, issues = space.name("rows"), space.name("settled_rows"), space.name("issues")
     raw = space.store.engine.raw_connection()
     try:
         connection = raw.driver_connection
         assert isinstance(connection, psycopg.Connection)
         with connection.cursor() as cursor:
             cursor.execute(f"CREATE UNLOGGED TABLE {rows} {_ROWS}".encode())
+            cursor.execute(f"CREATE UNLOGGED TABLE {settled_rows} {_SETTLED_ROWS}".encode())
             cursor.execute(f"CREATE UNLOGGED TABLE {issues} {_ISSUES}".encode())
             for block in blocks:
                 with cursor.copy(f"COPY {rows} FROM STDIN WITH (NULL E'\\x1e')".encode()) as copy:
                     copy.write(_copy_text(tally.columns(block)))
+                if settled := tally.settled(block):
+                    with cursor.copy(f"COPY {settled_rows} FROM STDIN".encode()) as copy:
+                        copy.write("".join([f"{line}\t{row_hash}\n" for line, row_hash in settled]))
                 if block.issues:
                     with cursor.copy(f"COPY {issues} FROM STDIN".encode()) as copy:
                         for issue in block.issues:
@@ -207,7 +244,7 @@ def _into_postgresql(space: StageSpace, tally: _Tally, blocks: Iterable[imports_
         connection.commit()
         with connection.cursor() as cursor:
             cursor.execute(b"SET LOCAL default_statistics_target = 10")  # it lives for seconds
-            cursor.execute(f"ANALYZE {rows}".encode())
+            cursor.execute(f"ANALYZE {rows}, {settled_rows}".encode())
         connection.commit()
     except psycopg.DataError as error:  # a NUL character in an issue, say
         raw.rollback()

@@ -268,7 +268,10 @@ class Source(SQLModel, table=True):
 
 
 class Claim(SQLModel, table=True):
-    """A source's key (UniqueID) for a user. `missed_files` counts files without the user (R32's grace)."""
+    """A source's key (UniqueID) for a user. `missed_files` counts files without the user (R32's grace).
+
+    `row_hash` is that of the row which took full effect in the source's last applied run, in hex; else NULL.
+    """
 
     __tablename__ = "claims"
     __table_args__ = (
@@ -283,6 +286,7 @@ class Claim(SQLModel, table=True):
     user_id: int = Field(sa_column=_big("user_id"))
     missed_files: int = Field(default=0, sa_column=_small("missed_files", 0))
     deletion_left_out: bool = Field(default=False, sa_column=_flag("deletion_left_out"))
+    row_hash: str | None = Field(default=None, sa_column=Column("row_hash", Text, nullable=True))
 
 
 class Membership(SQLModel, table=True):
@@ -304,7 +308,8 @@ class Membership(SQLModel, table=True):
 class ImportRun(SQLModel, table=True):
     """One visit to one source.
 
-    `plan_xid` and `plan_position` say from where on an event is newer than the plan (position -1: not known);
+    `plan_xid` and `plan_position` say from where on an event is newer than the plan, or than an applied run's apply
+    (position -1: not known);
     `applied_xid` and `applied_position` say where the run's own events begin.
     """
 

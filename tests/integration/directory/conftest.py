@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from services.directory.rules.grants import Grant
 from services.directory.store.session import Store
+from tests.integration.directory.nights import Clock, Night
 from tests.integration.directory.serving import Caller, Office, ServedDirectory
 from tests.stack.databases import KINDS, Databases
 
@@ -40,3 +42,15 @@ def support(directory: ServedDirectory) -> Caller:
 def office(support: Caller) -> Office:
     """A new tenant with ten seats."""
     return Office(support)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """A time that stands still."""
+    return Clock()
+
+
+@pytest.fixture
+def night(store: Store, tmp_path: Path, clock: Clock) -> Night:
+    """A tenant's nights without a server in between."""
+    return Night(store, tmp_path, clock)

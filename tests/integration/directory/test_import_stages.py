@@ -2,140 +2,17 @@
 
 from __future__ import annotations
 
-import zlib
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
-from muster.directory.v1 import imports_pb2
-from sqlalchemy import text
 from sqlmodel import select
 
-from services.directory.operations import import_applies, import_plans, imports
+from services.directory.operations import import_applies, imports
 from services.directory.operations.import_stages import PLANNED_KEPT_FOR, sweep_stages
-from services.directory.operations.replay import Attempt
-from services.directory.operations.tenants import NewTenant, create_tenant
-from services.directory.roster.stage import stage_rows
 from services.directory.rules.errors import RunState
 from services.directory.store import ids
-from services.directory.store.events import Actor
-from services.directory.store.seal import Seal
-from services.directory.store.tables import Event, ImportRun, License, RunStatus, Source, SourceState
-from services.importer.row_block import Row, import_block
-
-SOMEBODY = Actor("somebody")
-
-
-class Night:
-    """One tenant with one enabled source, and runs of it without a server in between."""
-
-    def __init__(self, store, folder, clock):
-        self.imports = imports.Imports(store, folder, clock=clock)
-        self.store = store
-        with store.write(None) as session:
-            tenant = create_tenant(session, NewTenant("Alder", 100), actor=SOMEBODY, now=clock())
-            self.tenant_id, account_id = tenant.id, tenant.main_account_id
-        with store.write(self.tenant_id) as session:
-            self.source_id = ids.next_id(session, "source")
-            session.add(
-                Source(
-                    tenant_id=self.tenant_id,
-                    id=self.source_id,
-                    display_name="file",
-                    state=SourceState.ENABLED,
-                    account_id=account_id,
-                    create_time=clock(),
-                )
-            )
-
-    def plan(self, *people, dry_run=False):
-        opened = []
-        imports.create_run(
-            self.imports,
-            Seal(b"s" * 32),
-            self.tenant_id,
-            self.source_id,
-            dry_run=dry_run,
-            actor=SOMEBODY,
-            attempt=Attempt("test", "", b""),
-            answer=lambda run: (opened.append(run.id), imports_pb2.CreateImportRunResponse())[1],
-        )
-        rows = [
-            Row(
-                line,
-                imports_pb2.ROW_DISPOSITION_ACCEPTED,
-                external_id=f"EMPLOYEE-{name}",
-                email=f"{name}@example.org",
-                display_name=name,
-                title=None,
-                phone=None,
-                secondary_phone=None,
-                group_external_ids=None,
-                digest=name.encode().ljust(16),
-            )
-            for line, name in enumerate(people, start=2)
-        ]
-        checksum = zlib.crc32("".join(f"{row.external_id}\n" for row in rows).encode())
-        end = imports_pb2.ImportEnd(row_count=len(rows), checksum=checksum)
-        space = self.imports.space(opened[0])
-        staged = stage_rows(space, [import_block(rows, [])], lambda: end)
-        imports.finish_staging(self.imports, self.tenant_id, opened[0], staged, file={}, newest_timestamp=None)
-        return import_plans.plan_run(self.imports, self.tenant_id, opened[0])
-
-    def start(self, run, *, leave_deletions_out=False):
-        return import_applies.start_apply(
-            self.imports,
-            self.tenant_id,
-            run.id,
-            plan_hash=run.plan_hash,
-            leave_deletions_out=leave_deletions_out,
-            actor=SOMEBODY,
-        )
-
-    def apply(self, run, **decision):
-        self.start(run, **decision)
-        import_applies.apply_run(self.imports, self.tenant_id, run.id)
-        return self.read(run)
-
-    def read(self, run):
-        with self.store.read() as session:
-            return session.get(ImportRun, (self.tenant_id, run.id))
-
-    def staged(self, run):
-        space = self.imports.space(run.id)
-        if self.store.is_sqlite:
-            return space.file.exists()
-        with self.store.engine.connect() as connection:
-            return space.exists(connection)
-
-    def in_stage(self, run, statement):
-        space = self.imports.space(run.id)
-        with self.store.engine.connect() as connection, space.attached(connection):
-            connection.execute(text(statement.format(**space.names)))
-            connection.commit()
-
-
-class Clock:
-    """A time that stands still until it is told to go on."""
-
-    def __init__(self):
-        self._now = datetime(2026, 11, 21, 2, 0, tzinfo=UTC)
-
-    def __call__(self):
-        return self._now
-
-    def tick(self, by):
-        self._now += by
-
-
-@pytest.fixture
-def clock():
-    return Clock()
-
-
-@pytest.fixture
-def night(store, tmp_path, clock):
-    return Night(store, tmp_path, clock)
+from services.directory.store.tables import Event, ImportRun, License, RunStatus
 
 
 @pytest.mark.parametrize("table", ["rows", "changes"])

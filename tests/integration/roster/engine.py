@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from hashlib import blake2b
 from pathlib import Path
 from zlib import crc32
 
@@ -18,11 +19,13 @@ from services.directory.roster import apply as engine_apply
 from services.directory.roster import limits as engine_limits
 from services.directory.roster import plan as engine_plan
 from services.directory.roster import stage as engine_stage
+from services.directory.roster.settled_rows import LastApply, RowsWantedError, settled_hashes
 from services.directory.roster.space import StageSpace
 from services.directory.store import ids
+from services.directory.store.events import Cursor, basis
 from services.directory.store.session import Store
 from services.importer.row_block import GROUP_SEPARATOR, Row, import_block
-from tests.integration.roster.seeding import Seeded, read_register, seed
+from tests.integration.roster.seeding import Seeded, read_register, read_row_hashes, seed
 from tests.reference.values import (
     Action,
     Change,
@@ -68,6 +71,10 @@ class SqlEngine:
         self.folder = folder
         self.block_rows = block_rows
         self._planned: tuple[Plan, Run, str] | None = None
+        self._row_hashes: dict[tuple[str, str], str] = {}
+        """What the last apply kept with each claim, by source and UniqueID, for the next plan's tenant."""
+        self.settled = 0
+        """How many rows of the newest plan were sent as settled."""
 
     def plan(
         self,
@@ -77,20 +84,49 @@ class SqlEngine:
         file: FileFacts | None = None,
         *,
         deletions: Deletions = Deletions.APPLY,
+        spares_settled_rows: bool = False,
     ) -> Plan:
-        """Answer what `plan_import` answers, but for what only the model keeps (present, missed, left_out)."""
+        """Answer what `plan_import` answers, but for what only the model keeps (present, missed, left_out).
+
+        With `spares_settled_rows` rows that the last apply settled are sent by their hashes, unless all are wanted.
+        """
         self.forget()
         file = file or FileFacts()
-        seeded = seed(self.store, register, now=NOW)
+        seeded = seed(self.store, register, now=NOW, row_hashes=self._row_hashes)
         given = _plan_input(seeded, register, source, file, deletions)
+        if spares_settled_rows:
+            given = replace(given, last_apply=LastApply(-1, self._basis()))
         run = Run(register, source, file, seeded, StageSpace(self.store, next(_runs), self.folder), given)
-        self._stage(run.space, sorted(rows, key=lambda row: row.line))
+        in_order = sorted(rows, key=lambda row: row.line)
+        settled = self._settled_hashes(run)
+        self.settled = sum(hash_of(row) in settled for row in in_order)
+        self._stage(run.space, in_order, settled)
+        try:
+            plan, shown_hash = self._make(run)
+        except RowsWantedError:
+            self.settled = 0
+            self._stage(run.space, in_order, frozenset())
+            plan, shown_hash = self._make(run)
+        self._planned = plan, run, shown_hash
+        return plan
+
+    def _make(self, run: Run) -> tuple[Plan, str]:
         with self.store.engine.connect() as connection, run.space.attached(connection):
-            made = engine_plan.make_plan(engine_plan.Planner(run.space, connection, given, self._reserve_apart))
+            made = engine_plan.make_plan(engine_plan.Planner(run.space, connection, run.given, self._reserve_apart))
             plan = _read_plan(connection, run, made)
             connection.commit()
-        self._planned = plan, run, made.hash
-        return plan
+        return plan, made.hash
+
+    def _basis(self) -> Cursor:
+        with self.store.write(None) as session:
+            return basis(session)
+
+    def _settled_hashes(self, run: Run) -> frozenset[bytes]:
+        given = run.given
+        with self.store.engine.connect() as connection:
+            pages = settled_hashes(connection, given.tenant_id, given.source_id, given.last_apply)
+            joined = b"".join(pages)
+        return frozenset(joined[place : place + 16] for place in range(0, len(joined), 16))
 
     def apply(self, register: Register, plan: Plan) -> Register:
         """Answer what `apply_plan` answers; the plan must be the newest one."""
@@ -114,6 +150,7 @@ class SqlEngine:
             )
             engine_apply.apply_plan(run.space, connection, order)
         after = read_register(self.store, run.seeded, register)
+        self._row_hashes = read_row_hashes(self.store, run.seeded)
         source = replace(
             register.sources[plan.source],
             applied_runs=register.sources[plan.source].applied_runs + 1,
@@ -127,12 +164,15 @@ class SqlEngine:
             self._planned[1].space.drop()
             self._planned = None
 
-    def _stage(self, space: StageSpace, rows: Sequence[StagedRow]) -> None:
+    def _stage(self, space: StageSpace, rows: Sequence[StagedRow], settled: frozenset[bytes]) -> None:
         blocks = [
-            import_block([_row(row) for row in block], [issue for row in block for issue in _issues(row)])
+            _block(block, settled)
             for block in (rows[start : start + self.block_rows] for start in range(0, len(rows), self.block_rows))
         ]
-        checksum = crc32("".join(f"{row.external_id}\n" for row in rows).encode())
+        checksum = 0
+        for block in blocks:
+            checksum = crc32("".join(f"{external_id}\n" for external_id in block.external_ids).encode(), checksum)
+            checksum = crc32(block.settled_hashes, checksum)
         end = imports_pb2.ImportEnd(row_count=len(rows), checksum=checksum)
         engine_stage.stage_rows(space, iter(blocks), lambda: end)
 
@@ -148,6 +188,12 @@ class SqlEngine:
             connection.commit()
 
 
+def _block(rows: Sequence[StagedRow], settled: frozenset[bytes]) -> imports_pb2.ImportBlock:
+    whole = [row for row in rows if hash_of(row) not in settled]
+    spared = [(row.line, hash_of(row)) for row in rows if hash_of(row) in settled]
+    return import_block([_row(row) for row in whole], spared, [issue for row in whole for issue in _issues(row)])
+
+
 def _row(row: StagedRow) -> Row:
     return Row(
         line=row.line,
@@ -160,7 +206,13 @@ def _row(row: StagedRow) -> Row:
         secondary_phone=row.secondary_phone,
         group_external_ids=None if row.groups is None else GROUP_SEPARATOR.join(row.groups),
         digest=row.digest,
+        row_hash=hash_of(row),
     )
+
+
+def hash_of(row: StagedRow) -> bytes:
+    """Hash what the row says, wherever it stands."""
+    return blake2b(repr(replace(row, line=0)).encode(), digest_size=16).digest()
 
 
 def _issues(row: StagedRow) -> list[imports_pb2.ImportIssue]:

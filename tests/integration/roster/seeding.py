@@ -35,8 +35,10 @@ class Seeded:
         return name
 
 
-def seed(store: Store, register: Register, *, now: datetime) -> Seeded:
-    """Write the register in one transaction."""
+def seed(
+    store: Store, register: Register, *, now: datetime, row_hashes: Mapping[tuple[str, str], str] | None = None
+) -> Seeded:
+    """Write the register in one transaction; `row_hashes` are kept with claims, by source and UniqueID."""
     with store.write(None) as session:
         [tenant_id] = ids.reserve_ids(session.connection(), "tenant", 1)
         seeded = Seeded(
@@ -51,7 +53,7 @@ def seed(store: Store, register: Register, *, now: datetime) -> Seeded:
         _insert(
             session, tables.Tenant, [{"id": tenant_id, "display_name": "t", "main_account_id": main_account_id}], now
         )
-        rows = _rows(register, seeded)
+        rows = _rows(register, seeded, row_hashes or {})
         for table, values in rows.items():
             _insert(session, table, [{"tenant_id": tenant_id, **value} for value in values], now)
     return seeded
@@ -69,7 +71,9 @@ def _insert(session: Session, table: type[SQLModel], rows: Sequence[dict[str, An
         session.connection().execute(insert(table), [{**times, **row} for row in rows])
 
 
-def _rows(register: Register, seeded: Seeded) -> dict[type[SQLModel], list[dict[str, Any]]]:
+def _rows(
+    register: Register, seeded: Seeded, row_hashes: Mapping[tuple[str, str], str]
+) -> dict[type[SQLModel], list[dict[str, Any]]]:
     """Rows by table, in the order in which tables refer to each other."""
     origin = {MANUAL: tables.MANUAL, **seeded.sources}
     users = register.users
@@ -117,6 +121,7 @@ def _rows(register: Register, seeded: Seeded) -> dict[type[SQLModel], list[dict[
                 "user_id": seeded.users[claim.user],
                 "missed_files": claim.missed_files,
                 "deletion_left_out": claim.deletion_left_out,
+                "row_hash": row_hashes.get((source, external_id)),
             }
             for (source, external_id), claim in register.claims.items()
         ],
@@ -169,6 +174,14 @@ def read_register(store: Store, seeded: Seeded, before: Register) -> Register:
     )
     assert license_.seats_used == sum(user.active for user in after.users.values()), "seats_used has drifted"
     return after
+
+
+def read_row_hashes(store: Store, seeded: Seeded) -> dict[tuple[str, str], str]:
+    """Read which rows are settled: the hashes kept with claims, by source and UniqueID."""
+    sources = {number: name for name, number in seeded.sources.items()}
+    with store.read() as session:
+        claims = _all(session, tables.Claim, seeded.tenant_id)
+    return {(sources[claim.source_id], claim.external_id): claim.row_hash for claim in claims if claim.row_hash}
 
 
 def _all(session: Session, table: Any, tenant_id: int) -> Sequence[Any]:

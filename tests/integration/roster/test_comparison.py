@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from tests.builders import PAYROLL, a_file
@@ -35,6 +35,23 @@ def test_the_engine_plans_and_applies_what_the_model_says(engine, world: World):
         after = apply_plan(register, expected)
         assert engine.apply(register, plan) == after
         register = after
+
+
+@settings(max_examples=EXAMPLES * 3 // 10)
+@given(world=worlds(follow_up=True))
+def test_rows_that_are_spared_because_they_are_settled_change_nothing(engine, world: World):
+    first, second = world.nights
+    register = apply_plan(world.register, plan_import(world.register, PAYROLL, first.rows, first.file))
+    plan = engine.plan(world.register, PAYROLL, first.rows, first.file)
+    assert engine.apply(world.register, plan) == register
+    expected = plan_import(register, PAYROLL, second.rows, second.file, deletions=second.deletions)
+    engine.block_rows = second.block_rows
+    plan = engine.plan(
+        register, PAYROLL, second.rows, second.file, deletions=second.deletions, spares_settled_rows=True
+    )
+    event(f"settled rows: {engine.settled}")
+    assert plan == shown(expected)
+    assert engine.apply(register, plan) == apply_plan(register, expected)
 
 
 @settings(max_examples=EXAMPLES // 10)

@@ -186,9 +186,27 @@ def nights(draw: st.DrawFn, register: Register) -> Night:
 
 
 @st.composite
-def worlds(draw: st.DrawFn) -> World:
-    """A tenant and one or two nights; the second file may be the first one again."""
+def _next_nights(draw: st.DrawFn, first: Night, register: Register) -> Night:
+    """The night after: most rows as they were, some changed, some gone, some of another file."""
+    fresh = draw(nights(register))
+    kept = [row for row in first.rows if draw(st.sampled_from([True, True, True, False]))]
+    changed = [
+        replace(row, display_name="Somebody Else") if draw(st.sampled_from([False] * 4 + [True])) else row
+        for row in kept
+    ]
+    added = draw(st.lists(st.sampled_from(fresh.rows), max_size=3)) if fresh.rows else []
+    if not first.file.has_secondary_phone_column:
+        added = [replace(row, secondary_phone=None) for row in added]
+    rows = a_file(*draw(st.permutations([*changed, *added])))
+    return replace(first, rows=tuple(rows), block_rows=fresh.block_rows, deletions=fresh.deletions)
+
+
+@st.composite
+def worlds(draw: st.DrawFn, *, follow_up: bool = False) -> World:
+    """A tenant and one or two nights; the second file may be the first one again, or with `follow_up` much like it."""
     register = draw(registers())
     first = draw(nights(register))
+    if follow_up:
+        return World(register, (replace(first, deletions=Deletions.APPLY), draw(_next_nights(first, register))))
     second = draw(st.none() | st.just(first) | nights(register))
     return World(register, (first, second) if second is not None else (first,))

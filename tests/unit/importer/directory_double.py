@@ -63,9 +63,14 @@ class DirectoryDouble(imports_pb2_grpc.ImportServiceServicer, sources_pb2_grpc.S
     facts: imports_pb2.ImportFileFacts | None = None
     lines: list[int] = field(default_factory=list)
     external_ids: list[str] = field(default_factory=list)
+    row_hashes: list[bytes] = field(default_factory=list)
     issues: list[imports_pb2.ImportIssue] = field(default_factory=list)
     end: imports_pb2.ImportEnd | None = None
     refusal: imports_pb2.RefuseImportRunRequest | None = None
+    settled: set[bytes] = field(default_factory=set)
+    settled_lines: list[int] = field(default_factory=list)
+    wants_all_rows_from: str = ""
+    """The method that answers settled rows by asking for all of them."""
     applied_hash: str = ""
 
     def GetSource(self, request: Any, context: Any) -> Any:
@@ -83,8 +88,14 @@ class DirectoryDouble(imports_pb2_grpc.ImportServiceServicer, sources_pb2_grpc.S
         assert request.request_id
         return imports_pb2.CreateImportRunResponse(import_run=self._run(imports_pb2.IMPORT_RUN_STATUS_STAGING))
 
+    def ListSettledRows(self, request: Any, context: Any) -> Iterator[Any]:
+        self._called("ListSettledRows")
+        for row_hash in self.settled:
+            yield imports_pb2.ListSettledRowsResponse(row_hashes=row_hash)
+
     def StageImportRows(self, request_iterator: Any, context: Any) -> Any:
-        self.lines, self.external_ids, self.issues, self.end = [], [], [], None
+        self.lines, self.external_ids, self.settled_lines, self.issues, self.end = [], [], [], [], None
+        checksum = 0
         assert next(request_iterator).start.import_run == RUN
         for message in request_iterator:
             self._called("StageImportRows")
@@ -94,22 +105,30 @@ class DirectoryDouble(imports_pb2_grpc.ImportServiceServicer, sources_pb2_grpc.S
             assert message.ByteSize() < 1024 * 1024
             self.lines.extend(message.block.lines)
             self.external_ids.extend(message.block.external_ids)
+            self.row_hashes.append(message.block.row_hashes)
+            self.settled_lines.extend(message.block.settled_lines)
+            checksum = zlib.crc32("".join(f"{name}\n" for name in message.block.external_ids).encode(), checksum)
+            checksum = zlib.crc32(message.block.settled_hashes, checksum)
             self.issues.extend(message.block.issues)
         assert self.end is not None
-        assert self.end.row_count == len(self.lines)
-        assert self.end.checksum == zlib.crc32("".join(f"{name}\n" for name in self.external_ids).encode())
+        assert self.end.row_count == len(self.lines) + len(self.settled_lines)
+        assert self.end.checksum == checksum
         return imports_pb2.StageImportRowsResponse(row_count=len(self.lines))
 
     def PlanImport(self, request: Any, context: Any) -> Any:
         self._called("PlanImport")
-        return imports_pb2.PlanImportResponse(import_run=self.planned)
+        return imports_pb2.PlanImportResponse(import_run=self._unless_wanting("PlanImport", self.planned))
 
     def ApplyImport(self, request: Any, context: Any) -> Any:
         self._called("ApplyImport")
         self.applied_hash = request.plan_hash
-        return imports_pb2.ApplyImportResponse(import_run=self._run(imports_pb2.IMPORT_RUN_STATUS_APPLYING))
+        applying = self._run(imports_pb2.IMPORT_RUN_STATUS_APPLYING)
+        return imports_pb2.ApplyImportResponse(import_run=self._unless_wanting("ApplyImport", applying))
 
     def WatchImportRun(self, request: Any, context: Any) -> Iterator[Any]:
+        first = self._unless_wanting("WatchImportRun", self.planned)
+        if first is not self.planned:
+            yield imports_pb2.WatchImportRunResponse(import_run=first)
         for applied, status in (
             (2, imports_pb2.IMPORT_RUN_STATUS_APPLYING),
             (4, imports_pb2.IMPORT_RUN_STATUS_APPLIED),
@@ -131,6 +150,10 @@ class DirectoryDouble(imports_pb2_grpc.ImportServiceServicer, sources_pb2_grpc.S
         run = self._run(request.status)
         run.reason = request.reason
         return imports_pb2.RefuseImportRunResponse(import_run=run)
+
+    def _unless_wanting(self, method: str, run: imports_pb2.ImportRun) -> imports_pb2.ImportRun:
+        wants = self.settled_lines and self.wants_all_rows_from == method
+        return self._run(imports_pb2.IMPORT_RUN_STATUS_STAGING) if wants else run
 
     def _run(self, status: Any) -> imports_pb2.ImportRun:
         return imports_pb2.ImportRun(name=RUN, source=self.source.name, status=status)

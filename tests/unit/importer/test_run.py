@@ -209,6 +209,30 @@ def test_rows_are_staged_again_whole_when_the_stream_breaks_in_its_middle(door):
     assert len(door.directory.lines) == 12_001
 
 
+def settle_all(door):
+    """Let every row of FILE be settled, as after a night that took full effect."""
+    door.import_file()
+    joined = b"".join(door.directory.row_hashes)
+    door.directory.settled = {joined[place : place + 16] for place in range(0, len(joined), 16)} - {bytes(16)}
+    door.directory.row_hashes = []
+
+
+def test_settled_rows_travel_by_their_hashes(door):
+    settle_all(door)
+    assert door.import_file().status == APPLIED
+    assert len(door.directory.settled_lines) == 12_001
+    assert door.directory.lines == []
+    assert door.progress[-1].rows_sent == 12_001
+
+
+@pytest.mark.parametrize("method", ["PlanImport", "ApplyImport", "WatchImportRun"])
+def test_all_rows_are_sent_when_the_run_wants_them(door, method):
+    settle_all(door)
+    door.directory.wants_all_rows_from = method
+    assert door.import_file().status == APPLIED
+    assert (len(door.directory.lines), door.directory.settled_lines) == (12_001, [])
+
+
 def test_without_a_free_watcher_the_run_is_asked_for(door):
     door.directory.faults["WatchImportRun"] = [TooManyWatchersError("eight")]
     assert door.import_file().status == APPLIED

@@ -1,0 +1,150 @@
+"""Spare rows that are as they were: they travel as a hash, and nothing is compared for them.
+
+A row is settled when the hash of it as it is now stands in its claim. An apply puts the hash there only for a row that
+took full effect and of which there was nothing to say, and takes it away from every other claim of the source. So it
+speaks of the register as that apply left it, and holds for as long as no event says that anything else has touched the
+user, or anything but users and licenses, since. Whatever does not fit, such as a row that shares its UniqueID with a
+settled one, is for a whole comparison to judge: then all rows are wanted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlalchemy import text
+from sqlalchemy.engine import Connection
+
+from services.directory.store.events import Cursor
+
+if TYPE_CHECKING:
+    from services.directory.roster.apply import Applier
+    from services.directory.roster.plan import Planner
+
+NO_HASH = "0" * 32
+"""Of a row that is always to be sent."""
+
+
+@dataclass(frozen=True)
+class LastApply:
+    """The run of a source that was applied last, and the basis taken while it was."""
+
+    run_id: int
+    basis: Cursor
+
+
+class RowsWantedError(Exception):
+    """Some row that was sent as settled is needed whole, so all are."""
+
+
+_SINCE = """
+    SELECT v.resource_id FROM events v
+    WHERE v.tenant_id = {t} AND v.xid >= {since_xid} AND v.position > {since_position} AND v.run_id <> {last_run}
+"""
+_TOUCHED = _SINCE + " AND v.resource_kind = 'usr'"
+_UNSETTLING = _SINCE + " AND v.resource_kind NOT IN ('usr', 'run', 'lic')"
+
+SHARED_MAILS = """
+    UNION
+    SELECT r.email FROM {rows} r
+    JOIN users u ON u.tenant_id = {t} AND u.email = r.email AND u.state = 1
+    JOIN {settled} s ON s.user_id = u.id
+    WHERE r.disposition <> 2 AND NOT EXISTS (SELECT 1 FROM {merged} m WHERE m.line = r.line)
+"""
+"""R19 looks at the whole file; a settled row has the mail that its user has."""
+
+
+def settled_hashes(connection: Connection, tenant_id: int, source_id: int, last: LastApply | None) -> Iterator[bytes]:
+    """Yield the hashes of rows that need not be sent, a 256th at a time."""
+    if last is None:
+        return
+    words = _words(last) | {"t": tenant_id, "s": source_id}
+    if connection.execute(text(f"SELECT EXISTS ({_UNSETTLING})".format(**words))).scalar_one():
+        return
+    joined = "group_concat" if connection.dialect.name == "sqlite" else "string_agg"
+    sql = f"""
+        SELECT {joined}(c.row_hash, '') FROM claims c
+        WHERE c.tenant_id = {{t}} AND c.source_id = {{s}} AND c.row_hash IS NOT NULL AND c.user_id NOT IN ({_TOUCHED})
+        GROUP BY substr(c.row_hash, 1, 2)
+    """
+    for page in connection.execute(text(sql.format(**words))).scalars():
+        yield bytes.fromhex(page)
+
+
+def find_settled(planner: Planner) -> int:
+    """Make `settled` and answer how many there are. Errors: RowsWantedError, unless it is all that were sent so."""
+    sent, last = planner.count("settled_rows"), planner.given.last_apply
+    if not sent:
+        planner.make("settled", "SELECT line, 0 AS user_id FROM {settled_rows}")
+        return 0
+    if last is None:
+        raise RowsWantedError
+    planner.words |= _words(last)
+    if planner.run_count(f"SELECT count(*) FROM ({_UNSETTLING}) q"):
+        raise RowsWantedError
+    found = planner.make(
+        "settled",
+        f"""
+        SELECT k.line, c.user_id, c.external_id FROM {{settled_rows}} k
+        JOIN claims c ON c.tenant_id = {{t}} AND c.source_id = {{s}} AND c.row_hash = k.row_hash
+        WHERE c.user_id NOT IN ({_TOUCHED})
+        """,
+    )
+    planner.index("settled", "user_id")
+    if not found == sent == planner.run_count("SELECT count(DISTINCT user_id) FROM {settled}"):
+        raise RowsWantedError
+    if planner.run_count("SELECT count(*) FROM {rows} WHERE external_id IN (SELECT external_id FROM {settled})"):
+        raise RowsWantedError
+    return sent
+
+
+def add_to_people(planner: Planner) -> None:
+    """Let settled people be in the file, with nothing to compare."""
+    planner.run(
+        """
+        INSERT INTO {people} (line, user_id, state, groups, has_groups)
+        SELECT line, user_id, 'settled', NULL, false FROM {settled}
+        """
+    )
+    if not planner.space.store.is_sqlite:
+        planner.run("ANALYZE {people}")
+
+
+def find_effective(planner: Planner) -> None:
+    """Make `effective`: people whose row takes full effect, with nothing to say about it, and its hash."""
+    planner.make(
+        "effective",
+        f"""
+        SELECT p.user_id, r.row_hash FROM {{people}} p JOIN {{rows}} r ON r.line = p.line
+        WHERE p.state <> 'deferred' AND r.row_hash <> '{NO_HASH}'
+          AND NOT EXISTS (SELECT 1 FROM {{findings}} f WHERE f.line = p.line)
+          AND NOT EXISTS (SELECT 1 FROM {{merged}} m WHERE m.into_line = p.line)
+        """,
+    )
+    planner.index("effective", "user_id")
+
+
+def remember_effective(applier: Applier) -> None:
+    """Keep the hashes of rows that took full effect, and of no other; new people have theirs already."""
+    applier.run(
+        """
+        UPDATE claims SET row_hash = e.row_hash FROM {effective} e
+        WHERE claims.tenant_id = {t} AND claims.source_id = {s} AND claims.user_id = e.user_id
+          AND coalesce(claims.row_hash, '') <> e.row_hash
+        """
+    )
+    if applier.order.given.last_apply is None:
+        return  # nobody has kept any before
+    applier.run(
+        """
+        UPDATE claims SET row_hash = NULL WHERE tenant_id = {t} AND source_id = {s} AND row_hash IS NOT NULL
+          AND NOT EXISTS (SELECT 1 FROM {effective} e WHERE e.user_id = claims.user_id)
+          AND NOT EXISTS (SELECT 1 FROM {settled} k WHERE k.user_id = claims.user_id)
+        """
+    )
+
+
+def _words(last: LastApply) -> dict[str, object]:
+    xid, position = last.basis
+    return {"since_xid": xid, "since_position": position, "last_run": last.run_id}

@@ -1,0 +1,79 @@
+"""Hash rows as they stand in the file, and know again those of which the directory needs nothing new."""
+
+from __future__ import annotations
+
+import sys
+import unicodedata
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterable
+from hashlib import blake2b
+from operator import itemgetter
+from typing import cast
+
+import email_validator
+import phonenumbers
+
+from services.importer.header import COLUMNS
+from services.importer.row_layout import MAX_FIELD_BYTES, RowLayout
+
+READING = 1
+"""To be raised whenever the same row may read as something else than before: then every row is sent once more."""
+
+HASH_BYTES = 16
+NO_HASH = bytes(HASH_BYTES)
+"""Of a row that is always to be sent: it has another number of fields, or characters that cannot be shown."""
+
+_PREFIX_BYTES = 8
+
+
+class RowHasher:
+    """Hashes rows of one file, but for their TimeStamps, with what decides how they read: header, settings, reader."""
+
+    def __init__(self, layout: RowLayout) -> None:
+        positions = {column: place for column, place in layout.positions.items() if column != "TimeStamp"}
+        self._cells = itemgetter(*sorted(positions.values()))
+        self._fields = layout.fields
+        self._timestamp = layout.positions.get("TimeStamp")
+        self._timestamps = layout.timestamps
+        self._salt = repr(
+            (
+                READING,
+                phonenumbers.__version__,
+                email_validator.__version__,
+                unicodedata.unidata_version,
+                sorted(COLUMNS),
+                sorted(positions.items()),
+                layout.header.width,
+                layout.fields,
+                layout.settings.group_separator,
+                layout.settings.region,
+            )
+        )
+
+    def hash_of(self, fields: list[str]) -> bytes:
+        """Hash a row and note its TimeStamp (R6); NO_HASH when it cannot be known again."""
+        if self._timestamp is not None and self._timestamp < len(fields):
+            self._timestamps.note(fields[self._timestamp])
+        whole = "".join(fields)
+        # What can be shown holds no control character, so no two rows look alike when they are joined by one. All cells
+        # are asked, since a broken one rejects its row in any column.
+        if len(fields) != self._fields or len(whole) > MAX_FIELD_BYTES // 4 or not whole.isprintable():
+            return NO_HASH
+        text = "\x1f".join(self._cells(fields))
+        return blake2b(f"{self._salt}{text}".encode(), digest_size=HASH_BYTES).digest()
+
+
+class SettledHashes:
+    """Hashes to know rows by, eight bytes each in memory; the directory compares the whole of those it is sent."""
+
+    def __init__(self, pages: Iterable[bytes] = ()) -> None:
+        words = array("Q")
+        for page in pages:
+            words.frombytes(page)
+        self._prefixes = array("Q", sorted(words[:: HASH_BYTES // _PREFIX_BYTES]))
+
+    def __contains__(self, row_hash: object) -> bool:
+        prefix = int.from_bytes(cast("bytes", row_hash)[:_PREFIX_BYTES], sys.byteorder)
+        place = bisect_left(self._prefixes, prefix)
+        return place < len(self._prefixes) and self._prefixes[place] == prefix
