@@ -92,7 +92,7 @@ class SqlEngine:
         """
         self.forget()
         file = file or FileFacts()
-        seeded = seed(self.store, register, now=NOW, row_hashes=self._row_hashes)
+        seeded = seed(self.store, register, now=NOW, row_hashes=self._row_hashes if spares_settled_rows else {})
         given = _plan_input(seeded, register, source, file, deletions)
         if spares_settled_rows:
             given = replace(given, last_apply=LastApply(-1, self._basis()))
