@@ -74,6 +74,10 @@ def _flat(change: Document) -> dict[str, Any]:
 
 
 def _next_steps(document: Document) -> list[RenderableType]:
+    if document["status"] == "planned":
+        return [
+            Text("Nothing was written: this was a dry run, or the source is in trial until `muster source enable`.")
+        ]
     if document["status"] != "held":
         return []
     run = document["run"]

@@ -12,8 +12,6 @@ from pathlib import Path
 import typer
 from rich.text import Text
 
-from cli.demo import story
-from cli.demo.stage import Stage
 from cli.session import Session, session_of
 from cli.up import keepsake
 from cli.up.installation import Installation
@@ -23,6 +21,9 @@ _SEATS = 5000
 
 def demo(context: typer.Context) -> None:
     """Tell the main job as a story, with real services, files and mails; exit 0 when every step did what it says."""
+    from cli.demo import story  # noqa: PLC0415 - its SFTP client costs every other command half a second
+    from cli.demo.stage import Stage  # noqa: PLC0415
+
     root = context.find_root().command
 
     def invoke(arguments: Sequence[str], session: Session) -> int:

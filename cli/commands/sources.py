@@ -63,6 +63,7 @@ def create_source(
     if made.HasField("drop_login"):
         document["sftp"] = documents.drop_login(made.drop_login)
     session.output.show(document, output.facts(document))
+    session.output.note(f"It is in trial, and its runs only plan, until `muster source enable {made.source.name}`.")
 
 
 @app.command("update")

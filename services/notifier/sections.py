@@ -127,7 +127,7 @@ def warnings(issues: Sequence[Issue], words: Words) -> list[WarningSection]:
             wrong=_wrong("warning", same[0], words),
             count=words.number(len(same)),
             examples=_examples(same, words),
-            cure=_cure("warning", same[0], words),
+            cure=_cure_of_all(same, words),
         )
         for word, same in sorted(by_word.items(), key=lambda item: (-len(item[1]), item[0]))
     ]
@@ -148,10 +148,18 @@ def _wrong(role: str, issue: Issue, words: Words) -> str:
 
 
 def _cure(role: str, issue: Issue, words: Words) -> str:
-    """The importer's own sentence fits the row best, and is English; other languages know it by the word."""
-    if issue.message and (words.language == "en" or _known(role, issue, words) == "unknown"):
+    """Say what to do by the word; the issue's own English sentence stands for a word that is not known here."""
+    if issue.message and _known(role, issue, words) == "unknown":
         return plain(issue.message, longest=500)
     return _catalogued(role, issue, words, "cure")
+
+
+def _cure_of_all(same: Sequence[Issue], words: Words) -> str:
+    """Say what to do about all warnings of a word; the nearest Group ID is good advice only for one unknown one."""
+    sentences = {issue.message for issue in same}
+    if same[0].code.startswith("unknown_group") and words.language == "en" and len(sentences) == 1 and all(sentences):
+        return plain(same[0].message, longest=500)
+    return _cure("warning", same[0], words)
 
 
 def _catalogued(role: str, issue: Issue, words: Words, part: str) -> str:

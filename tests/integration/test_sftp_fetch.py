@@ -406,7 +406,7 @@ def test_a_source_is_fetched_and_taken_through(server, directory, is_deleted):
     put(server.file)
     directory.source.delete_after_processing = is_deleted
     assert run_source(directory).status == imports_pb2.IMPORT_RUN_STATUS_APPLIED
-    assert len(directory.rows) == 20_000
+    assert len(directory.lines) == 20_000
     assert server.file.exists() is not is_deleted
 
 

@@ -292,8 +292,19 @@ def _must_be_held(imports: Imports, session: Session, run: ImportRun, planned: P
     fresh = plan_changes.changes_not_shown(planned.planner)
     if not fresh:
         return False
+    if run.deletions_left_out:  # the decision is to be made anew, on all that the file means
+        planned = plan_here(
+            imports,
+            planned.planner.space,
+            planned.planner.connection,
+            run,
+            since=NOWHERE,
+            leave_deletions_out=False,
+            holds_write_lock=True,
+        )
     plan_changes.keep_as_shown(planned.planner)
     run.plan = {**NO_COUNTS, **planned.plan.counts}
+    run.seats_total, run.seats_used = planned.given.seats_total, planned.given.seats_used
     run.plan_hash = planned.plan.hash
     run.plan_xid, run.plan_position = planned.since
     run.approved = run.deletions_left_out = False

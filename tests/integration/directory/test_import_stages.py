@@ -10,9 +10,11 @@ from sqlmodel import select
 
 from services.directory.operations import import_applies, imports
 from services.directory.operations.import_stages import PLANNED_KEPT_FOR, sweep_stages
+from services.directory.operations.users import NewUser, create_user
 from services.directory.rules.errors import RunState
 from services.directory.store import ids
 from services.directory.store.tables import Event, ImportRun, License, RunStatus
+from tests.integration.directory.nights import SOMEBODY
 
 
 @pytest.mark.parametrize("table", ["rows", "changes"])
@@ -84,3 +86,22 @@ def test_a_run_whose_importer_is_gone_ends_once_though_two_find_it(night, clock)
     with night.store.read() as session:
         events = session.exec(select(Event).where(Event.run_id == run.id)).all()
     assert [event.kind for event in events] == ["run.failed"]
+
+
+def test_r8_a_plan_held_again_after_it_was_approved_without_deletions_shows_them_again(night):
+    """Else its counts say that nobody would be deleted, and the plain approval deletes all the same."""
+    night.apply(night.plan(*"abcdefgh"))
+    held = night.plan("x", "y")
+    with night.store.write(night.tenant_id) as session:
+        new = NewUser(account_id=night.account_id, display_name="Y", email="y@example.org")
+        create_user(session, night.tenant_id, new, actor=SOMEBODY, now=night.imports.clock())
+    again = night.apply(held, leave_deletions_out=True)
+    assert (again.status, again.reason, again.plan["deleted"], again.plan["taken_over"]) == (
+        RunStatus.HELD,
+        "delete_limit",
+        8,
+        1,
+    )
+    assert again.seats_used == 9
+    done = night.apply(again, leave_deletions_out=True)
+    assert (done.status, done.counts["deleted"], done.counts["taken_over"]) == (RunStatus.APPLIED, 0, 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -200,7 +201,7 @@ def test_a_rejected_row_has_line_key_column_reason_and_cure():
     mail = render(a_report(counts=Counts(rows=1, rejected=1), rejected=(an_issue(line=7),)))
     assert "Line 7 · EMP-0000007 · Mail: a***@e***" in mail.text
     assert "mail_invalid: The mail address is not a valid one." in mail.text
-    assert "→ Write one bare address." in mail.text
+    assert "→ Write one bare address, such as name@example.org." in mail.text
     swedish = render(a_report(counts=Counts(rows=1, rejected=1), rejected=(an_issue(line=7),), language="sv"))
     assert "E-postadressen är inte giltig." in swedish.text
     assert "Write one bare address." not in swedish.text
@@ -219,6 +220,16 @@ def test_the_mail_shows_the_first_fifty_rejected_rows_and_attaches_all_it_has():
     assert rows[1][:4] == ["2", "EMP-0000002", "Mail", "mail_invalid"]
     assert len(rows) == 121
     assert mail.attachment.startswith(b"\xef\xbb\xbf")
+
+
+def test_the_advice_on_many_warnings_is_not_that_on_the_first_of_them():
+    advice = "No group has this Group ID; nearest Group ID: {}; correct the file, or give a group this ID."
+    one = an_issue("unknown_group:RADD-01", line=2, message=advice.format("RÄDD-01"))
+    other = an_issue("unknown_group:HORSE", line=3, message=advice.format("HOUSE"))
+    assert "nearest Group ID: RÄDD-01" in render(a_report(warnings=(one, replace(one, line=4)))).text
+    together = render(a_report(warnings=(one, other))).text
+    assert "nearest Group ID" not in together
+    assert "→ Correct the Group ID, or make the group." in together
 
 
 def test_warnings_are_summed_up_by_their_word_with_examples():
