@@ -138,7 +138,7 @@ class Directory:
             updates = self._imports.WatchImportRun(imports_pb2.WatchImportRunRequest(import_run=name))
             for update in updates:
                 seen(update.import_run)
-                if is_at_rest(update.import_run) or wants_all_rows(update.import_run):
+                if has_stopped(update.import_run):
                     updates.cancel()  # type: ignore[no-untyped-call]  # the stubs leave it out
                     return update.import_run
         except grpc.RpcError as error:
@@ -148,15 +148,16 @@ class Directory:
         raise WatchEndedError
 
     def _poll(self, name: str, seen: Callable[[Run], None]) -> Run:
-        while not is_at_rest(run := self.get_run(name)) and not wants_all_rows(run):
+        while not has_stopped(run := self.get_run(name)):
             seen(run)
             self._wait(_POLL_S)
         return run
 
 
-def is_at_rest(run: Run) -> bool:
-    """Tell whether nothing more happens to the run by itself."""
-    return run.status in _AT_REST or (run.status == imports_pb2.IMPORT_RUN_STATUS_PLANNED and run.plan_only)
+def has_stopped(run: Run) -> bool:
+    """Tell whether nothing more happens to the run by itself: it is at rest, or wants all rows."""
+    is_only_planned = run.status == imports_pb2.IMPORT_RUN_STATUS_PLANNED and run.plan_only
+    return run.status in _AT_REST or is_only_planned or wants_all_rows(run)
 
 
 def wants_all_rows(run: Run) -> bool:

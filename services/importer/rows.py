@@ -12,11 +12,10 @@ from services.importer.cells import MailInvalidError, MailMixedScriptError, cano
 from services.importer.csv_file import CsvFile, Record
 from services.importer.errors import ImporterError
 from services.importer.row_block import GROUP_SEPARATOR, Row
-from services.importer.row_hash import RowHasher
+from services.importer.row_hash import NO_HASH, RowHasher
 from services.importer.row_layout import (
     ACCEPTED,
     DAMAGED_ID,
-    MAX_FIELD_BYTES,
     MAX_TEXT_CHARACTERS,
     PHONES,
     RowLayout,
@@ -61,7 +60,6 @@ class _SwiftReader:
 
     def __init__(self, layout: RowLayout) -> None:
         where = layout.positions.get
-        self._fields = layout.fields
         self._id, self._mail = layout.positions["UniqueID"], layout.positions["Mail"]
         self._names = [layout.positions[column] for column in layout.name_columns]
         self._title, self._groups, self._skip = where("Title"), where("Groups"), where("Skip")
@@ -69,9 +67,9 @@ class _SwiftReader:
         self._separator = layout.settings.group_separator
 
     def read(self, record: Record, row_hash: bytes) -> Row | None:
-        """Read the row, or leave everything alone and return None for `CarefulRow` to read it."""
-        line, fields, characters = record
-        if len(fields) != self._fields or characters > MAX_FIELD_BYTES // 4 or not _is_calm("".join(fields)):
+        """Read the row, or return None for `CarefulRow` to read it; without a hash it is none to be read swiftly."""
+        line, fields, _ = record
+        if row_hash == NO_HASH or not _is_composed("".join(fields)):
             return None
         try:
             return self._read(line, fields, row_hash)
@@ -132,11 +130,10 @@ def _phone(cell: str) -> str:
     return phone
 
 
-def _is_calm(text: str) -> bool:
-    """Tell whether all is NFC, without control, invisible, bidi or undecodable characters and odd white space."""
-    return text.isprintable() and (text.isascii() or unicodedata.is_normalized("NFC", text))
+def _is_composed(text: str) -> bool:
+    return text.isascii() or unicodedata.is_normalized("NFC", text)
 
 
 def _is_plain(text: str) -> bool:
-    """Tell whether a calm text is not empty and needs neither trimming nor collapsing nor a warning."""
+    """Tell whether a text without odd characters is not empty and needs no trimming, collapsing or warning."""
     return text != "" and text[0] not in _EDGE and text[-1] != " " and "  " not in text

@@ -16,7 +16,7 @@ from muster.runtime.telemetry import fault_of
 
 from services.importer import sftp
 from services.importer.csv_file import read_csv_file
-from services.importer.directory import Directory, Run, is_at_rest, wants_all_rows
+from services.importer.directory import Directory, Run, has_stopped, wants_all_rows
 from services.importer.errors import (
     FileRefusedError,
     InterruptedRunError,
@@ -225,11 +225,11 @@ class _Journey:
             )
         )
         planned = self._directory.plan(self._run.name)
-        if is_at_rest(planned) or wants_all_rows(planned):
+        if has_stopped(planned):
             return planned
         self._advance(rows_to_apply=planned.plan.created + planned.plan.updated + planned.plan.deleted)
         applying = self._directory.apply(planned)
-        if is_at_rest(applying) or wants_all_rows(applying):
+        if has_stopped(applying):
             return applying
         return self._directory.watch(self._run.name, lambda run: self._advance(rows_applied=run.applied_rows))
 

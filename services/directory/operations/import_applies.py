@@ -248,15 +248,7 @@ def _apply(
         session.expunge_all()
         return run
     if run.deletions_left_out or not stands:
-        planned = plan_here(
-            imports,
-            space,
-            connection,
-            run,
-            since=NOWHERE,
-            leave_deletions_out=run.deletions_left_out,
-            holds_write_lock=True,
-        )
+        planned = _plan_again(imports, space, connection, run, leave_deletions_out=run.deletions_left_out)
         if _must_be_held(imports, session, run, planned):
             session.flush()
             session.refresh(run)
@@ -278,6 +270,21 @@ def _apply(
     return run
 
 
+def _plan_again(
+    imports: Imports, space: StageSpace, connection: Connection, run: ImportRun, *, leave_deletions_out: bool
+) -> Planned:
+    """Plan under the tenant's lock; whatever comes later makes the plan anew."""
+    return plan_here(
+        imports,
+        space,
+        connection,
+        run,
+        since=NOWHERE,
+        leave_deletions_out=leave_deletions_out,
+        holds_write_lock=True,
+    )
+
+
 def _must_be_held(imports: Imports, session: Session, run: ImportRun, planned: Planned) -> bool:
     """Say whether the plan made again may not be applied; then the run is at rest again, with the new plan to look at.
 
@@ -293,15 +300,8 @@ def _must_be_held(imports: Imports, session: Session, run: ImportRun, planned: P
     if not fresh:
         return False
     if run.deletions_left_out:  # the decision is to be made anew, on all that the file means
-        planned = plan_here(
-            imports,
-            planned.planner.space,
-            planned.planner.connection,
-            run,
-            since=NOWHERE,
-            leave_deletions_out=False,
-            holds_write_lock=True,
-        )
+        planner = planned.planner
+        planned = _plan_again(imports, planner.space, planner.connection, run, leave_deletions_out=False)
     plan_changes.keep_as_shown(planned.planner)
     run.plan = {**NO_COUNTS, **planned.plan.counts}
     run.seats_total, run.seats_used = planned.given.seats_total, planned.given.seats_used

@@ -10,7 +10,7 @@ from datetime import timedelta
 import psycopg
 from sqlalchemy import text
 from sqlalchemy.engine import Connection
-from sqlmodel import Session, col, select
+from sqlmodel import Session, select
 
 from services.directory.operations.imports import (
     LEASE_S,
@@ -195,28 +195,21 @@ def plan_input(session: Session, run: ImportRun, *, leave_deletions_out: bool) -
 
 def last_apply_of(session: Session, source: Source) -> LastApply | None:
     """Say from where on an event is newer than the source's last apply."""
-    if not source.last_applied_run_id:
+    run = _last_applied(session, source)
+    if run is None or (run.plan_xid, run.plan_position) == NOWHERE:
         return None
-    run = run_of(session, source.tenant_id, source.last_applied_run_id)
-    basis = (run.plan_xid, run.plan_position)
-    return None if basis == NOWHERE else LastApply(run.id, basis)
+    return LastApply(run.id, (run.plan_xid, run.plan_position))
 
 
-def _last_applied(session: Session, run: ImportRun) -> ImportRun | None:
-    source = source_of(session, run.tenant_id, run.source_id)
-    if not source.last_applied_run_id:
-        return None
-    return session.exec(
-        select(ImportRun).where(
-            col(ImportRun.tenant_id) == run.tenant_id, col(ImportRun.id) == source.last_applied_run_id
-        )
-    ).one()
+def _last_applied(session: Session, source: Source) -> ImportRun | None:
+    return run_of(session, source.tenant_id, source.last_applied_run_id) if source.last_applied_run_id else None
 
 
 def _limit_input(session: Session, run: ImportRun) -> LimitInput:
-    last = _last_applied(session, run)
+    source = source_of(session, run.tenant_id, run.source_id)
+    last = _last_applied(session, source)
     return LimitInput(
-        limits=source_of(session, run.tenant_id, run.source_id).limits,
+        limits=source.limits,
         is_first_applied=last is None,
         newest_timestamp=run.newest_timestamp,
         last_applied_timestamp=last.newest_timestamp if last else None,

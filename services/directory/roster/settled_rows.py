@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import text
 from sqlalchemy.engine import Connection
 
-from services.directory.store.events import Cursor
+from services.directory.store.events import Cursor, newer_than
 
 if TYPE_CHECKING:
     from services.directory.roster.apply import Applier
@@ -38,12 +38,9 @@ class RowsWantedError(Exception):
     """Some row that was sent as settled is needed whole, so all are."""
 
 
-_SINCE = """
-    SELECT v.resource_id FROM events v
-    WHERE v.tenant_id = {t} AND v.xid >= {since_xid} AND v.position > {since_position} AND v.run_id <> {last_run}
-"""
-_TOUCHED = _SINCE + " AND v.resource_kind = 'usr'"
-_UNSETTLING = _SINCE + " AND v.resource_kind NOT IN ('usr', 'run', 'lic')"
+_SINCE = "SELECT resource_id FROM events WHERE {newer} AND run_id <> {last_run}"
+_TOUCHED = _SINCE + " AND resource_kind = 'usr'"
+_UNSETTLING = _SINCE + " AND resource_kind NOT IN ('usr', 'run', 'lic')"
 
 SHARED_MAILS = """
     UNION
@@ -59,7 +56,7 @@ def settled_hashes(connection: Connection, tenant_id: int, source_id: int, last:
     """Yield the hashes of rows that need not be sent, a 256th at a time."""
     if last is None:
         return
-    words = _words(last) | {"t": tenant_id, "s": source_id}
+    words = _words(tenant_id, last) | {"t": tenant_id, "s": source_id}
     if connection.execute(text(f"SELECT EXISTS ({_UNSETTLING})".format(**words))).scalar_one():
         return
     joined = "group_concat" if connection.dialect.name == "sqlite" else "string_agg"
@@ -80,7 +77,7 @@ def find_settled(planner: Planner) -> int:
         return 0
     if last is None:
         raise RowsWantedError
-    planner.words |= _words(last)
+    planner.words |= _words(planner.given.tenant_id, last)
     if planner.run_count(f"SELECT count(*) FROM ({_UNSETTLING}) q"):
         raise RowsWantedError
     found = planner.make(
@@ -145,6 +142,5 @@ def remember_effective(applier: Applier) -> None:
     )
 
 
-def _words(last: LastApply) -> dict[str, object]:
-    xid, position = last.basis
-    return {"since_xid": xid, "since_position": position, "last_run": last.run_id}
+def _words(tenant_id: int, last: LastApply) -> dict[str, object]:
+    return {"newer": newer_than(tenant_id, last.basis), "last_run": last.run_id}

@@ -151,15 +151,14 @@ def has_changed(session: Session, tenant_id: int, since: Cursor) -> bool:
     """Say whether anything but runs' own affairs was written in the tenant since a basis."""
     if since == NOWHERE:
         return True
+    sql = f"SELECT count(*) FROM events WHERE {newer_than(tenant_id, since)} AND kind NOT LIKE 'run.%'"
+    return bool(session.connection().execute(text(sql)).scalar_one())
+
+
+def newer_than(tenant_id: int, since: Cursor) -> str:
+    """Write the SQL condition for the tenant's events that came after a basis."""
     xid, position = since
-    found = session.connection().execute(
-        text(
-            "SELECT count(*) FROM events WHERE tenant_id = :tenant AND xid >= :xid AND position > :position"
-            " AND kind NOT LIKE 'run.%'"
-        ),
-        {"tenant": tenant_id, "xid": xid, "position": position},
-    )
-    return bool(found.scalar_one())
+    return f"tenant_id = {tenant_id} AND xid >= {xid} AND position > {position}"
 
 
 def _place() -> Tuple:
