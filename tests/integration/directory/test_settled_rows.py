@@ -9,7 +9,7 @@ from services.directory.operations.accounts import create_account
 from services.directory.operations.groups import create_group
 from services.directory.operations.memberships import modify_memberships
 from services.directory.operations.sources import set_state
-from services.directory.store.tables import Claim, RunStatus, SourceState
+from services.directory.store.tables import Claim, ImportIssue, RunStatus, SourceState
 from tests.integration.directory.nights import SOMEBODY, hash_of
 
 
@@ -162,3 +162,6 @@ def test_r19_a_new_row_with_the_mail_of_a_settled_one_is_rejected(night):
         "rejected": 1,
         "created": 0,
     }
+    with night.store.read() as session:
+        issues = session.exec(select(ImportIssue).where(ImportIssue.run_id == run.id)).all()
+    assert [(issue.line, issue.code) for issue in issues] == [(4, "duplicate_mail")]
