@@ -23,7 +23,7 @@ from services.directory.operations.imports import Imports
 from services.directory.operations.source_secrets import HostedDrop
 from services.directory.operations.tokens import create_token
 from services.directory.rules import names
-from services.directory.rules.grants import Grant
+from services.directory.rules.grants import SERVICE_GRANTS, Grant
 from services.directory.settings import Settings
 from services.directory.store.migrations import migrate
 from services.directory.store.seal import Seal
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands.add_parser("serve", help="serve gRPC (the default)")
     commands.add_parser("migrate", help="bring the database to this release's schema")
     token = commands.add_parser("token", help="mint a service token and print it once")
-    token.add_argument("--grant", required=True, choices=[grant.value for grant in Grant])
+    token.add_argument("--grant", required=True, choices=[grant.value for grant in Grant if grant in SERVICE_GRANTS])
     token.add_argument("--tenant", default="", help="bind it to this tenant (tenants/…); needed for grant `tenant`")
     options = parser.parse_args(arguments)
     if options.command == "token" and options.grant == Grant.TENANT and not options.tenant:
@@ -62,7 +62,7 @@ def serve(settings: Settings) -> None:
     """Serve until told to end; prints `{"listening": "host:port"}` once calls are answered."""
     if settings.migrate_on_start:
         migrate(settings.database_url)
-    directory = Directory(make_resources(settings), settings.listen, pepper=settings.pepper_bytes)
+    directory = Directory(make_resources(settings), settings.listen)
     directory.start()
 
     def ready() -> None:
@@ -81,6 +81,7 @@ def make_resources(settings: Settings) -> Resources:
         seal=Seal(settings.seal_key),
         clock=lambda: datetime.now(UTC),
         stages=settings.stages,
+        pepper=settings.pepper_bytes,
         drop=HostedDrop(settings.drop_host, settings.drop_port, settings.drop_host_key),
     )
 
@@ -88,7 +89,7 @@ def make_resources(settings: Settings) -> Resources:
 class Directory:
     """The server and what works beside it, on one store, which it closes at its end."""
 
-    def __init__(self, resources: Resources, address: str, *, pepper: bytes) -> None:
+    def __init__(self, resources: Resources, address: str) -> None:
         imports = Imports(resources.store, resources.stages, clock=resources.clock)
         apply_worker = ApplyWorker(imports)
         self._store = resources.store
@@ -97,7 +98,7 @@ class Directory:
             lambda server: register_all(server, resources, imports, apply_worker),
             service_names=SERVICE_NAMES,
             address=address,
-            interceptors=[AccessInterceptor(resources.store, pepper=pepper)],
+            interceptors=[AccessInterceptor(resources.store, pepper=resources.pepper, clock=resources.clock)],
             translate=translate,
         )
         self.port = self._server.port

@@ -35,7 +35,7 @@ _RETRIED = {
         "ModifyMemberships",
     ],
     "muster.directory.v1.UserService": ["CreateUser", "GetUser", "BatchGetUsers", "ListUsers"],
-    "muster.directory.v1.LicenseService": ["GetLicense", "UpdateLicense"],
+    "muster.directory.v1.LicenseService": ["GetLicense", "UpdateLicense", "ListRefusals"],
     "muster.directory.v1.SourceService": [
         "CreateSource",
         "GetSource",
@@ -57,6 +57,18 @@ _RETRIED = {
         "ListImportIssues",
     ],
     "muster.directory.v1.EventService": ["ListEvents"],
+    "muster.directory.v1.ApiKeyService": ["CreateApiKey", "ListApiKeys", "RotateApiKey", "RevokeApiKey", "FindApiKey"],
+    "muster.directory.v1.ProvisioningService": [
+        "GetProvisionedUser",
+        "GetProvisionedGroup",
+        "SearchProvisioned",
+        "CreateProvisionedUser",
+        "UpdateProvisionedUser",
+        "DeleteProvisionedUser",
+        "CreateProvisionedGroup",
+        "UpdateProvisionedGroup",
+        "DeleteProvisionedGroup",
+    ],
     "muster.notifier.v1.MessageService": ["ListMessages", "GetMessage"],
 }
 SERVICE_CONFIG = json.dumps(

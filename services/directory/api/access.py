@@ -8,22 +8,29 @@ method then begins with
 
 which compares once more, with the tenant the servicer itself has read from the request (of a stream: from its first
 message), and gives `caller.actor` for events and `caller.grant`. Methods that look across tenants use
-`access.caller_of(context)`.
+`access.caller_of(context)`. A method that is only for SCIM connections names no tenant; it begins with
+
+    caller = access.require_connection(context)
+
+which gives `caller.tenant_id`, `caller.source_id` and an actor that is the source.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from typing import Any
 
 import grpc
 from muster.runtime import identity
 
+from services.directory.operations.api_keys import KeyUses
 from services.directory.operations.tokens import Caller, authenticate
 from services.directory.rules import names
-from services.directory.rules.errors import PermissionDenied, Unauthenticated
-from services.directory.rules.grants import METHOD_RULES, Rule
+from services.directory.rules.errors import PermissionDenied, SourceStateError, Unauthenticated
+from services.directory.rules.grants import METHOD_RULES, Grant, Rule
 from services.directory.store.session import Store
+from services.directory.store.tables import SourceState
 
 _CALLER = "_muster_caller"
 
@@ -33,6 +40,17 @@ def require(context: grpc.ServicerContext, tenant_id: int) -> Caller:
     caller = caller_of(context)
     if not caller.reaches(tenant_id):
         raise PermissionDenied
+    return caller
+
+
+def require_connection(context: grpc.ServicerContext) -> Caller:
+    """Give the caller, which must be an enabled SCIM connection. Errors: PermissionDenied, SourceStateError."""
+    caller = caller_of(context)
+    if caller.grant is not Grant.CONNECTION:
+        raise PermissionDenied
+    if caller.source_state != SourceState.ENABLED:
+        state = caller.source_state.name.lower()
+        raise SourceStateError(f"the connection is {state}: an administrator can enable it", state=state)
     return caller
 
 
@@ -47,9 +65,11 @@ def caller_of(context: grpc.ServicerContext) -> Caller:
 class AccessInterceptor(grpc.ServerInterceptor):  # type: ignore[type-arg]  # not generic at run time
     """Refuse a call without a valid token, without a grant for its method, or for another tenant than the grant's."""
 
-    def __init__(self, store: Store, *, pepper: bytes) -> None:
+    def __init__(self, store: Store, *, pepper: bytes, clock: Callable[[], datetime]) -> None:
         self._store = store
         self._pepper = pepper
+        self._clock = clock
+        self._key_uses = KeyUses(store)
 
     def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:
         """Wrap the handler: the look-up of the token then runs in the call's own thread."""
@@ -92,19 +112,22 @@ class AccessInterceptor(grpc.ServerInterceptor):  # type: ignore[type-arg]  # no
         return call
 
     def _admit(self, method: str, request: Any, context: grpc.ServicerContext) -> None:
-        caller = self._caller(identity.token_of(context.invocation_metadata()))
+        now = self._clock()
+        caller = self._caller(identity.token_of(context.invocation_metadata()), now)
         rule = METHOD_RULES.get(method)
         if rule is None or caller.grant not in rule.grants:
             raise PermissionDenied
-        if caller.tenant_id:
+        if caller.tenant_id and not rule.by_key:
             _compare_tenant(caller, rule, request)
+        if caller.grant is Grant.CONNECTION:
+            self._key_uses.note(caller.token_id, now)
         setattr(context, _CALLER, caller)
 
-    def _caller(self, token: str | None) -> Caller:
+    def _caller(self, token: str | None, now: datetime) -> Caller:
         if not token:
             raise Unauthenticated
         with self._store.read() as session:
-            caller = authenticate(session, token, pepper=self._pepper)
+            caller = authenticate(session, token, pepper=self._pepper, now=now)
         if caller is None:
             raise Unauthenticated
         return caller

@@ -17,6 +17,7 @@ from services.directory.api.servicer import Servicer, timestamp
 from services.directory.operations import groups, memberships
 from services.directory.rules import names
 from services.directory.rules.etags import etag_of
+from services.directory.store.tables import MANUAL
 
 
 class GroupServicer(Servicer, groups_pb2_grpc.GroupServiceServicer):
@@ -103,7 +104,8 @@ def _user_ids(users: Sequence[str], tenant_id: int, field: str) -> list[int]:
 def _message(view: groups.GroupView) -> pb.Group:
     group = view.group
     name = names.GROUP.format(group.tenant_id, group.id)
-    kind = pb.GROUP_KIND_MANUAL if group.external_id is None else pb.GROUP_KIND_SYNCED
+    is_synced = group.external_id is not None or group.owner_source_id != MANUAL
+    kind = pb.GROUP_KIND_SYNCED if is_synced else pb.GROUP_KIND_MANUAL
     return pb.Group(
         name=name,
         display_name=group.display_name,

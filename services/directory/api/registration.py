@@ -8,20 +8,24 @@ from typing import Any, Final
 import grpc
 from muster.directory.v1 import (
     accounts_pb2_grpc,
+    api_keys_pb2_grpc,
     events_pb2_grpc,
     groups_pb2_grpc,
     imports_pb2_grpc,
     licenses_pb2_grpc,
+    provisioning_pb2_grpc,
     sources_pb2_grpc,
     tenants_pb2_grpc,
     users_pb2_grpc,
 )
 
 from services.directory.api.accounts import AccountServicer
+from services.directory.api.api_keys import ApiKeyServicer
 from services.directory.api.events import EventServicer
 from services.directory.api.groups import GroupServicer
 from services.directory.api.imports import ImportServicer
 from services.directory.api.licenses import LicenseServicer
+from services.directory.api.provisioning import ProvisioningServicer
 from services.directory.api.servicer import Resources, Servicer
 from services.directory.api.sources import SourceServicer
 from services.directory.api.tenants import TenantServicer
@@ -36,6 +40,11 @@ _PLAIN: Final[dict[str, tuple[type[Servicer], Callable[[Any, grpc.Server], None]
     "muster.directory.v1.UserService": (UserServicer, users_pb2_grpc.add_UserServiceServicer_to_server),
     "muster.directory.v1.LicenseService": (LicenseServicer, licenses_pb2_grpc.add_LicenseServiceServicer_to_server),
     "muster.directory.v1.SourceService": (SourceServicer, sources_pb2_grpc.add_SourceServiceServicer_to_server),
+    "muster.directory.v1.ApiKeyService": (ApiKeyServicer, api_keys_pb2_grpc.add_ApiKeyServiceServicer_to_server),
+    "muster.directory.v1.ProvisioningService": (
+        ProvisioningServicer,
+        provisioning_pb2_grpc.add_ProvisioningServiceServicer_to_server,
+    ),
     "muster.directory.v1.EventService": (EventServicer, events_pb2_grpc.add_EventServiceServicer_to_server),
 }
 """Full name of a service → its servicer, and how gRPC takes it."""

@@ -52,6 +52,7 @@ class Resources:
     seal: Seal
     clock: Callable[[], datetime]
     stages: Path
+    pepper: bytes = field(repr=False)
     drop: HostedDrop = field(default_factory=HostedDrop)
     watchers: WatchSlots = field(default_factory=WatchSlots)
 
@@ -64,6 +65,7 @@ class Servicer:
         self.seal = resources.seal
         self.clock = resources.clock
         self.stages = resources.stages
+        self.pepper = resources.pepper
         self.drop = resources.drop
         self.watchers = resources.watchers
 

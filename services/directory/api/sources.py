@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Final
 
 import grpc
 from muster.directory.v1 import sources_pb2 as pb
@@ -18,23 +19,37 @@ from services.directory.operations import source_secrets, sources
 from services.directory.rules import names
 from services.directory.rules.errors import InvalidArgument
 from services.directory.rules.source_settings import PARSERS
-from services.directory.store.tables import SourceState
+from services.directory.store.tables import SourceKind, SourceState
+
+_KINDS: Final = {
+    pb.SOURCE_KIND_UNSPECIFIED: SourceKind.SFTP,
+    pb.SOURCE_KIND_SFTP: SourceKind.SFTP,
+    pb.SOURCE_KIND_SCIM: SourceKind.SCIM,
+}
 
 
 class SourceServicer(Servicer, sources_pb2_grpc.SourceServiceServicer):
     """Creates, changes and reads sources."""
 
     def CreateSource(self, request: pb.CreateSourceRequest, context: grpc.ServicerContext) -> pb.CreateSourceResponse:
-        """Make a source in trial, and a login when it is a hosted drop."""
+        """Make a file's source in trial, with a login when it is a hosted drop, or a SCIM source."""
         tenant_id = names.parse_tenant(request.tenant, field="tenant")
         caller = access.require(context, tenant_id)
-        if request.source.kind not in {pb.SOURCE_KIND_UNSPECIFIED, pb.SOURCE_KIND_SFTP}:
-            raise InvalidArgument([("source.kind", "must be SFTP")])
+        kind = _KINDS.get(request.source.kind)
+        if kind is None:
+            raise InvalidArgument([("source.kind", "must be SFTP or SCIM")])
         settings = settings_of(request.source, PARSERS, tenant_id=tenant_id)
 
         def work(session: Session, now: datetime) -> pb.CreateSourceResponse:
             created = sources.create_source(
-                session, tenant_id, settings, credentials_of(request), seal=self.seal, actor=caller.actor, now=now
+                session,
+                tenant_id,
+                settings,
+                credentials_of(request),
+                kind=kind,
+                seal=self.seal,
+                actor=caller.actor,
+                now=now,
             )
             return pb.CreateSourceResponse(source=source_message(created.source), drop_login=self._drop_login(created))
 

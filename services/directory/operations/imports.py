@@ -17,6 +17,7 @@ from sqlalchemy import bindparam, text
 from sqlmodel import Session, col, select
 
 from services.directory.operations.replay import Attempt, write_once
+from services.directory.operations.source_secrets import require_file
 from services.directory.roster.space import StageSpace
 from services.directory.roster.stage import Staged
 from services.directory.rules.errors import NotFound, RunState, SourceStateError, TenantBusy
@@ -136,13 +137,14 @@ def create_run(
     """Open a run in `staging`, waiting up to 60 s for the tenant's active one to end (R44).
 
     Raises:
-        NotFound, SourceStateError: the source does not exist, or is disabled.
+        NotFound, SourceStateError: the source does not exist, is disabled, or is no file.
         TenantBusy: the other run did not end in time.
     """
     deadline = imports.clock() + timedelta(seconds=TURN_WAIT_S)
 
     def work(session: Session) -> imports_pb2.CreateImportRunResponse:
         source = source_of(session, tenant_id, source_id)
+        require_file(source)
         if source.state == SourceState.DISABLED:
             raise SourceStateError("the source is disabled: enable it first", state="disabled")
         _one_at_a_time(session, tenant_id)

@@ -30,6 +30,13 @@ def take_seat(session: Session, tenant_id: int) -> None:
         raise LicenseLimitReached(seats_total=kept.seats_total, seats_used=kept.seats_used)
 
 
+def free_seat(session: Session, tenant_id: int) -> None:
+    """Give one seat back."""
+    session.connection().execute(
+        update(License).where(col(License.tenant_id) == tenant_id).values(seats_used=col(License.seats_used) - 1)
+    )
+
+
 def get_license(session: Session, tenant_id: int) -> License:
     """Read a tenant's seats. Errors: NotFound."""
     kept = session.get(License, tenant_id)

@@ -11,10 +11,10 @@ from sqlmodel import Session, col, select
 
 from services.directory.rules.checks import FieldChecks
 from services.directory.rules.drops import PASSWORD_BYTES, drop_password, password_sha256
-from services.directory.rules.errors import NotFound
+from services.directory.rules.errors import NotFound, SourceStateError
 from services.directory.rules.names import SOURCE
 from services.directory.store.seal import Seal
-from services.directory.store.tables import Source
+from services.directory.store.tables import Source, SourceKind, SourceState
 
 _MOST_CHARACTERS = 64 * 1024
 
@@ -67,10 +67,11 @@ def make_drop_login(source: Source, username: str, *, seal: Seal) -> str:
 def get_source_secret(
     session: Session, tenant_id: int, source_id: int, *, seal: Seal, drop: HostedDrop
 ) -> SourceSecret:
-    """Read where and as whom to fetch, secrets included. Errors: NotFound."""
+    """Read where and as whom to fetch, secrets included. Errors: NotFound, SourceStateError (a SCIM source)."""
     source = session.get(Source, (tenant_id, source_id))
     if source is None:
         raise NotFound(resource=SOURCE.format(tenant_id, source_id))
+    require_file(source)
     credentials = Credentials()
     if source.sealed_credentials is not None:
         credentials = Credentials(**json.loads(seal.open(source.sealed_credentials, belongs_to=_belongs_to(source))))
@@ -84,6 +85,15 @@ def get_source_secret(
         allowed_networks=source.allowed_networks,
         credentials=credentials,
     )
+
+
+def require_file(source: Source) -> None:
+    """Refuse a source that has no file to fetch. Errors: SourceStateError."""
+    if source.kind != SourceKind.SFTP:
+        raise SourceStateError(
+            "the source is a SCIM connection: its identity provider calls, and there is no file to import",
+            state=SourceState(source.state).name.lower(),
+        )
 
 
 def list_drop_logins(session: Session, *, after_id: int, limit: int) -> list[Source]:

@@ -21,11 +21,11 @@ from services.directory.rules.drops import drop_username
 from services.directory.rules.errors import NotFound, SourceStateError
 from services.directory.rules.etags import require_etag
 from services.directory.rules.names import ACCOUNT, SOURCE, format_optional
-from services.directory.rules.source_settings import PARSERS
+from services.directory.rules.source_settings import PARSERS, SCIM_SETTINGS, parse_scim_unknown_groups
 from services.directory.store import ids
 from services.directory.store.events import Actor, Change, append_events
 from services.directory.store.seal import Seal
-from services.directory.store.tables import Account, Source, SourceState, Tenant
+from services.directory.store.tables import Account, Source, SourceKind, SourceState, Tenant
 
 Settings = Mapping[str, Any]
 """Settings by path (`sftp.path`), as they were sent or as they are kept."""
@@ -48,7 +48,7 @@ _NOT_COLUMNS: Final = frozenset({"end_marker", "position"})
 
 @dataclass(frozen=True)
 class CreatedSource:
-    """A new source, and the password of its drop login, or "" when it has a host of its own."""
+    """A new source, and the password of its drop login, or "" when it has a host of its own or is a SCIM source."""
 
     source: Source
     drop_password: str
@@ -60,25 +60,43 @@ def create_source(
     settings: Settings,
     credentials: Credentials | None,
     *,
+    kind: SourceKind = SourceKind.SFTP,
     seal: Seal,
     actor: Actor,
     now: datetime,
 ) -> CreatedSource:
-    """Make a source in trial from all of its settings. Errors: InvalidArgument, NotFound (account)."""
+    """Make a source from all of its settings: a file in trial, a SCIM source enabled, which has no trial.
+
+    Errors: InvalidArgument, NotFound (account).
+    """
     tenant = get_tenant(session, tenant_id)
-    values = _parsed(settings, credentials)
+    values = _parsed_scim(settings, credentials) if kind == SourceKind.SCIM else _parsed(settings, credentials)
     _require_account(session, tenant_id, values["account"])
-    source = Source(tenant_id=tenant_id, id=ids.next_id(session, "source"), display_name="", limits={}, create_time=now)
+    source = Source(
+        tenant_id=tenant_id,
+        id=ids.next_id(session, "source"),
+        kind=kind,
+        state=SourceState.ENABLED if kind == SourceKind.SCIM else SourceState.TRIAL,
+        display_name="",
+        limits={},
+        create_time=now,
+    )
     _write(source, values)
     moved = _place(session, tenant_id, source, values["position"])
     password = ""
-    if not source.sftp_host:
+    if kind == SourceKind.SCIM:
+        pass  # it logs in with keys, which are made one by one
+    elif not source.sftp_host:
         password = make_drop_login(source, drop_username(tenant.display_name, source.id), seal=seal)
     elif credentials is not None:
         keep_credentials(source, credentials, seal=seal)
     session.add(source)
     session.flush()
-    after = {path: value for path, value in described(source).items() if value not in ("", None, [])}
+    shown = SCIM_SETTINGS if kind == SourceKind.SCIM else PARSERS.keys()
+    settled = {
+        path: value for path, value in described(source).items() if path in shown and value not in ("", None, [])
+    }
+    after = {"kind": kind.name.lower()} | settled
     created = Change("source.created", ("src", source.id), after=after)
     append_events(session, tenant_id, [created, *moved], actor=actor, now=now)
     return CreatedSource(source, password)
@@ -101,7 +119,8 @@ def update_source(
         _take_order(session, tenant_id)
     source = _locked(session, tenant_id, source_id)
     require_etag(etag, resource=SOURCE.format(tenant_id, source_id), revision=source.revision)
-    values = _parsed(settings, credentials, source=source)
+    is_scim = source.kind == SourceKind.SCIM
+    values = _parsed_scim(settings, credentials) if is_scim else _parsed(settings, credentials, source=source)
     if values.get("sftp.path", source.sftp_path) != source.sftp_path and source.state != SourceState.TRIAL:
         raise SourceStateError("the path is fixed once the source has left trial", state=_word(source.state))
     _require_account(session, tenant_id, values.get("account", 0))
@@ -186,6 +205,24 @@ def _parsed(settings: Settings, credentials: Credentials | None, *, source: Sour
     if host and not values.get("sftp.username", source.sftp_username if source else ""):
         checks.refuse("source.sftp.username", "must not be empty for a host")
     check_credentials(checks, credentials, host=host or "")
+    checks.end()
+    return values
+
+
+def _parsed_scim(settings: Settings, credentials: Credentials | None) -> dict[str, Any]:
+    """Parse the settings given for a SCIM source; those that only a file has may be absent or empty."""
+    checks = FieldChecks()
+    parsers = {**PARSERS, "unknown_groups": parse_scim_unknown_groups}
+    values = {}
+    for path, raw in settings.items():
+        if path in SCIM_SETTINGS:
+            values[path] = checks.parse(f"source.{path}", parsers[path], raw)
+        elif raw is not None if path.startswith("limits.") else raw:
+            checks.refuse(f"source.{path}", "is a setting of files: a SCIM source has none")
+    if not values.get("account", 1):
+        checks.refuse("source.account", "a SCIM source needs one: the groups that it creates belong there")
+    if credentials is not None:
+        checks.refuse("credentials", "a SCIM source has keys instead: make one for it")
     checks.end()
     return values
 

@@ -21,6 +21,8 @@ from services.directory.rules.errors import EmailTaken, NotFound
 from services.directory.rules.names import USER
 from services.directory.store import ids
 from services.directory.store.events import Actor, Change, append_events
+from services.directory.store.provisioning_tables import USER as USER_KIND
+from services.directory.store.provisioning_tables import ProvisionedResource
 from services.directory.store.session import violates
 from services.directory.store.tables import MANUAL, Account, Claim, Group, Membership, Source, User, UserState
 
@@ -142,7 +144,7 @@ def _require_free_email(session: Session, tenant_id: int, email: str) -> None:
 
 
 def _views(session: Session, tenant_id: int, users: Sequence[User]) -> list[UserView]:
-    """Fetch what is kept beside the users: three statements, however many they are."""
+    """Fetch what is kept beside the users: a few statements, however many they are."""
     views = {user.id: UserView(user) for user in users}
     if views:
         _add_places(session, tenant_id, views)
@@ -189,6 +191,14 @@ def _add_owners(session: Session, tenant_id: int, views: dict[int, UserView]) ->
     claims = select(Claim.user_id, Claim.source_id, Claim.external_id).where(
         col(Claim.tenant_id) == tenant_id, col(Claim.user_id).in_(views)
     )
-    for user_id, source_id, external_id in session.exec(claims):
+    said = select(
+        ProvisionedResource.resource_id, ProvisionedResource.source_id, ProvisionedResource.external_id
+    ).where(
+        col(ProvisionedResource.tenant_id) == tenant_id,
+        col(ProvisionedResource.source_id).in_(by_owner),
+        col(ProvisionedResource.kind) == USER_KIND,
+        col(ProvisionedResource.resource_id).in_(views),
+    )
+    for user_id, source_id, external_id in [*session.exec(claims), *session.exec(said)]:
         if views[user_id].user.owner_source_id == source_id:
             views[user_id].external_id = external_id

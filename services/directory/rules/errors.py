@@ -33,7 +33,7 @@ class Unauthenticated(DirectoryError):
     reason = "UNAUTHENTICATED"
 
     def __init__(self) -> None:
-        super().__init__("a valid service token is needed: send it as `authorization: Bearer …`")
+        super().__init__("a valid token or key is needed: send it as `authorization: Bearer …`")
 
 
 class PermissionDenied(DirectoryError):
@@ -193,3 +193,80 @@ class TooManyWatchers(DirectoryError):
     def __init__(self, *, most: int) -> None:
         self.most = most
         super().__init__(f"{most} watchers are connected already; try again later", metadata={"most": str(most)})
+
+
+class UserNameTaken(DirectoryError):
+    """Another user of the connection has this userName."""
+
+    reason = "USER_NAME_TAKEN"
+
+    def __init__(self) -> None:
+        super().__init__("another user of this connection has this userName")
+
+
+class OwnedByOtherSource(DirectoryError):
+    """The user belongs to another source, which alone changes it (S14)."""
+
+    reason = "OWNED_BY_OTHER_SOURCE"
+
+    def __init__(self, *, owner: str) -> None:
+        self.owner = owner
+        super().__init__(
+            f'a user with this mail address is kept by "{owner}", which alone changes it', metadata={"owner": owner}
+        )
+
+
+class GroupSyncedElsewhere(DirectoryError):
+    """The group with this Group ID is synced by another source."""
+
+    reason = "GROUP_SYNCED_ELSEWHERE"
+
+    def __init__(self, *, group_external_id: str) -> None:
+        self.group_external_id = group_external_id
+        super().__init__(
+            "the group with this Group ID is synced by another source, and a group has one syncing source",
+            metadata={"group_id": group_external_id},
+        )
+
+
+class GroupUnknown(DirectoryError):
+    """No group has this Group ID, and the source does not create groups (S3)."""
+
+    reason = "GROUP_UNKNOWN"
+
+    def __init__(self, *, group_external_id: str) -> None:
+        self.group_external_id = group_external_id
+        super().__init__(
+            "no group has this Group ID, and this connection does not create groups: give a group this Group ID, "
+            "or let the connection create unknown groups",
+            metadata={"group_id": group_external_id},
+        )
+
+
+class UnknownMembers(DirectoryError):
+    """Some of the members are no users that the connection sees; `members` are the first of them."""
+
+    reason = "UNKNOWN_MEMBERS"
+
+    def __init__(self, members: Sequence[str]) -> None:
+        self.members = list(members)
+        named = ", ".join(member[:64] for member in self.members[:10])
+        super().__init__(
+            f"no such users: {named}", violations=[("members", f"no user {member[:64]}") for member in self.members]
+        )
+
+
+class InvalidFilter(DirectoryError):
+    """The filter, or the order, cannot be answered."""
+
+    reason = "INVALID_FILTER"
+
+
+class KeyStateError(DirectoryError):
+    """The key is revoked or expired; `state` is which of these words."""
+
+    reason = "KEY_STATE"
+
+    def __init__(self, *, state: str) -> None:
+        self.state = state
+        super().__init__(f"the key is {state}: make a new one for its source", metadata={"state": state})

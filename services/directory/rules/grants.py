@@ -8,12 +8,21 @@ from typing import Final
 
 
 class Grant(enum.StrEnum):
-    """What a service token may do; TENANT tokens are bound to one tenant, the others see all."""
+    """What a caller may do; TENANT and CONNECTION are bound to one tenant, the others see all."""
 
     SUPPORT = "support"
     IMPORTER = "importer"
     NOTIFIER = "notifier"
     TENANT = "tenant"
+    CONNECTION = "connection"
+    """A SCIM connection, which comes with an API key; no service token has this grant."""
+
+
+BOUND: Final = frozenset({Grant.TENANT, Grant.CONNECTION})
+"""Grants that reach one tenant alone."""
+
+SERVICE_GRANTS: Final = frozenset(Grant) - {Grant.CONNECTION}
+"""Grants that a service token can have."""
 
 
 @dataclass(frozen=True)
@@ -21,20 +30,23 @@ class Rule:
     """Which grants reach a method, and where its request names the tenant.
 
     `tenant_field` is a path in the request (`name`, `source.name`); empty: the method looks across tenants or takes a
-    stream, and no grant that is bound to a tenant reaches it.
+    stream, and no grant that is bound to a tenant reaches it. Unless `by_key`: then the caller's key itself says tenant
+    and connection, and the request names neither.
     """
 
     grants: frozenset[Grant]
     tenant_field: str = ""
+    by_key: bool = False
 
 
-_READ: Final = frozenset(Grant)
+_READ: Final = SERVICE_GRANTS
 _WRITE: Final = frozenset({Grant.SUPPORT, Grant.TENANT})
 _IMPORT: Final = frozenset({Grant.SUPPORT, Grant.IMPORTER})
 _DECIDE: Final = frozenset({Grant.SUPPORT, Grant.IMPORTER, Grant.TENANT})
 _FOLLOW: Final = frozenset({Grant.SUPPORT, Grant.NOTIFIER})
 _SERVICES: Final = frozenset({Grant.SUPPORT, Grant.IMPORTER, Grant.NOTIFIER})
 _SUPPORT: Final = frozenset({Grant.SUPPORT})
+_CONNECTION: Final = Rule(frozenset({Grant.CONNECTION}), by_key=True)
 
 _METHODS: Final = {
     "TenantService": {
@@ -64,6 +76,7 @@ _METHODS: Final = {
         "GetLicense": Rule(_READ, "name"),
         # Seats are what the vendor sells: a customer does not raise them for itself.
         "UpdateLicense": Rule(_SUPPORT, "name"),
+        "ListRefusals": Rule(_READ, "license"),
     },
     "SourceService": {
         "CreateSource": Rule(_WRITE, "tenant"),
@@ -74,6 +87,24 @@ _METHODS: Final = {
         "DisableSource": Rule(_WRITE, "name"),
         "GetSourceSecret": Rule(_IMPORT, "name"),
         "ListDropLogins": Rule(_IMPORT),
+    },
+    "ApiKeyService": {
+        "CreateApiKey": Rule(_WRITE, "source"),
+        "ListApiKeys": Rule(_WRITE, "source"),
+        "RotateApiKey": Rule(_WRITE, "name"),
+        "RevokeApiKey": Rule(_WRITE, "name"),
+        "FindApiKey": Rule(_SUPPORT),
+    },
+    "ProvisioningService": {
+        "GetProvisionedUser": _CONNECTION,
+        "GetProvisionedGroup": _CONNECTION,
+        "SearchProvisioned": _CONNECTION,
+        "CreateProvisionedUser": _CONNECTION,
+        "UpdateProvisionedUser": _CONNECTION,
+        "DeleteProvisionedUser": _CONNECTION,
+        "CreateProvisionedGroup": _CONNECTION,
+        "UpdateProvisionedGroup": _CONNECTION,
+        "DeleteProvisionedGroup": _CONNECTION,
     },
     "ImportService": {
         "CreateImportRun": Rule(_IMPORT, "source"),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from muster.runtime.names import InvalidNameError, NamePattern, encode_id
+from muster.runtime.names import InvalidNameError, NamePattern, decode_id, encode_id
 
+from services.directory.rules import tokens
 from services.directory.rules.errors import InvalidArgument, NotFound
 
 TENANT: Final = NamePattern("tenants/{ten}")
@@ -16,6 +17,7 @@ SOURCE: Final = NamePattern("tenants/{ten}/sources/{src}")
 IMPORT_RUN: Final = NamePattern("tenants/{ten}/importRuns/{run}")
 EVENT: Final = NamePattern("tenants/{ten}/events/{evt}")
 LICENSE: Final = NamePattern("tenants/{ten}/license")
+_API_KEYS: Final = "/apiKeys/"
 
 PATTERN_OF_KIND: Final = {
     "acc": ACCOUNT,
@@ -47,6 +49,19 @@ def short_id(prefix: str, number: int) -> str:
     return encode_id(prefix, number).partition("_")[2]
 
 
+def short_name(prefix: str, number: int) -> str:
+    """Write an id as `usr_…`: the last part of a resource name."""
+    return encode_id(prefix, number)
+
+
+def parse_id(prefix: str, text: str) -> int:
+    """Read the number of an id such as `usr_…`; NotFound for what is none, since nothing can have it."""
+    try:
+        return decode_id(prefix, text)
+    except InvalidNameError:
+        raise NotFound(resource=text[:64]) from None
+
+
 def parse_tenant(name: str, *, field: str) -> int:
     """Read `tenants/{ten}`; InvalidArgument names `field`."""
     return _parse(TENANT, name, field)[0]
@@ -69,6 +84,20 @@ def parse_within(pattern: NamePattern, name: str, *, tenant_id: int, field: str)
     if owner_id != tenant_id:
         raise NotFound(resource=name)
     return number
+
+
+def format_api_key(tenant_id: int, source_id: int, key_id: str) -> str:
+    """Write `tenants/{ten}/sources/{src}/apiKeys/{key_id}`."""
+    return f"{SOURCE.format(tenant_id, source_id)}{_API_KEYS}{key_id}"
+
+
+def parse_api_key(name: str, *, field: str) -> tuple[int, int, str]:
+    """Read (tenant, source, key id) of a key's name; InvalidArgument names `field`, and does not repeat its value."""
+    source, _, key_id = name.partition(_API_KEYS)
+    if not tokens.is_id(key_id):
+        raise InvalidArgument([(field, f"must be a name like {SOURCE.pattern}{_API_KEYS}{{key_id}}")])
+    tenant_id, source_id = parse(SOURCE, source, field=field)
+    return tenant_id, source_id, key_id
 
 
 def tenant_of(name: str, *, field: str) -> int:

@@ -208,6 +208,16 @@ PARSERS: Final[Mapping[str, Callable[[Any], Any]]] = {
 }
 """Path of a setting, as an update mask names it → its parser."""
 
+SCIM_SETTINGS: Final = frozenset(
+    {"display_name", "account", "region", "unknown_groups", "position", "report_to", "language"}
+)
+"""What there is to set of a SCIM source: it fetches nothing, has no nights and no limits of R8."""
+
+
+def parse_scim_unknown_groups(choice: int) -> bool:
+    """Read whether unknown groups are created (2; 0 is the default) or refused (1)."""
+    return _choice(choice) != 1
+
 
 def expand(path: str) -> list[str]:
     """Give the settings that a path of an update mask names: `limits`, `limits.delete` and `sftp` name several."""

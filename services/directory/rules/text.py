@@ -8,7 +8,7 @@ from services.directory.rules.checks import InvalidValueError
 
 MOST_CHARACTERS = 256
 _INVISIBLE = dict.fromkeys(map(ord, "\u200b\u2060\ufeff"))
-_BIDI = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+BIDI_CONTROLS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 def parse_display_name(text: str) -> str:
@@ -24,7 +24,7 @@ def parse_title(text: str) -> str:
     title = " ".join(unicodedata.normalize("NFC", text).translate(_INVISIBLE).split())
     if len(title) > MOST_CHARACTERS:
         raise InvalidValueError(f"must have at most {MOST_CHARACTERS} characters")
-    if any(unicodedata.category(character) == "Cc" or character in _BIDI for character in title):
+    if any(unicodedata.category(character) == "Cc" or character in BIDI_CONTROLS for character in title):
         raise InvalidValueError("must not contain control characters")
     return title
 

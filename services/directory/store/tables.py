@@ -56,6 +56,14 @@ class UserState(enum.IntEnum):
 
     ACTIVE = 1
     DELETED = 2
+    DORMANT = 3
+
+
+class SourceKind(enum.IntEnum):
+    """How a source's facts arrive; the numbers are those of the contract."""
+
+    SFTP = 1
+    SCIM = 2
 
 
 class SourceState(enum.IntEnum):
@@ -81,20 +89,23 @@ class RunStatus(enum.IntEnum):
     FAILED = 10
 
 
-def _key(name: str, **options: Any) -> Any:
+def key_column(name: str, **options: Any) -> Any:
+    """A column of a primary key."""
     return Column(name, BigInteger, primary_key=True, autoincrement=False, **options)
 
 
-def _big(name: str, **options: Any) -> Any:
+def big_column(name: str, **options: Any) -> Any:
+    """A number that is never NULL."""
     return Column(name, BigInteger, nullable=False, **options)
 
 
-def _words(name: str, *, length: int | None = None) -> Any:
+def text_column(name: str, *, length: int | None = None) -> Any:
     """A text that is never NULL: empty means none, so that no comparison meets '' against NULL."""
     return Column(name, String(length) if length else Text, nullable=False, server_default="")
 
 
-def _flag(name: str) -> Any:
+def flag_column(name: str) -> Any:
+    """A truth value, false unless said."""
     return Column(name, Boolean, nullable=False, server_default=text("false"))
 
 
@@ -118,11 +129,11 @@ class Tenant(SQLModel, table=True):
     """One customer organisation."""
 
     __tablename__ = "tenants"
-    id: int = Field(sa_column=_key("id"))
-    display_name: str = Field(sa_column=_words("display_name"))
-    accept_url: str = Field(default="", sa_column=_words("accept_url"))
-    language: str = Field(default="en", sa_column=_words("language", length=8))
-    main_account_id: int = Field(sa_column=_big("main_account_id"))
+    id: int = Field(sa_column=key_column("id"))
+    display_name: str = Field(sa_column=text_column("display_name"))
+    accept_url: str = Field(default="", sa_column=text_column("accept_url"))
+    language: str = Field(default="en", sa_column=text_column("language", length=8))
+    main_account_id: int = Field(sa_column=big_column("main_account_id"))
     revision: int = Field(default=1, sa_column=_revision())
     create_time: datetime = Field(sa_column=_time("create_time"))
 
@@ -132,9 +143,9 @@ class License(SQLModel, table=True):
 
     __tablename__ = "licenses"
     __table_args__ = (ForeignKeyConstraint(["tenant_id"], ["tenants.id"]),)
-    tenant_id: int = Field(sa_column=_key("tenant_id"))
-    seats_total: int = Field(sa_column=_big("seats_total"))
-    seats_used: int = Field(default=0, sa_column=_big("seats_used", server_default="0"))
+    tenant_id: int = Field(sa_column=key_column("tenant_id"))
+    seats_total: int = Field(sa_column=big_column("seats_total"))
+    seats_used: int = Field(default=0, sa_column=big_column("seats_used", server_default="0"))
     revision: int = Field(default=1, sa_column=_revision())
 
 
@@ -143,11 +154,11 @@ class Account(SQLModel, table=True):
 
     __tablename__ = "accounts"
     __table_args__ = (ForeignKeyConstraint(["tenant_id"], ["tenants.id"]), {"sqlite_with_rowid": False})
-    tenant_id: int = Field(sa_column=_key("tenant_id"))
-    id: int = Field(sa_column=_key("id"))
-    parent_id: int = Field(default=0, sa_column=_big("parent_id", server_default="0"))
-    display_name: str = Field(sa_column=_words("display_name"))
-    main_group_id: int = Field(sa_column=_big("main_group_id"))
+    tenant_id: int = Field(sa_column=key_column("tenant_id"))
+    id: int = Field(sa_column=key_column("id"))
+    parent_id: int = Field(default=0, sa_column=big_column("parent_id", server_default="0"))
+    display_name: str = Field(sa_column=text_column("display_name"))
+    main_group_id: int = Field(sa_column=big_column("main_group_id"))
     revision: int = Field(default=1, sa_column=_revision())
     create_time: datetime = Field(sa_column=_time("create_time"))
 
@@ -168,15 +179,16 @@ class Group(SQLModel, table=True):
         ),
         {"sqlite_with_rowid": False},
     )
-    tenant_id: int = Field(sa_column=_key("tenant_id"))
-    id: int = Field(sa_column=_key("id"))
-    account_id: int = Field(sa_column=_big("account_id"))
-    display_name: str = Field(sa_column=_words("display_name"))
+    tenant_id: int = Field(sa_column=key_column("tenant_id"))
+    id: int = Field(sa_column=key_column("id"))
+    account_id: int = Field(sa_column=big_column("account_id"))
+    display_name: str = Field(sa_column=text_column("display_name"))
     external_id: str | None = Field(default=None, sa_column=Column("external_id", Text, nullable=True))
-    is_main: bool = Field(default=False, sa_column=_flag("is_main"))
-    owner_source_id: int = Field(default=MANUAL, sa_column=_big("owner_source_id", server_default="0"))
+    is_main: bool = Field(default=False, sa_column=flag_column("is_main"))
+    owner_source_id: int = Field(default=MANUAL, sa_column=big_column("owner_source_id", server_default="0"))
     revision: int = Field(default=1, sa_column=_revision())
     create_time: datetime = Field(sa_column=_time("create_time"))
+    update_time: datetime | None = Field(default=None, sa_column=_time("update_time", nullable=True))
 
 
 class User(SQLModel, table=True):
@@ -195,16 +207,16 @@ class User(SQLModel, table=True):
         ),
         {"sqlite_with_rowid": False},
     )
-    tenant_id: int = Field(sa_column=_key("tenant_id"))
-    id: int = Field(sa_column=_key("id"))
-    email: str = Field(sa_column=_words("email"))
-    display_name: str = Field(sa_column=_words("display_name"))
-    title: str = Field(default="", sa_column=_words("title"))
-    phone: str = Field(default="", sa_column=_words("phone"))
-    secondary_phone: str = Field(default="", sa_column=_words("secondary_phone"))
-    owner_source_id: int = Field(default=MANUAL, sa_column=_big("owner_source_id", server_default="0"))
+    tenant_id: int = Field(sa_column=key_column("tenant_id"))
+    id: int = Field(sa_column=key_column("id"))
+    email: str = Field(sa_column=text_column("email"))
+    display_name: str = Field(sa_column=text_column("display_name"))
+    title: str = Field(default="", sa_column=text_column("title"))
+    phone: str = Field(default="", sa_column=text_column("phone"))
+    secondary_phone: str = Field(default="", sa_column=text_column("secondary_phone"))
+    owner_source_id: int = Field(default=MANUAL, sa_column=big_column("owner_source_id", server_default="0"))
     state: int = Field(default=UserState.ACTIVE, sa_column=_small("state", 1))
-    password_reset_required: bool = Field(default=False, sa_column=_flag("password_reset_required"))
+    password_reset_required: bool = Field(default=False, sa_column=flag_column("password_reset_required"))
     revision: int = Field(default=1, sa_column=_revision())
     create_time: datetime = Field(sa_column=_time("create_time"))
     update_time: datetime = Field(sa_column=_time("update_time"))
@@ -218,17 +230,17 @@ class Source(SQLModel, table=True):
         ForeignKeyConstraint(["tenant_id"], ["tenants.id"]),
         {"sqlite_with_rowid": False},
     )
-    tenant_id: int = Field(sa_column=_key("tenant_id"))
-    id: int = Field(sa_column=_key("id"))
-    display_name: str = Field(sa_column=_words("display_name"))
+    tenant_id: int = Field(sa_column=key_column("tenant_id"))
+    id: int = Field(sa_column=key_column("id"))
+    display_name: str = Field(sa_column=text_column("display_name"))
     kind: int = Field(default=1, sa_column=_small("kind", 1))
     state: int = Field(default=SourceState.TRIAL, sa_column=_small("state", 1))
-    account_id: int = Field(default=0, sa_column=_big("account_id", server_default="0"))
-    sftp_host: str = Field(default="", sa_column=_words("sftp_host"))
+    account_id: int = Field(default=0, sa_column=big_column("account_id", server_default="0"))
+    sftp_host: str = Field(default="", sa_column=text_column("sftp_host"))
     sftp_port: int = Field(default=22, sa_column=Column("sftp_port", Integer, nullable=False, server_default="22"))
-    sftp_username: str = Field(default="", sa_column=_words("sftp_username"))
-    sftp_host_key: str = Field(default="", sa_column=_words("sftp_host_key"))
-    sftp_path: str = Field(default="", sa_column=_words("sftp_path"))
+    sftp_username: str = Field(default="", sa_column=text_column("sftp_username"))
+    sftp_host_key: str = Field(default="", sa_column=text_column("sftp_host_key"))
+    sftp_path: str = Field(default="", sa_column=text_column("sftp_path"))
     allowed_networks: list[str] = Field(
         default_factory=list, sa_column=Column("allowed_networks", JSON, nullable=False)
     )
@@ -238,30 +250,30 @@ class Source(SQLModel, table=True):
     drop_password_sha256: bytes | None = Field(
         default=None, sa_column=Column("drop_password_sha256", LargeBinary, nullable=True)
     )
-    group_separator: str = Field(default=",", sa_column=_words("group_separator", length=8))
-    automatic_invitations: bool = Field(default=False, sa_column=_flag("automatic_invitations"))
-    region: str = Field(default="", sa_column=_words("region", length=8))
-    create_unknown_groups: bool = Field(default=False, sa_column=_flag("create_unknown_groups"))
-    keep_primary_phone: bool = Field(default=False, sa_column=_flag("keep_primary_phone"))
-    keep_secondary_phone: bool = Field(default=False, sa_column=_flag("keep_secondary_phone"))
-    delete_after_processing: bool = Field(default=False, sa_column=_flag("delete_after_processing"))
-    nightly_time: str = Field(default="02:00", sa_column=_words("nightly_time", length=8))
-    time_zone: str = Field(default="UTC", sa_column=_words("time_zone"))
+    group_separator: str = Field(default=",", sa_column=text_column("group_separator", length=8))
+    automatic_invitations: bool = Field(default=False, sa_column=flag_column("automatic_invitations"))
+    region: str = Field(default="", sa_column=text_column("region", length=8))
+    create_unknown_groups: bool = Field(default=False, sa_column=flag_column("create_unknown_groups"))
+    keep_primary_phone: bool = Field(default=False, sa_column=flag_column("keep_primary_phone"))
+    keep_secondary_phone: bool = Field(default=False, sa_column=flag_column("keep_secondary_phone"))
+    delete_after_processing: bool = Field(default=False, sa_column=flag_column("delete_after_processing"))
+    nightly_time: str = Field(default="02:00", sa_column=text_column("nightly_time", length=8))
+    time_zone: str = Field(default="UTC", sa_column=text_column("time_zone"))
     stable_for_seconds: int = Field(
         default=60, sa_column=Column("stable_for_seconds", Integer, nullable=False, server_default="60")
     )
-    skip_means_freeze: bool = Field(default=False, sa_column=_flag("skip_means_freeze"))
+    skip_means_freeze: bool = Field(default=False, sa_column=flag_column("skip_means_freeze"))
     grace_nights: int = Field(default=0, sa_column=_small("grace_nights", 0))
-    strict_encoding: bool = Field(default=False, sa_column=_flag("strict_encoding"))
+    strict_encoding: bool = Field(default=False, sa_column=flag_column("strict_encoding"))
     max_file_bytes: int = Field(
-        default=512 * 1024 * 1024, sa_column=_big("max_file_bytes", server_default=str(512 * 1024 * 1024))
+        default=512 * 1024 * 1024, sa_column=big_column("max_file_bytes", server_default=str(512 * 1024 * 1024))
     )
     limits: dict[str, dict[str, float]] = Field(default_factory=dict, sa_column=Column("limits", JSON, nullable=False))
     position: int = Field(default=1, sa_column=Column("position", Integer, nullable=False, server_default="1"))
     report_to: list[str] = Field(default_factory=list, sa_column=Column("report_to", JSON, nullable=False))
-    language: str = Field(default="", sa_column=_words("language", length=8))
-    last_run_id: int = Field(default=0, sa_column=_big("last_run_id", server_default="0"))
-    last_applied_run_id: int = Field(default=0, sa_column=_big("last_applied_run_id", server_default="0"))
+    language: str = Field(default="", sa_column=text_column("language", length=8))
+    last_run_id: int = Field(default=0, sa_column=big_column("last_run_id", server_default="0"))
+    last_applied_run_id: int = Field(default=0, sa_column=big_column("last_applied_run_id", server_default="0"))
     nights_without_file: int = Field(default=0, sa_column=_small("nights_without_file", 0))
     revision: int = Field(default=1, sa_column=_revision())
     create_time: datetime = Field(sa_column=_time("create_time"))
@@ -280,12 +292,12 @@ class Claim(SQLModel, table=True):
         Index("claims_by_user", "tenant_id", "user_id"),
         {"sqlite_with_rowid": False},
     )
-    tenant_id: int = Field(sa_column=_key("tenant_id"))
-    source_id: int = Field(sa_column=_key("source_id"))
+    tenant_id: int = Field(sa_column=key_column("tenant_id"))
+    source_id: int = Field(sa_column=key_column("source_id"))
     external_id: str = Field(sa_column=Column("external_id", Text, primary_key=True))
-    user_id: int = Field(sa_column=_big("user_id"))
+    user_id: int = Field(sa_column=big_column("user_id"))
     missed_files: int = Field(default=0, sa_column=_small("missed_files", 0))
-    deletion_left_out: bool = Field(default=False, sa_column=_flag("deletion_left_out"))
+    deletion_left_out: bool = Field(default=False, sa_column=flag_column("deletion_left_out"))
     row_hash: str | None = Field(default=None, sa_column=Column("row_hash", Text, nullable=True))
 
 
@@ -299,10 +311,10 @@ class Membership(SQLModel, table=True):
         Index("memberships_by_user", "tenant_id", "user_id"),
         {"sqlite_with_rowid": False},
     )
-    tenant_id: int = Field(sa_column=_key("tenant_id"))
-    group_id: int = Field(sa_column=_key("group_id"))
-    user_id: int = Field(sa_column=_key("user_id"))
-    origin_source_id: int = Field(sa_column=_key("origin_source_id"))
+    tenant_id: int = Field(sa_column=key_column("tenant_id"))
+    group_id: int = Field(sa_column=key_column("group_id"))
+    user_id: int = Field(sa_column=key_column("user_id"))
+    origin_source_id: int = Field(sa_column=key_column("origin_source_id"))
 
 
 class ImportRun(SQLModel, table=True):
@@ -320,30 +332,30 @@ class ImportRun(SQLModel, table=True):
         Index("import_runs_by_status", "tenant_id", "status"),
         {"sqlite_with_rowid": False},
     )
-    tenant_id: int = Field(sa_column=_key("tenant_id"))
-    id: int = Field(sa_column=_key("id"))
-    source_id: int = Field(sa_column=_big("source_id"))
+    tenant_id: int = Field(sa_column=key_column("tenant_id"))
+    id: int = Field(sa_column=key_column("id"))
+    source_id: int = Field(sa_column=big_column("source_id"))
     status: int = Field(default=RunStatus.STAGING, sa_column=_small("status", 1))
-    reason: str = Field(default="", sa_column=_words("reason"))
-    message: str = Field(default="", sa_column=_words("message"))
-    plan_only: bool = Field(default=False, sa_column=_flag("plan_only"))
+    reason: str = Field(default="", sa_column=text_column("reason"))
+    message: str = Field(default="", sa_column=text_column("message"))
+    plan_only: bool = Field(default=False, sa_column=flag_column("plan_only"))
     file: dict[str, Any] = Field(default_factory=dict, sa_column=Column("file", JSON, nullable=False))
     counts: dict[str, int] = Field(default_factory=dict, sa_column=Column("counts", JSON, nullable=False))
     plan: dict[str, int] | None = Field(default=None, sa_column=_json("plan"))
-    plan_hash: str = Field(default="", sa_column=_words("plan_hash", length=64))
-    plan_xid: int = Field(default=0, sa_column=_big("plan_xid", server_default="0"))
-    plan_position: int = Field(default=-1, sa_column=_big("plan_position", server_default="-1"))
-    applied_xid: int = Field(default=0, sa_column=_big("applied_xid", server_default="0"))
-    applied_position: int = Field(default=0, sa_column=_big("applied_position", server_default="0"))
-    staged_rows: int = Field(default=-1, sa_column=_big("staged_rows", server_default="-1"))
-    staged_checksum: int = Field(default=0, sa_column=_big("staged_checksum", server_default="0"))
+    plan_hash: str = Field(default="", sa_column=text_column("plan_hash", length=64))
+    plan_xid: int = Field(default=0, sa_column=big_column("plan_xid", server_default="0"))
+    plan_position: int = Field(default=-1, sa_column=big_column("plan_position", server_default="-1"))
+    applied_xid: int = Field(default=0, sa_column=big_column("applied_xid", server_default="0"))
+    applied_position: int = Field(default=0, sa_column=big_column("applied_position", server_default="0"))
+    staged_rows: int = Field(default=-1, sa_column=big_column("staged_rows", server_default="-1"))
+    staged_checksum: int = Field(default=0, sa_column=big_column("staged_checksum", server_default="0"))
     newest_timestamp: datetime | None = Field(default=None, sa_column=_time("newest_timestamp", nullable=True))
-    approved: bool = Field(default=False, sa_column=_flag("approved"))
-    approved_by: str = Field(default="", sa_column=_words("approved_by"))
-    deletions_left_out: bool = Field(default=False, sa_column=_flag("deletions_left_out"))
+    approved: bool = Field(default=False, sa_column=flag_column("approved"))
+    approved_by: str = Field(default="", sa_column=text_column("approved_by"))
+    deletions_left_out: bool = Field(default=False, sa_column=flag_column("deletions_left_out"))
     nights_without_file: int = Field(default=0, sa_column=_small("nights_without_file", 0))
-    seats_total: int = Field(default=0, sa_column=_big("seats_total", server_default="0"))
-    seats_used: int = Field(default=0, sa_column=_big("seats_used", server_default="0"))
+    seats_total: int = Field(default=0, sa_column=big_column("seats_total", server_default="0"))
+    seats_used: int = Field(default=0, sa_column=big_column("seats_used", server_default="0"))
     active_until: datetime = Field(sa_column=_time("active_until"))
     create_time: datetime = Field(sa_column=_time("create_time"))
     end_time: datetime | None = Field(default=None, sa_column=_time("end_time", nullable=True))
@@ -358,16 +370,16 @@ class ImportIssue(SQLModel, table=True):
         ForeignKeyConstraint(["tenant_id", "run_id"], ["import_runs.tenant_id", "import_runs.id"]),
         {"sqlite_with_rowid": False},
     )
-    tenant_id: int = Field(sa_column=_key("tenant_id"))
-    run_id: int = Field(sa_column=_key("run_id"))
-    number: int = Field(sa_column=_key("number"))
-    line: int = Field(sa_column=_big("line"))
-    row_key: str = Field(sa_column=_words("row_key"))
+    tenant_id: int = Field(sa_column=key_column("tenant_id"))
+    run_id: int = Field(sa_column=key_column("run_id"))
+    number: int = Field(sa_column=key_column("number"))
+    line: int = Field(sa_column=big_column("line"))
+    row_key: str = Field(sa_column=text_column("row_key"))
     severity: int = Field(sa_column=_small("severity", 1))
-    code: str = Field(sa_column=_words("code"))
-    column_name: str = Field(sa_column=_words("column_name"))
-    masked_value: str = Field(sa_column=_words("masked_value"))
-    message: str = Field(sa_column=_words("message"))
+    code: str = Field(sa_column=text_column("code"))
+    column_name: str = Field(sa_column=text_column("column_name"))
+    masked_value: str = Field(sa_column=text_column("masked_value"))
+    message: str = Field(sa_column=text_column("message"))
 
 
 class Event(SQLModel, table=True):
@@ -379,16 +391,16 @@ class Event(SQLModel, table=True):
         Index("events_in_commit_order", "xid", "position"),
         {"sqlite_with_rowid": False},
     )
-    tenant_id: int = Field(sa_column=_key("tenant_id"))
-    xid: int = Field(default=0, sa_column=_key("xid", server_default="0"))
-    position: int = Field(sa_column=_key("position"))
+    tenant_id: int = Field(sa_column=key_column("tenant_id"))
+    xid: int = Field(default=0, sa_column=key_column("xid", server_default="0"))
+    position: int = Field(sa_column=key_column("position"))
     time: datetime = Field(sa_column=_time("time"))
-    actor_source_id: int = Field(default=0, sa_column=_big("actor_source_id", server_default="0"))
-    actor: str = Field(default="", sa_column=_words("actor"))
-    kind: str = Field(sa_column=_words("kind", length=64))
-    resource_kind: str = Field(sa_column=_words("resource_kind", length=8))
-    resource_id: int = Field(sa_column=_big("resource_id"))
-    run_id: int = Field(default=0, sa_column=_big("run_id", server_default="0"))
+    actor_source_id: int = Field(default=0, sa_column=big_column("actor_source_id", server_default="0"))
+    actor: str = Field(default="", sa_column=text_column("actor"))
+    kind: str = Field(sa_column=text_column("kind", length=64))
+    resource_kind: str = Field(sa_column=text_column("resource_kind", length=8))
+    resource_id: int = Field(sa_column=big_column("resource_id"))
+    run_id: int = Field(default=0, sa_column=big_column("run_id", server_default="0"))
     before: dict[str, Any] | None = Field(default=None, sa_column=_json("before"))
     after: dict[str, Any] | None = Field(default=None, sa_column=_json("after"))
 
@@ -399,9 +411,9 @@ class ServiceToken(SQLModel, table=True):
     __tablename__ = "service_tokens"
     token_id: str = Field(sa_column=Column("token_id", String(32), primary_key=True))
     secret_hmac: bytes = Field(sa_column=Column("secret_hmac", LargeBinary, nullable=False))
-    grant: str = Field(sa_column=_words("grant_name", length=32))
-    tenant_id: int = Field(default=0, sa_column=_big("tenant_id", server_default="0"))
-    revoked: bool = Field(default=False, sa_column=_flag("revoked"))
+    grant: str = Field(sa_column=text_column("grant_name", length=32))
+    tenant_id: int = Field(default=0, sa_column=big_column("tenant_id", server_default="0"))
+    revoked: bool = Field(default=False, sa_column=flag_column("revoked"))
     create_time: datetime = Field(sa_column=_time("create_time"))
 
 
@@ -410,9 +422,9 @@ class RequestReplay(SQLModel, table=True):
 
     __tablename__ = "request_replays"
     __table_args__ = (Index("request_replays_by_age", "tenant_id", "create_time"),)
-    tenant_id: int = Field(sa_column=_key("tenant_id"))
+    tenant_id: int = Field(sa_column=key_column("tenant_id"))
     request_id: str = Field(sa_column=Column("request_id", String(64), primary_key=True))
-    method: str = Field(sa_column=_words("method"))
+    method: str = Field(sa_column=text_column("method"))
     body_sha256: bytes = Field(sa_column=Column("body_sha256", LargeBinary, nullable=False))
     answer: bytes = Field(sa_column=Column("answer", LargeBinary, nullable=False))
     create_time: datetime = Field(sa_column=_time("create_time"))
@@ -423,8 +435,4 @@ class IdCounter(SQLModel, table=True):
 
     __tablename__ = "id_counters"
     name: str = Field(sa_column=Column("name", String(32), primary_key=True))
-    last: int = Field(sa_column=_big("last"))
-
-
-NAMES = frozenset(SQLModel.metadata.tables)
-"""The tables of this database; stage tables and others are nobody's business here."""
+    last: int = Field(sa_column=big_column("last"))

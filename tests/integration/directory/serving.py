@@ -15,6 +15,8 @@ from google.protobuf.struct_pb2 import Struct
 from muster.directory.v1 import (
     accounts_pb2,
     accounts_pb2_grpc,
+    api_keys_pb2,
+    api_keys_pb2_grpc,
     events_pb2,
     events_pb2_grpc,
     groups_pb2,
@@ -22,6 +24,8 @@ from muster.directory.v1 import (
     imports_pb2_grpc,
     licenses_pb2,
     licenses_pb2_grpc,
+    provisioning_pb2_grpc,
+    sources_pb2,
     sources_pb2_grpc,
     tenants_pb2,
     tenants_pb2_grpc,
@@ -66,8 +70,10 @@ class ServedDirectory:
     def __init__(self, store, stages: Path):
         self.store = store
         self.clock = Clock()
-        resources = Resources(store=store, seal=Seal(SEAL_KEY), clock=self.clock, stages=stages, drop=DROP)
-        self._directory = Directory(resources, "127.0.0.1:0", pepper=PEPPER)
+        resources = Resources(
+            store=store, seal=Seal(SEAL_KEY), clock=self.clock, stages=stages, pepper=PEPPER, drop=DROP
+        )
+        self._directory = Directory(resources, "127.0.0.1:0")
         self._directory.start()
         self.target = f"127.0.0.1:{self._directory.port}"
         self._callers: list[Caller] = []
@@ -105,6 +111,8 @@ class Caller:
         self.sources = sources_pb2_grpc.SourceServiceStub(self.channel)
         self.imports = imports_pb2_grpc.ImportServiceStub(self.channel)
         self.events = events_pb2_grpc.EventServiceStub(self.channel)
+        self.api_keys = api_keys_pb2_grpc.ApiKeyServiceStub(self.channel)
+        self.provisioning = provisioning_pb2_grpc.ProvisioningServiceStub(self.channel)
 
 
 class Office:
@@ -139,6 +147,21 @@ class Office:
             groups=groups,
             **fields,
         )
+
+    def scim_source(self, name: str = "Identity provider", **settings) -> sources_pb2.Source:
+        source = sources_pb2.Source(
+            **{"display_name": name, "kind": sources_pb2.SOURCE_KIND_SCIM, "account": self.main_account, **settings}
+        )
+        return self.support.sources.CreateSource(
+            sources_pb2.CreateSourceRequest(tenant=self.name, source=source)
+        ).source
+
+    def disable(self, source: str) -> None:
+        self.support.sources.DisableSource(sources_pb2.DisableSourceRequest(name=source))
+
+    def api_key(self, source: str, *, expires_days: int = 0) -> api_keys_pb2.CreateApiKeyResponse:
+        request = api_keys_pb2.CreateApiKeyRequest(source=source, expires_days=expires_days)
+        return self.support.api_keys.CreateApiKey(request)
 
     def change_members(self, group: str, *, add=(), remove=(), request_id: str = ""):
         request = groups_pb2.ModifyMembershipsRequest(group=group, add=add, remove=remove, request_id=request_id)

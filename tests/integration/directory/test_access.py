@@ -11,10 +11,10 @@ from muster.runtime.errors import failure_of
 
 from services.directory.api.registration import SERVICE_NAMES
 from services.directory.rules import names
-from services.directory.rules.grants import METHOD_RULES, Grant
-from services.directory.rules.service_tokens import token_id_of, write_token
+from services.directory.rules.grants import METHOD_RULES, SERVICE_GRANTS, Grant
+from services.directory.rules.tokens import SERVICE_TOKEN
 from services.directory.store.tables import ServiceToken
-from tests.integration.directory.serving import ServedDirectory, refused
+from tests.integration.directory.serving import Office, ServedDirectory, refused
 
 PATTERNS = {
     "tenant": names.TENANT,
@@ -22,6 +22,7 @@ PATTERNS = {
     "group": names.GROUP,
     "source": names.SOURCE,
     "import_run": names.IMPORT_RUN,
+    "license": names.LICENSE,
 }
 BY_SERVICE = {
     "TenantService": names.TENANT,
@@ -32,6 +33,7 @@ BY_SERVICE = {
     "SourceService": names.SOURCE,
     "ImportService": names.IMPORT_RUN,
 }
+KEY_ID = "0123456789ab"
 
 
 def all_methods():
@@ -57,10 +59,16 @@ def a_request(method, tenant_id):
     *parents, last = field.split(".")
     for parent in parents:
         holder = getattr(holder, parent)
-    pattern = PATTERNS.get(last) or BY_SERVICE[method.containing_service.name]
-    numbers = (tenant_id,) if pattern in {names.TENANT, names.LICENSE} else (tenant_id, 1)
-    setattr(holder, last, pattern.format(*numbers))
+    setattr(holder, last, a_name(method.containing_service.name, last, tenant_id))
     return request
+
+
+def a_name(service, field, tenant_id):
+    if (service, field) == ("ApiKeyService", "name"):
+        return names.format_api_key(tenant_id, 1, KEY_ID)
+    pattern = PATTERNS.get(field) or BY_SERVICE[service]
+    numbers = (tenant_id,) if pattern in {names.TENANT, names.LICENSE} else (tenant_id, 1)
+    return pattern.format(*numbers)
 
 
 def call(channel, method, request):
@@ -104,7 +112,15 @@ def test_no_method_answers_another_tenants_token(directory: ServedDirectory, sup
     assert call(caller.channel, method, a_request(method, theirs_id)) == "PERMISSION_DENIED"
 
 
-@pytest.mark.parametrize("grant", list(Grant))
+@pytest.mark.parametrize("method", all_methods())
+def test_a_connections_key_reaches_provisioning_and_nothing_else(directory: ServedDirectory, support, method):
+    office = Office(support)
+    caller = directory.caller_with(office.api_key(office.scim_source().name).secret)
+    outcome = call(caller.channel, method, a_request(method, names.parse_tenant(office.name, field="tenant")))
+    assert (outcome == "PERMISSION_DENIED") == (method.containing_service.name != "ProvisioningService")
+
+
+@pytest.mark.parametrize("grant", sorted(SERVICE_GRANTS))
 @pytest.mark.parametrize("method", all_methods())
 def test_a_method_refuses_every_grant_that_is_not_in_its_row(directory: ServedDirectory, support, method, grant):
     tenant = support.tenants.CreateTenant(tenants_pb2.CreateTenantRequest(display_name="Ours")).tenant.name
@@ -126,7 +142,7 @@ def test_a_damaged_token_is_refused_like_an_unknown_one(directory: ServedDirecto
 
 
 def test_a_token_with_another_secret_is_refused(directory: ServedDirectory):
-    forged = write_token(token_id_of(directory.token(Grant.SUPPORT)) or "", bytes(32))
+    forged = SERVICE_TOKEN.write(SERVICE_TOKEN.id_of(directory.token(Grant.SUPPORT)) or "", bytes(32))
     with refused("UNAUTHENTICATED"):
         directory.caller_with(forged).tenants.ListTenants(tenants_pb2.ListTenantsRequest())
 
@@ -136,7 +152,7 @@ def test_a_revoked_token_is_refused_at_once(directory: ServedDirectory):
     caller = directory.caller_with(token)
     caller.tenants.ListTenants(tenants_pb2.ListTenantsRequest())
     with directory.store.write(None) as session:
-        session.get(ServiceToken, token_id_of(token)).revoked = True
+        session.get(ServiceToken, SERVICE_TOKEN.id_of(token)).revoked = True
     with refused("UNAUTHENTICATED"):
         caller.tenants.ListTenants(tenants_pb2.ListTenantsRequest())
 

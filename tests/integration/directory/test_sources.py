@@ -7,6 +7,7 @@ import hashlib
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.json_format import MessageToDict
+from muster.directory.v1 import imports_pb2
 from muster.directory.v1 import sources_pb2 as pb
 
 from services.directory.rules import names
@@ -294,3 +295,106 @@ def test_the_importers_grant_is_needed_for_secrets(office: Office, directory: Se
     source = create(office).source
     with refused("PERMISSION_DENIED"):
         secret_of(directory.caller(Grant.TENANT, office.name), source)
+
+
+def create_scim(office: Office, **settings) -> pb.CreateSourceResponse:
+    return create(office, **{"kind": pb.SOURCE_KIND_SCIM, "account": office.main_account, **settings})
+
+
+def test_a_scim_source_is_enabled_at_once_and_creates_unknown_groups(office: Office):
+    made = create_scim(office)
+    source = made.source
+    assert (source.kind, source.state) == (pb.SOURCE_KIND_SCIM, pb.SOURCE_STATE_ENABLED)
+    assert source.unknown_groups == pb.UNKNOWN_GROUPS_CREATE
+    assert (source.account, source.sftp.path, source.sftp.username) == (office.main_account, "", "")
+    assert not made.HasField("drop_login")
+    assert get(office, source) == source
+
+
+def test_a_scim_source_keeps_the_settings_it_has(office: Office):
+    given = {
+        "region": "SE",
+        "unknown_groups": pb.UNKNOWN_GROUPS_IGNORE,
+        "report_to": ["it@example.org"],
+        "language": "sv",
+    }
+    shown = MessageToDict(create_scim(office, **given).source)
+    expected = MessageToDict(pb.Source(**given))
+    assert {name: shown[name] for name in expected} == expected
+
+
+def test_the_event_of_a_new_source_says_its_kind(office: Office):
+    create_scim(office)
+    create(office)
+    scim, file = [MessageToDict(event.after) for event in office.events("source.created")]
+    assert (scim["kind"], file["kind"]) == ("scim", "sftp")
+    assert not [path for path in scim if path.startswith(("sftp.", "limits.", "nightly"))]
+    assert file["sftp.path"] == "/users.csv"
+
+
+@pytest.mark.parametrize(
+    ("settings", "wrong"),
+    [
+        ({"account": ""}, "source.account"),
+        ({"sftp": {"host": "h", "username": "u"}}, "source.sftp.host"),
+        ({"sftp": {"path": "/users.csv"}}, "source.sftp.path"),
+        ({"nightly_time": "03:00"}, "source.nightly_time"),
+        ({"automatic_invitations": True}, "source.automatic_invitations"),
+        ({"limits": {"delete": {"floor": 0}}}, "source.limits.delete.floor"),
+    ],
+)
+def test_a_scim_source_needs_an_account_and_refuses_what_only_files_have(office: Office, settings, wrong):
+    with refused("INVALID_ARGUMENT") as told:
+        create_scim(office, **settings)
+    assert wrong in fields_of(told)
+
+
+def test_a_scim_source_takes_no_credentials(office: Office):
+    with refused("INVALID_ARGUMENT") as told:
+        create_scim(office, credentials=pb.SftpCredentials(password="x"))
+    assert fields_of(told) == ["credentials"]
+
+
+def test_a_scim_source_is_changed_where_it_has_settings(office: Office):
+    source = create_scim(office).source
+    school = office.account("School").name
+    changed = update(
+        office,
+        source,
+        "display_name",
+        "account",
+        "unknown_groups",
+        "position",
+        display_name="Entra",
+        account=school,
+        unknown_groups=pb.UNKNOWN_GROUPS_IGNORE,
+    )
+    assert (changed.display_name, changed.account) == ("Entra", school)
+    assert changed.unknown_groups == pb.UNKNOWN_GROUPS_IGNORE
+    assert update(office, source, "unknown_groups").unknown_groups == pb.UNKNOWN_GROUPS_CREATE
+    for path, values, wrong in (
+        ("account", {}, "source.account"),
+        ("grace_nights", {"grace_nights": 2}, "source.grace_nights"),
+        ("sftp.host", {"sftp": pb.SftpEndpoint(host="h")}, "source.sftp.host"),
+    ):
+        with refused("INVALID_ARGUMENT") as told:
+            update(office, source, path, **values)
+        assert fields_of(told) == [wrong]
+
+
+def test_a_scim_source_has_no_file_to_fetch_or_to_import(office: Office, importer: Caller):
+    source = create_scim(office).source
+    with refused("SOURCE_STATE"):
+        secret_of(importer, source)
+    with refused("SOURCE_STATE"):
+        importer.imports.CreateImportRun(imports_pb2.CreateImportRunRequest(source=source.name))
+    logins = importer.sources.ListDropLogins(pb.ListDropLoginsRequest(page_size=1000)).logins
+    assert source.name not in [login.source for login in logins]
+
+
+def test_a_scim_source_is_disabled_and_enabled_again(office: Office):
+    source = create_scim(office).source
+    disabled = office.support.sources.DisableSource(pb.DisableSourceRequest(name=source.name)).source
+    assert disabled.state == pb.SOURCE_STATE_DISABLED
+    enabled = office.support.sources.EnableSource(pb.EnableSourceRequest(name=source.name)).source
+    assert enabled.state == pb.SOURCE_STATE_ENABLED

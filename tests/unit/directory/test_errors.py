@@ -25,6 +25,13 @@ SAMPLES = [
     errors.StageMismatch(rows_announced=10, rows_received=9),
     errors.SourceStateError("no", state="disabled"),
     errors.TooManyWatchers(most=8),
+    errors.UserNameTaken(),
+    errors.OwnedByOtherSource(owner="HR file"),
+    errors.GroupSyncedElsewhere(group_external_id="G-1"),
+    errors.GroupUnknown(group_external_id="G-1"),
+    errors.UnknownMembers([f"usr_{number}" for number in range(30)]),
+    errors.InvalidFilter("too large"),
+    errors.KeyStateError(state="revoked"),
 ]
 
 

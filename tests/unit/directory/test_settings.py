@@ -62,6 +62,23 @@ def test_settings_show_no_secret_when_printed(environment):
     assert settings.seal_key == bytes(32)
 
 
+def test_a_setting_may_be_a_file_and_a_variable_comes_before_it(environment, tmp_path):
+    environment.setenv("DIRECTORY_SECRETS_DIR", str(tmp_path))
+    (tmp_path / "directory_pepper").write_text("a pepper that is in a file\n")
+    (tmp_path / "directory_drop_host").write_text("drop.example\n")
+
+    assert read_settings().pepper_bytes == RIGHT["DIRECTORY_PEPPER"].encode()
+    environment.delenv("DIRECTORY_PEPPER")
+    assert read_settings().pepper_bytes == b"a pepper that is in a file"
+    assert read_settings().drop_host == "drop.example"
+
+
+def test_a_folder_of_secrets_that_is_not_there_is_named_by_its_variable(environment, capsys, tmp_path):
+    environment.setenv("DIRECTORY_SECRETS_DIR", str(tmp_path / "absent"))
+    assert main(["migrate"]) == 1
+    assert capsys.readouterr().err.startswith("muster-directory: DIRECTORY_SECRETS_DIR: ")
+
+
 def test_stages_lie_beside_the_embedded_database_unless_told_otherwise(environment):
     assert read_settings().stages == Path("/srv/muster")
     environment.setenv("DIRECTORY_STAGE_DIR", "/srv/stages")

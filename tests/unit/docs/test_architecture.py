@@ -9,7 +9,7 @@ from sqlmodel import SQLModel
 
 from services.directory.operations import import_applies, import_plans, imports
 from services.directory.roster.space import PLAN_TABLES, SHOWN_TABLES, STAGED_TABLES
-from services.directory.store import session, tables
+from services.directory.store import schema, session
 from tests.unit.docs.pages import ROOT, codes, fences, page, rows, section
 
 TEXT = page("docs/architecture.md")
@@ -17,7 +17,7 @@ TEXT = page("docs/architecture.md")
 
 def test_the_exceptions_of_tenant_first_are_those_of_the_schema():
     found = set()
-    for name in tables.NAMES:
+    for name in schema.NAMES:
         table = SQLModel.metadata.tables[name]
         keys = [table.primary_key.columns.keys(), *(index.columns.keys() for index in table.indexes)]
         found |= {(name, ", ".join(key)) for key in keys if key[0] != "tenant_id"}

@@ -1,0 +1,1 @@
+"""What an identity provider may do through its connection (S1 to S14)."""

@@ -1,0 +1,225 @@
+"""Read users and groups as a connection sees them (S14)."""
+
+from __future__ import annotations
+
+import enum
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+from sqlmodel import col, select
+
+from services.directory.operations.provisioning.call import Call
+from services.directory.rules.errors import NotFound
+from services.directory.rules.names import GROUP as GROUP_NAME
+from services.directory.rules.names import USER as USER_NAME
+from services.directory.rules.provisioned import document_of_register
+from services.directory.store.provisioning_tables import GROUP, USER, ProvisionedResource
+from services.directory.store.tables import MANUAL, Claim, Group, User, UserState
+
+MEMBERS_A_CHUNK: Final = 5_000
+
+
+class Management(enum.IntEnum):
+    """Who a user belongs to; the numbers are those of the contract's UserManagement."""
+
+    OWN = 1
+    MANUAL = 2
+    READ_ONLY = 3
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A group or a member, with its name."""
+
+    id: int
+    display_name: str
+
+
+@dataclass
+class UserView:
+    """A user as the connection sees it; `revision` makes its etag."""
+
+    id: int
+    document: str
+    is_active: bool
+    management: Management
+    revision: int
+    create_time: datetime
+    update_time: datetime
+    groups: list[Reference] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class GroupView:
+    """A group's head as the connection sees it."""
+
+    id: int
+    document: str
+    revision: int
+    create_time: datetime
+    update_time: datetime
+
+
+def get_user(call: Call, user_id: int, *, with_groups: bool) -> UserView:
+    """Read one user. Errors: NotFound."""
+    views = users_of(call, [user_id]) or foreign_users(call, [user_id])
+    if not views:
+        raise NotFound(resource=USER_NAME.format(call.tenant_id, user_id))
+    if with_groups:
+        add_groups(call, views)
+    return views[0]
+
+
+def users_of(call: Call, user_ids: Sequence[int]) -> list[UserView]:
+    """Read the connection's own users among these, in the order asked for."""
+    query = (
+        select(ProvisionedResource, User)
+        .join(User, (col(User.tenant_id) == call.tenant_id) & (col(User.id) == col(ProvisionedResource.resource_id)))
+        .where(*_own(call, USER), col(ProvisionedResource.resource_id).in_(user_ids))
+    )
+    found = {
+        user.id: UserView(
+            id=user.id,
+            document=kept.document,
+            is_active=kept.is_active,
+            management=Management.OWN,
+            revision=user.revision,
+            create_time=user.create_time,
+            update_time=user.update_time,
+        )
+        for kept, user in call.session.exec(query.execution_options(populate_existing=True))
+    }
+    return [found[user_id] for user_id in user_ids if user_id in found]
+
+
+def foreign_users(call: Call, user_ids: Iterable[int]) -> list[UserView]:
+    """Read the active manual and otherwise owned users among these, written as SCIM has them."""
+    query = select(User).where(
+        col(User.tenant_id) == call.tenant_id,
+        col(User.id).in_(set(user_ids)),
+        col(User.state) == UserState.ACTIVE,
+        col(User.owner_source_id) != call.source.id,
+    )
+    users = list(call.session.exec(query.order_by(col(User.id)).execution_options(populate_existing=True)))
+    keys = _unique_ids(call, users)
+    return [
+        UserView(
+            id=user.id,
+            document=json.dumps(foreign_document(user, keys.get(user.id, "")), ensure_ascii=False),
+            is_active=True,
+            management=Management.MANUAL if user.owner_source_id == MANUAL else Management.READ_ONLY,
+            revision=user.revision,
+            create_time=user.create_time,
+            update_time=user.update_time,
+        )
+        for user in users
+    ]
+
+
+def foreign_document(user: User, external_id: str) -> dict[str, Any]:
+    """Write a user that this connection has not described as SCIM has it."""
+    columns = ("display_name", "title", "phone", "secondary_phone")
+    fields = {column: str(getattr(user, column)) for column in columns}
+    return document_of_register(email=user.email, external_id=external_id, fields=fields)
+
+
+def add_groups(call: Call, views: Sequence[UserView]) -> None:
+    """Add the connection's groups that the users are in, awake or asleep."""
+    by_id = {view.id: view for view in views}
+    rows = call.run(
+        """
+        SELECT DISTINCT m.user_id, g.id, g.display_name FROM (
+            SELECT group_id, user_id FROM memberships WHERE tenant_id = :t AND user_id IN (SELECT id FROM {each})
+            UNION ALL
+            SELECT group_id, user_id FROM sleeping_memberships
+            WHERE tenant_id = :t AND user_id IN (SELECT id FROM {each})
+        ) m JOIN groups g ON g.tenant_id = :t AND g.id = m.group_id
+        WHERE g.owner_source_id = :s ORDER BY g.id
+        """,
+        ids=call.ids(by_id),
+    )
+    for user_id, group_id, display_name in rows:
+        by_id[user_id].groups.append(Reference(group_id, display_name))
+
+
+def get_group(call: Call, group_id: int) -> GroupView:
+    """Read one group's head. Errors: NotFound."""
+    views = groups_of(call, [group_id])
+    if not views:
+        raise NotFound(resource=GROUP_NAME.format(call.tenant_id, group_id))
+    return views[0]
+
+
+def groups_of(call: Call, group_ids: Sequence[int]) -> list[GroupView]:
+    """Read the connection's groups among these, in the order asked for."""
+    query = (
+        select(ProvisionedResource, Group)
+        .join(Group, (col(Group.tenant_id) == call.tenant_id) & (col(Group.id) == col(ProvisionedResource.resource_id)))
+        .where(*_own(call, GROUP), col(ProvisionedResource.resource_id).in_(group_ids))
+    )
+    found = {
+        group.id: GroupView(
+            id=group.id,
+            document=kept.document,
+            revision=group.revision,
+            create_time=group.create_time,
+            update_time=group.update_time or group.create_time,
+        )
+        for kept, group in call.session.exec(query.execution_options(populate_existing=True))
+    }
+    return [found[group_id] for group_id in group_ids if group_id in found]
+
+
+def members(call: Call, group_id: int) -> Iterator[list[Reference]]:
+    """Yield the members whom the connection may manage (S14), 5,000 at a time, in order of the users' creation."""
+    after = 0
+    while True:
+        rows = call.run(
+            MANAGED_MEMBERS.format(what="m.user_id, u.display_name", condition="AND m.user_id > :after")
+            + f" ORDER BY m.user_id LIMIT {MEMBERS_A_CHUNK}",
+            g=group_id,
+            after=after,
+        ).all()
+        if rows:
+            yield [Reference(user_id, display_name) for user_id, display_name in rows]
+        if len(rows) < MEMBERS_A_CHUNK:
+            return
+        after = rows[-1][0]
+
+
+MANAGED_MEMBERS: Final = """
+    SELECT DISTINCT {what} FROM (
+        SELECT user_id, origin_source_id FROM memberships WHERE tenant_id = :t AND group_id = :g
+        UNION ALL
+        SELECT user_id, origin_source_id FROM sleeping_memberships WHERE tenant_id = :t AND group_id = :g
+    ) m JOIN users u ON u.tenant_id = :t AND u.id = m.user_id
+    WHERE (m.origin_source_id = :s OR u.owner_source_id = :s) {condition}
+"""
+"""Members of the group `:g` whom the connection owns or added; never manual users (S14)."""
+
+
+def _own(call: Call, kind: int) -> tuple[Any, ...]:
+    return (
+        col(ProvisionedResource.tenant_id) == call.tenant_id,
+        col(ProvisionedResource.source_id) == call.source.id,
+        col(ProvisionedResource.kind) == kind,
+        col(ProvisionedResource.is_gone).is_(False),
+    )
+
+
+def _unique_ids(call: Call, users: Sequence[User]) -> Mapping[int, str]:
+    """The UniqueIDs of file-owned users: their externalId for every connection (S14)."""
+    owners = {user.id: user.owner_source_id for user in users if user.owner_source_id != MANUAL}
+    if not owners:
+        return {}
+    query = select(Claim.user_id, Claim.source_id, Claim.external_id).where(
+        col(Claim.tenant_id) == call.tenant_id, col(Claim.user_id).in_(owners)
+    )
+    return {
+        user_id: external_id
+        for user_id, source_id, external_id in call.session.exec(query)
+        if owners[user_id] == source_id
+    }

@@ -1,0 +1,250 @@
+"""Write what a connection says of a user, and what follows from it: seats, sleep and waking (S5, S6, S9)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any, Final
+
+from sqlalchemy import insert, update
+from sqlalchemy.exc import IntegrityError
+from sqlmodel import col
+
+from services.directory.operations.licenses import free_seat, take_seat
+from services.directory.operations.provisioning.call import Call
+from services.directory.operations.refusals import forget_refusal
+from services.directory.rules.errors import EmailTaken, UserNameTaken
+from services.directory.rules.names import short_name
+from services.directory.rules.provisioned import ProvisionedUser
+from services.directory.store import ids
+from services.directory.store.events import Change
+from services.directory.store.provisioning_tables import USER, ProvisionedResource
+from services.directory.store.session import violates
+from services.directory.store.tables import User, UserState
+
+COLUMNS: Final = ("email", "display_name", "title", "phone", "secondary_phone")
+"""What the register itself keeps of a person."""
+
+_TOLD_OTHERWISE: Final = frozenset({"schemas", "active", "externalId", "displayName", "title"})
+"""Attributes whose change an event tells in its own words."""
+
+
+def insert_user(call: Call, person: ProvisionedUser) -> int:
+    """Make a user of the connection; answers its id. Errors: EmailTaken, UserNameTaken, LicenseLimitReached."""
+    user_id = ids.next_id(call.session, "user")
+    state = UserState.ACTIVE if person.active else UserState.DORMANT
+    values = _register_values(person) | {"phone": person.phone or "", "secondary_phone": person.secondary_phone or ""}
+    row = {
+        "tenant_id": call.tenant_id,
+        "id": user_id,
+        "owner_source_id": call.source.id,
+        "state": state,
+        "create_time": call.now,
+        "update_time": call.now,
+        **values,
+    }
+    _guarded(lambda: call.session.connection().execute(insert(User), [row]))
+    _keep(call, user_id, person)
+    groups = _enter_account(call, user_id) if person.active else []
+    if person.active:
+        _take_seat(call, person)
+    created = Change("user.created", ("usr", user_id), after=_told(person, values))
+    dormant = [] if person.active else [Change("user.dormant", ("usr", user_id))]
+    call.tell([created, *groups, *dormant])
+    return user_id
+
+
+def take_over(call: Call, user: User, person: ProvisionedUser) -> None:
+    """S9: the same user with the connection's attributes; password and manual groups stay, nothing is mailed."""
+    before = {column: getattr(user, column) for column in COLUMNS}
+    values = _register_values(person)
+    set_columns(call, user, values | {"owner_source_id": call.source.id})
+    _keep(call, user.id, person)
+    groups = _enter_account(call, user.id)
+    changed = [column for column, value in values.items() if before[column] != value]
+    after = {column: values[column] for column in changed} | _keys(person)
+    call.tell(
+        [
+            Change("user.taken_over", ("usr", user.id), before={name: before[name] for name in changed}, after=after),
+            *groups,
+        ]
+    )
+    if not person.active:
+        _sleep(call, user)
+    else:
+        forget_refusal(call.session, call.tenant_id, call.source.id, person.name_key)
+
+
+def change_user(call: Call, user: User, person: ProvisionedUser, *, deleted: bool) -> None:
+    """Write what differs, and put the user to sleep or wake it as `active` says (S6)."""
+    values = _register_values(person)
+    before = {column: getattr(user, column) for column in values}
+    changed = [column for column, value in values.items() if before[column] != value]
+    kept = kept_facts(call, user.id)
+    was_active = user.state == UserState.ACTIVE
+    is_same = kept is not None and not deleted and kept.document == person.document and not changed
+    if is_same and kept is not None and kept.is_active == person.active and kept.external_id == person.external_id:
+        return
+    set_columns(call, user, {column: values[column] for column in changed})
+    _keep(call, user.id, person)
+    if not deleted:
+        news: dict[str, Any] = {name: values[name] for name in changed} | _told_keys(kept, person)
+        old = {name: before[name] for name in changed}
+        call.tell([Change("user.updated", ("usr", user.id), before=old, after=news)] if news else [])
+    if person.active and not was_active:
+        _wake(call, user, person, restored=deleted)
+    elif deleted:
+        set_columns(call, user, {"state": UserState.DORMANT})
+        call.tell([Change("user.dormant", ("usr", user.id))])
+    elif was_active and not person.active:
+        _sleep(call, user)
+    if not person.active:
+        forget_refusal(call.session, call.tenant_id, call.source.id, person.name_key)
+
+
+def _sleep(call: Call, user: User) -> None:
+    """S6: out at once: no access, in no group, seat freed; the connection's memberships sleep, manual ones end."""
+    groups = leave_all_groups(call, user.id, sleeping=True)
+    set_columns(call, user, {"state": UserState.DORMANT})
+    free_seat(call.session, call.tenant_id)
+    call.tell([Change("user.dormant", ("usr", user.id), before={"groups": groups})])
+
+
+def _wake(call: Call, user: User, person: ProvisionedUser, *, restored: bool) -> None:
+    """S6: back, with the memberships that slept; a seat is taken or all is refused (S5)."""
+    _guarded(lambda: set_columns(call, user, {"state": UserState.ACTIVE}))
+    woken = call.run(
+        """
+        INSERT INTO memberships (tenant_id, group_id, user_id, origin_source_id)
+        SELECT tenant_id, group_id, user_id, origin_source_id FROM sleeping_memberships
+        WHERE tenant_id = :t AND user_id = :u ORDER BY group_id
+        ON CONFLICT DO NOTHING RETURNING group_id
+        """,
+        u=user.id,
+    ).scalars()
+    groups = sorted(set(woken))
+    call.run("DELETE FROM sleeping_memberships WHERE tenant_id = :t AND user_id = :u", u=user.id)
+    entered = _enter_account(call, user.id)
+    _take_seat(call, person)
+    after: dict[str, Any] = {"groups": groups}
+    if restored:
+        after |= _told(person, {column: getattr(user, column) for column in COLUMNS})
+    call.tell([Change("user.restored", ("usr", user.id), after=after), *entered])
+
+
+def leave_all_groups(call: Call, user_id: int, *, sleeping: bool) -> list[int]:
+    """End every membership of a user; with `sleeping` the connection's own can wake again. Answers the groups."""
+    if sleeping:
+        call.run(
+            """
+            INSERT INTO sleeping_memberships (tenant_id, group_id, user_id, origin_source_id)
+            SELECT tenant_id, group_id, user_id, origin_source_id FROM memberships
+            WHERE tenant_id = :t AND user_id = :u AND origin_source_id = :s ON CONFLICT DO NOTHING
+            """,
+            u=user_id,
+        )
+    left = call.run("DELETE FROM memberships WHERE tenant_id = :t AND user_id = :u RETURNING group_id", u=user_id)
+    return sorted(set(left.scalars()))
+
+
+def set_columns(call: Call, user: User, values: dict[str, Any]) -> None:
+    """Write columns of a user's row, and its new revision and time."""
+    news = values | {"revision": user.revision + 1, "update_time": call.now}
+    statement = update(User).where(col(User.tenant_id) == call.tenant_id, col(User.id) == user.id).values(**news)
+    _guarded(lambda: call.session.connection().execute(statement))
+    for name, value in news.items():
+        setattr(user, name, value)
+
+
+def kept_facts(call: Call, user_id: int) -> Any:
+    """What the connection said last: a row with document, external_id, is_active and is_gone, or None."""
+    return call.run(
+        "SELECT document, external_id, is_active, is_gone FROM provisioned_resources "
+        f"WHERE tenant_id = :t AND source_id = :s AND kind = {USER} AND resource_id = :u",
+        u=user_id,
+    ).first()
+
+
+def _keep(call: Call, user_id: int, person: ProvisionedUser) -> None:
+    """Keep what the connection said, over what it said before."""
+    row = {
+        "name_key": person.name_key,
+        "external_id": person.external_id,
+        "is_active": person.active,
+        "is_gone": False,
+        "document": person.document,
+        "folded": person.folded | {"id": short_name("usr", user_id)},
+    }
+    key = {
+        "tenant_id": call.tenant_id,
+        "source_id": call.source.id,
+        "kind": USER,
+        "resource_id": user_id,
+    }
+    kept = kept_facts(call, user_id)
+    if kept is None:
+        _guarded(lambda: call.session.connection().execute(insert(ProvisionedResource), [key | row]))
+        return
+    conditions = [col(getattr(ProvisionedResource, name)) == value for name, value in key.items()]
+    statement = update(ProvisionedResource).where(*conditions).values(**row)
+    _guarded(lambda: call.session.connection().execute(statement))
+
+
+def _take_seat(call: Call, person: ProvisionedUser) -> None:
+    """Seat and user are one transaction (S5); whoever was refused one before is so no longer."""
+    take_seat(call.session, call.tenant_id)
+    forget_refusal(call.session, call.tenant_id, call.source.id, person.name_key)
+
+
+def _enter_account(call: Call, user_id: int) -> list[Change]:
+    """Put an active user into the connection's account, which is into its main group."""
+    main_group_id = call.linked_main_group()
+    if not main_group_id:
+        return []
+    entered = call.run(
+        "INSERT INTO memberships (tenant_id, group_id, user_id, origin_source_id) "
+        "SELECT :t, :g, i.id, :s FROM {each} WHERE true ORDER BY i.id ON CONFLICT DO NOTHING RETURNING user_id",
+        g=main_group_id,
+        ids=call.ids([user_id]),
+    ).scalars()
+    return [Change("membership.added", ("usr", each), after={"groups": [main_group_id]}) for each in sorted(entered)]
+
+
+def _guarded(write: Callable[[], Any]) -> None:
+    """Write; two calls at once that take the same name or mail are told so as one after the other would be."""
+    try:
+        write()
+    except IntegrityError as error:
+        if violates(error, "users_by_email", "users.email"):
+            raise EmailTaken from None
+        if violates(error, "provisioned_users_by_name", "provisioned_resources.name_key"):
+            raise UserNameTaken from None
+        raise
+
+
+def _register_values(person: ProvisionedUser) -> dict[str, str]:
+    """The register's columns as the person has them; an unusable phone is left out, so that the old one stays (R21)."""
+    values = {
+        "email": person.email,
+        "display_name": person.display_name,
+        "title": person.title,
+        "phone": person.phone,
+        "secondary_phone": person.secondary_phone,
+    }
+    return {column: value for column, value in values.items() if value is not None}
+
+
+def _keys(person: ProvisionedUser) -> dict[str, str]:
+    return {"external_id": person.external_id} if person.external_id else {}
+
+
+def _told(person: ProvisionedUser, values: dict[str, str]) -> dict[str, str]:
+    return {column: value for column, value in values.items() if value} | _keys(person)
+
+
+def _told_keys(kept: Any, person: ProvisionedUser) -> dict[str, Any]:
+    """What changed beside the register's columns: the external id, and other attributes by name alone."""
+    old, new = json.loads(kept.document), json.loads(person.document)
+    others = sorted(name for name in {*old, *new} if old.get(name) != new.get(name) and name not in _TOLD_OTHERWISE)
+    keys = {"external_id": person.external_id} if kept.external_id != person.external_id else {}
+    return keys | ({"attributes": others} if others else {})

@@ -1,0 +1,196 @@
+"""Create, change and delete users as a connection says (S2, S4 to S6, S9, S14)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from sqlmodel import col, select
+
+from services.directory.operations.licenses import free_seat
+from services.directory.operations.provisioning.call import Call
+from services.directory.operations.provisioning.reads import UserView, foreign_users, get_user
+from services.directory.operations.provisioning.user_writes import (
+    COLUMNS,
+    change_user,
+    insert_user,
+    kept_facts,
+    leave_all_groups,
+    set_columns,
+    take_over,
+)
+from services.directory.rules.errors import EmailTaken, NotFound, OwnedByOtherSource, UserNameTaken
+from services.directory.rules.etags import require_etag
+from services.directory.rules.names import USER as USER_NAME
+from services.directory.rules.provisioned import ProvisionedUser, UserFacts, check_user
+from services.directory.store.events import Change
+from services.directory.store.provisioning_tables import USER, ProvisionedResource
+from services.directory.store.tables import MANUAL, Source, User, UserState
+
+
+def create_user(call: Call, facts: UserFacts) -> UserView:
+    """Make a user, take a manual one with the same mail over (S9), or restore one that the connection deleted (S6).
+
+    Errors: InvalidArgument, UserNameTaken, EmailTaken, OwnedByOtherSource, LicenseLimitReached.
+    """
+    person = check_user(facts, region=call.source.region)
+    _require_free_name(call, person, user_id=0)
+    holder = _holder_of(call, person.email)
+    if holder is not None and holder.owner_source_id != MANUAL:
+        raise _taken(call, holder)
+    gone = _gone_user(call, person)
+    if holder is not None:
+        user_id = holder.id
+        take_over(call, holder, person)
+    elif gone is not None:
+        user_id = gone.id
+        change_user(call, gone, person, deleted=True)
+    else:
+        user_id = insert_user(call, person)
+    return get_user(call, user_id, with_groups=True)
+
+
+def update_user(call: Call, user_id: int, facts: UserFacts, *, etag: str) -> UserView:
+    """Replace all that the connection says of a user; a manual one is taken over, a file-owned one stays as it is.
+
+    Errors: InvalidArgument, NotFound, StaleEtag, UserNameTaken, EmailTaken, OwnedByOtherSource, LicenseLimitReached.
+    """
+    person = check_user(facts, region=call.source.region)
+    user = _locked(call, user_id, etag)
+    if user.owner_source_id not in {MANUAL, call.source.id}:
+        return get_user(call, user_id, with_groups=True)
+    _require_free_name(call, person, user_id=user_id)
+    if user.owner_source_id == MANUAL:
+        _require_free_email(call, person, user_id=user_id)
+        take_over(call, user, person)
+    else:
+        if person.active and (user.state != UserState.ACTIVE or user.email != person.email):
+            _require_free_email(call, person, user_id=user_id)
+        change_user(call, user, person, deleted=False)
+    return get_user(call, user_id, with_groups=True)
+
+
+def delete_user(call: Call, user_id: int, *, etag: str) -> None:
+    """Delete a user of the connection; of a file-owned one end the connection's claim (S14).
+
+    Errors: NotFound (also for a manual user, who is nothing of the connection's), StaleEtag.
+    """
+    user = _locked(call, user_id, etag)
+    if user.owner_source_id == MANUAL:
+        raise NotFound(resource=USER_NAME.format(call.tenant_id, user_id))
+    if user.owner_source_id != call.source.id:
+        left = call.run(
+            "DELETE FROM memberships WHERE tenant_id = :t AND user_id = :u AND origin_source_id = :s"
+            " RETURNING group_id",
+            u=user_id,
+        ).scalars()
+        groups = sorted(left)
+        call.tell([Change("membership.removed", ("usr", user_id), before={"groups": groups})] if groups else [])
+        return
+    before = {column: value for column in COLUMNS if (value := getattr(user, column))}
+    groups = leave_all_groups(call, user_id, sleeping=False)
+    call.run("DELETE FROM sleeping_memberships WHERE tenant_id = :t AND user_id = :u", u=user_id)
+    call.run(
+        "UPDATE provisioned_resources SET is_gone = true"
+        f" WHERE tenant_id = :t AND source_id = :s AND kind = {USER} AND resource_id = :u",
+        u=user_id,
+    )
+    had_seat = user.state == UserState.ACTIVE
+    set_columns(call, user, {"state": UserState.DELETED})
+    if had_seat:
+        free_seat(call.session, call.tenant_id)
+    call.tell([Change("user.deleted", ("usr", user_id), before=before | {"groups": groups})])
+
+
+def take_over_as_is(call: Call, users: Sequence[User]) -> None:
+    """Take manual users over whom the sync has put into a group (S14); what they say of themselves stays."""
+    for view, user in zip(foreign_users(call, [user.id for user in users]), users, strict=True):
+        document = json.loads(view.document)
+        facts = UserFacts(
+            user_name=user.email,
+            external_id="",
+            active=True,
+            display_name=user.display_name,
+            email=user.email,
+            title=user.title,
+            phone=user.phone,
+            secondary_phone=user.secondary_phone,
+            attributes=json.dumps(document).encode(),
+        )
+        person = check_user(facts, region=call.source.region)
+        _require_free_name(call, person, user_id=user.id)
+        take_over(call, user, person)
+
+
+def _locked(call: Call, user_id: int, etag: str) -> User:
+    """Read a user whom the connection sees, and hold its row to the end. Errors: NotFound, StaleEtag."""
+    user = call.session.get(User, (call.tenant_id, user_id), with_for_update=True)
+    resource = USER_NAME.format(call.tenant_id, user_id)
+    if user is None:
+        raise NotFound(resource=resource)
+    if user.owner_source_id == call.source.id:
+        kept = kept_facts(call, user_id)
+        if kept is None or kept.is_gone:
+            raise NotFound(resource=resource)
+    elif user.state != UserState.ACTIVE:
+        raise NotFound(resource=resource)
+    require_etag(etag, resource=resource, revision=user.revision)
+    call.session.expunge(user)
+    return user
+
+
+def _gone_user(call: Call, person: ProvisionedUser) -> User | None:
+    """Find the user whom the connection deleted and now sends again: by externalId, else by userName (S6)."""
+    query = select(ProvisionedResource.resource_id).where(
+        col(ProvisionedResource.tenant_id) == call.tenant_id,
+        col(ProvisionedResource.source_id) == call.source.id,
+        col(ProvisionedResource.kind) == USER,
+        col(ProvisionedResource.is_gone).is_(True),
+    )
+    same_key = col(ProvisionedResource.external_id) == person.external_id
+    same_name = col(ProvisionedResource.name_key) == person.name_key
+    newest = col(ProvisionedResource.resource_id).desc()
+    found = call.session.exec(query.where(same_key if person.external_id else same_name).order_by(newest)).first()
+    if found is None:
+        return None
+    user = call.session.get(User, (call.tenant_id, found), with_for_update=True)
+    if user is None or user.state != UserState.DELETED:
+        return None
+    call.session.expunge(user)
+    return user
+
+
+def _holder_of(call: Call, email: str) -> User | None:
+    query = select(User).where(
+        col(User.tenant_id) == call.tenant_id, col(User.email) == email, col(User.state) == UserState.ACTIVE
+    )
+    user = call.session.exec(query.with_for_update()).first()
+    if user is not None:
+        call.session.expunge(user)
+    return user
+
+
+def _require_free_name(call: Call, person: ProvisionedUser, *, user_id: int) -> None:
+    query = select(ProvisionedResource.resource_id).where(
+        col(ProvisionedResource.tenant_id) == call.tenant_id,
+        col(ProvisionedResource.source_id) == call.source.id,
+        col(ProvisionedResource.kind) == USER,
+        col(ProvisionedResource.name_key) == person.name_key,
+        col(ProvisionedResource.is_gone).is_(False),
+        col(ProvisionedResource.resource_id) != user_id,
+    )
+    if call.session.exec(query).first() is not None:
+        raise UserNameTaken
+
+
+def _require_free_email(call: Call, person: ProvisionedUser, *, user_id: int) -> None:
+    holder = _holder_of(call, person.email)
+    if holder is not None and holder.id != user_id:
+        raise _taken(call, holder)
+
+
+def _taken(call: Call, holder: User) -> EmailTaken | OwnedByOtherSource:
+    if holder.owner_source_id in {MANUAL, call.source.id}:
+        return EmailTaken()
+    owner = call.session.get(Source, (call.tenant_id, holder.owner_source_id))
+    return OwnedByOtherSource(owner=owner.display_name if owner else "another source")

@@ -1,0 +1,71 @@
+"""Remember whom a SCIM connection could not give a seat, until they have one (S5)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import delete, func
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlmodel import Session, col, select
+
+from services.directory.store import ids
+from services.directory.store.provisioning_tables import LicenseRefusal
+
+
+def remember_refusal(
+    session: Session,
+    tenant_id: int,
+    source_id: int,
+    *,
+    user_name: str,
+    external_id: str,
+    name_key: str,
+    now: datetime,
+) -> bool:
+    """Note that a seat was refused; of a user who was refused before, one attempt more and what was said last.
+
+    Says whether it is the user's first refusal.
+    """
+    insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
+    row = insert(LicenseRefusal).values(
+        tenant_id=tenant_id,
+        source_id=source_id,
+        name_key=name_key,
+        number=ids.next_id(session, "refusal"),
+        user_name=user_name,
+        external_id=external_id,
+        attempts=1,
+        first_time=now,
+        last_time=now,
+    )
+    told = {"attempts": col(LicenseRefusal.attempts) + 1} | {
+        name: row.excluded[name] for name in ("user_name", "external_id", "last_time")
+    }
+    key = ["tenant_id", "source_id", "name_key"]
+    statement = row.on_conflict_do_update(index_elements=key, set_=told).returning(col(LicenseRefusal.attempts))
+    return session.connection().execute(statement).scalar_one() == 1
+
+
+def forget_refusal(session: Session, tenant_id: int, source_id: int, name_key: str) -> None:
+    """Forget a user who has a seat now, or whom the connection asks for no more."""
+    session.connection().execute(
+        delete(LicenseRefusal).where(
+            col(LicenseRefusal.tenant_id) == tenant_id,
+            col(LicenseRefusal.source_id) == source_id,
+            col(LicenseRefusal.name_key) == name_key,
+        )
+    )
+
+
+def list_refusals(session: Session, tenant_id: int, *, after_number: int, limit: int) -> list[LicenseRefusal]:
+    """Read who waits for a seat, the longest waiting first, past `after_number`."""
+    query = select(LicenseRefusal).where(
+        col(LicenseRefusal.tenant_id) == tenant_id, col(LicenseRefusal.number) > after_number
+    )
+    return list(session.exec(query.order_by(col(LicenseRefusal.number)).limit(limit)))
+
+
+def count_refusals(session: Session, tenant_id: int) -> int:
+    """Count who waits for a seat."""
+    query = select(func.count()).select_from(LicenseRefusal).where(col(LicenseRefusal.tenant_id) == tenant_id)
+    return session.exec(query).one()

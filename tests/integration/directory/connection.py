@@ -1,0 +1,161 @@
+"""An identity provider at the directory's door: a connection with its key, and short ways to say what it says."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import uuid
+from dataclasses import dataclass
+
+from muster.directory.v1 import filters_pb2 as f
+from muster.directory.v1 import provisioning_pb2 as pb
+from muster.directory.v1 import provisioning_pb2_grpc
+
+from tests.integration.directory.serving import Office, ServedDirectory
+
+EQ, NE = f.COMPARISON_OPERATOR_EQ, f.COMPARISON_OPERATOR_NE
+USER, GROUP = pb.PROVISIONED_KIND_USER, pb.PROVISIONED_KIND_GROUP
+_numbers = itertools.count(1)
+
+
+@dataclass
+class Connection:
+    """One connection of a tenant."""
+
+    directory: ServedDirectory
+    office: Office
+    source: str
+    key: str
+
+    @property
+    def stub(self):
+        return provisioning_pb2_grpc.ProvisioningServiceStub(self.directory.caller_with(self.key).channel)
+
+    def create(self, user_name: str = "", **facts) -> pb.ProvisionedUser:
+        request = pb.CreateProvisionedUserRequest(facts=user_facts(user_name, **facts), request_id=str(uuid.uuid4()))
+        return self._stub.CreateProvisionedUser(request).user
+
+    def update(self, user: str, user_name: str, *, etag: str = "", **facts) -> pb.ProvisionedUser:
+        request = pb.UpdateProvisionedUserRequest(id=user, facts=user_facts(user_name, **facts), etag=etag)
+        return self._stub.UpdateProvisionedUser(request).user
+
+    def set_active(self, user: pb.ProvisionedUser, *, active: bool) -> pb.ProvisionedUser:
+        said = json.loads(user.attributes)
+        return self.update(user.id, said["userName"], email=mail_of(said), active=active)
+
+    def delete(self, user: str, etag: str = ""):
+        self._stub.DeleteProvisionedUser(pb.DeleteProvisionedUserRequest(id=user, etag=etag))
+
+    def get(self, user: str) -> pb.ProvisionedUser:
+        return self._stub.GetProvisionedUser(pb.GetProvisionedUserRequest(id=user, with_groups=True)).user
+
+    def create_group(self, name: str = "Crisis", group_id: str = "", members=()) -> pb.ProvisionedGroup:
+        request = pb.CreateProvisionedGroupRequest(facts=group_facts(name, group_id), members=members)
+        return self._stub.CreateProvisionedGroup(request).group
+
+    def change_group(self, group: str, *, add=(), remove=(), replace: bool = False, facts=None, etag: str = ""):
+        request = pb.UpdateProvisionedGroupRequest(
+            id=group, add=add, remove=remove, replace=replace, facts=facts, etag=etag
+        )
+        return self._stub.UpdateProvisionedGroup(request)
+
+    def delete_group(self, group: str):
+        self._stub.DeleteProvisionedGroup(pb.DeleteProvisionedGroupRequest(id=group))
+
+    def group(self, group: str) -> pb.ProvisionedGroup:
+        request = pb.GetProvisionedGroupRequest(id=group)
+        return next(iter(self._stub.GetProvisionedGroup(request))).group
+
+    def members(self, group: str) -> list[str]:
+        answers = self._stub.GetProvisionedGroup(pb.GetProvisionedGroupRequest(id=group, with_members=True))
+        return [member.id for answer in answers for member in answer.members]
+
+    def search(self, user_filter: f.Filter | None = None, **request) -> pb.SearchProvisionedResponse:
+        kinds = request.pop("kinds", [USER])
+        return self._stub.SearchProvisioned(
+            pb.SearchProvisionedRequest(kinds=kinds, user_filter=user_filter, **request)
+        )
+
+    def find(self, path: str, value: str, operator: int = EQ, **attribute) -> list[str]:
+        """The ids that an `eq` (or another operator) on one attribute finds."""
+        answer = self.search(comparison(path, value, operator, **attribute))
+        assert answer.total == len(answer.resources)
+        return [found.user.id for found in answer.resources]
+
+    @property
+    def _stub(self):
+        if not hasattr(self, "_kept"):
+            self._kept = self.stub
+        return self._kept
+
+
+def connect(directory: ServedDirectory, office: Office, **settings) -> Connection:
+    """A new connection of the tenant on its main account."""
+    source = office.scim_source(**settings)
+    return Connection(directory, office, source.name, office.api_key(source.name).secret)
+
+
+def user_facts(user_name: str = "", **facts) -> pb.UserFacts:
+    """Facts as a gateway would send them: a document beside the mapped attributes."""
+    user_name = user_name or f"person{next(_numbers)}@example.org"
+    email = facts.pop("email", user_name)
+    document = facts.pop("document", {})
+    said = {
+        "schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"],
+        "userName": user_name,
+        "active": facts.get("active", True),
+        "emails": [{"value": email, "type": "work", "primary": True}],
+        **document,
+    }
+    for field, name in (("external_id", "externalId"), ("display_name", "displayName"), ("title", "title")):
+        if facts.get(field):
+            said[name] = facts[field]
+    facts = {"active": True, "display_name": "Ann Example", **facts}
+    return pb.UserFacts(user_name=user_name, email=email, attributes=json.dumps(said).encode(), **facts)
+
+
+def group_facts(name: str, group_id: str = "") -> pb.GroupFacts:
+    said = {"displayName": name, "externalId": group_id}
+    return pb.GroupFacts(external_id=group_id, display_name=name, attributes=json.dumps(said).encode())
+
+
+def mail_of(said) -> str:
+    return said["emails"][0]["value"]
+
+
+def attribute(path: str, **characteristics) -> f.Attribute:
+    return f.Attribute(
+        path=path.split("/"),
+        type=characteristics.pop("type", f.ATTRIBUTE_TYPE_STRING),
+        **characteristics,
+    )
+
+
+def comparison(path: str, value, operator: int = EQ, **characteristics) -> f.Filter:
+    kind = "boolean" if isinstance(value, bool) else "number" if isinstance(value, int | float) else "text"
+    if kind == "boolean":
+        characteristics["type"] = f.ATTRIBUTE_TYPE_BOOLEAN
+    given = {} if value is None else {kind: value}
+    return f.Filter(comparison=f.Comparison(attribute=attribute(path, **characteristics), operator=operator, **given))
+
+
+def present(path: str, **characteristics) -> f.Filter:
+    return f.Filter(present=attribute(path, **characteristics))
+
+
+def all_of(*filters: f.Filter) -> f.Filter:
+    return f.Filter(all_of=f.FilterList(filters=filters))
+
+
+def any_of(*filters: f.Filter) -> f.Filter:
+    return f.Filter(any_of=f.FilterList(filters=filters))
+
+
+def selection(path: str, inner: f.Filter) -> f.Filter:
+    return f.Filter(selection=f.ValueSelection(attribute=attribute(path, multi_valued=True), filter=inner))
+
+
+def negation(inner: f.Filter) -> f.Filter:
+    node = f.Filter()
+    getattr(node, "not").CopyFrom(inner)
+    return node

@@ -1,0 +1,361 @@
+"""Users as an identity provider makes, changes, deactivates and deletes them (S2, S4 to S6, S9, S14)."""
+
+from __future__ import annotations
+
+import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import grpc
+import pytest
+from muster.directory.v1 import groups_pb2, licenses_pb2, provisioning_pb2, users_pb2
+from muster.runtime.errors import failure_of
+
+from tests.integration.directory.connection import Connection, connect, group_facts, user_facts
+from tests.integration.directory.serving import fields_of, refused
+
+
+@pytest.fixture
+def connection(directory, office) -> Connection:
+    return connect(directory, office)
+
+
+def name_of(office, user) -> str:
+    return f"{office.name}/users/{user.id}"
+
+
+def registered(office, user) -> users_pb2.User:
+    return office.support.users.GetUser(users_pb2.GetUserRequest(name=name_of(office, user))).user
+
+
+def kinds_of_events(office, user) -> list[str]:
+    return [event.kind for event in office.events() if event.resource == name_of(office, user)]
+
+
+def test_a_created_user_is_in_the_register_active_with_a_seat_in_the_connections_account(connection, office):
+    user = connection.create(
+        "Ann@Example.org",
+        external_id="ext-1",
+        display_name="Ann  Example",
+        title="Teacher",
+        phone="+46 70 123 45 67",
+        secondary_phone="0046701234568",
+    )
+    kept = registered(office, user)
+    assert (kept.email, kept.display_name, kept.title) == ("ann@example.org", "Ann Example", "Teacher")
+    assert (kept.phone, kept.secondary_phone) == ("+46701234567", "+46701234568")
+    assert (kept.owner, kept.external_id, kept.state) == (connection.source, "ext-1", users_pb2.USER_STATE_ACTIVE)
+    assert list(kept.accounts) == [office.main_account]
+    assert office.seats().seats_used == 1
+    assert kinds_of_events(office, user) == ["user.created", "membership.added"]
+    assert all(event.actor == connection.source for event in office.events() if event.resource == name_of(office, user))
+
+
+def test_what_was_said_reads_back_whole_without_what_is_no_value(connection):
+    document = {
+        "nickName": "Annie",
+        "title": "",
+        "locale": None,
+        "addresses": [],
+        "name": {"familyName": "Example", "givenName": ""},
+        "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User": {"manager": {"value": "42"}},
+        "id": "usr_forged",
+        "password": "secret",
+    }
+    user = connection.create("ann@example.org", document=document)
+    said = json.loads(connection.get(user.id).attributes)
+    assert said["nickName"] == "Annie"
+    assert said["name"] == {"familyName": "Example"}
+    assert said["urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"] == {"manager": {"value": "42"}}
+    assert not {"title", "locale", "addresses", "id", "password"} & set(said)
+
+
+def test_a_user_name_that_is_no_mail_address_is_good_enough(connection, office):
+    user = connection.create("bjensen")
+    assert registered(office, user).email == "bjensen"
+
+
+def test_a_phone_that_is_none_leaves_the_registers_and_a_region_reads_national_form(directory, office):
+    connection = connect(directory, office, region="SE")
+    user = connection.create("ann@example.org", phone="070-123 45 67")
+    assert registered(office, user).phone == "+46701234567"
+    connection.update(user.id, "ann@example.org", phone="call me")
+    assert registered(office, user).phone == "+46701234567"
+    connection.update(user.id, "ann@example.org")
+    assert registered(office, user).phone == ""
+
+
+def test_a_user_name_is_taken_whatever_its_case_and_so_is_a_mail(connection):
+    connection.create("ann@example.org")
+    with refused("USER_NAME_TAKEN"):
+        connection.create("ANN@example.org", email="other@example.org")
+    with refused("EMAIL_TAKEN"):
+        connection.create("other@example.org", email="Ann@example.org")
+
+
+def test_what_is_wrong_is_named_all_at_once(connection):
+    with refused("INVALID_ARGUMENT") as told:
+        connection.stub.CreateProvisionedUser(
+            provisioning_pb2.CreateProvisionedUserRequest(
+                facts=provisioning_pb2.UserFacts(user_name="", attributes=b"[")
+            )
+        )
+    assert fields_of(told)[0] == "userName"
+    assert "attributes" in fields_of(told)
+
+
+def test_an_update_tells_what_changed_and_the_same_again_tells_nothing(connection, office):
+    user = connection.create("ann@example.org", title="Cook")
+    changed = connection.update(user.id, "ann@example.org", title="Teacher", etag=user.etag)
+    assert changed.etag != user.etag
+    (event,) = [event for event in office.events("user.updated") if event.resource == name_of(office, user)]
+    assert (event.before["title"], event.after["title"]) == ("Cook", "Teacher")
+    again = connection.update(user.id, "ann@example.org", title="Teacher")
+    assert again.etag == changed.etag
+    assert len(office.events("user.updated")) == 1
+
+
+def test_a_stale_etag_changes_nothing(connection, office):
+    user = connection.create("ann@example.org")
+    connection.update(user.id, "ann@example.org", title="Cook")
+    with refused("STALE_ETAG"):
+        connection.update(user.id, "ann@example.org", title="Teacher", etag=user.etag)
+    with refused("STALE_ETAG"):
+        connection.delete(user.id, etag=user.etag)
+    assert registered(office, user).title == "Cook"
+
+
+def test_deactivated_is_out_at_once_and_still_there_to_read(connection, office):
+    manual = office.group("Book club")
+    user = connection.create("ann@example.org")
+    crisis = connection.create_group("Crisis", "CRISIS", members=[user.id])
+    office.change_members(manual.name, add=[name_of(office, user)])
+    asleep = connection.set_active(user, active=False)
+    assert not asleep.active
+    kept = registered(office, user)
+    assert kept.state == users_pb2.USER_STATE_DORMANT
+    assert (list(kept.groups), list(kept.accounts)) == ([], [])
+    assert office.seats().seats_used == 0
+    assert connection.find("userName", "ann@example.org") == [user.id]
+    assert connection.members(crisis.id) == [user.id]
+    assert office.members(f"{office.name}/groups/{crisis.id}") == []
+    assert kinds_of_events(office, user)[-1] == "user.dormant"
+
+
+def test_reactivated_is_back_in_the_connections_groups_and_not_in_manual_ones(connection, office):
+    manual = office.group("Book club")
+    user = connection.create("ann@example.org")
+    crisis = connection.create_group("Crisis", "CRISIS", members=[user.id])
+    office.change_members(manual.name, add=[name_of(office, user)])
+    connection.set_active(user, active=False)
+    awake = connection.set_active(user, active=True)
+    assert awake.active
+    kept = registered(office, user)
+    assert kept.state == users_pb2.USER_STATE_ACTIVE
+    assert list(kept.group_display_names) == ["Crisis"]
+    assert list(kept.accounts) == [office.main_account]
+    assert office.members(f"{office.name}/groups/{crisis.id}") == [name_of(office, user)]
+    assert office.seats().seats_used == 1
+    assert kinds_of_events(office, user)[-1] == "user.restored"
+
+
+def test_memberships_can_change_while_a_user_sleeps(connection, office):
+    user = connection.create("ann@example.org")
+    left = connection.create_group("Left", "LEFT", members=[user.id])
+    joined = connection.create_group("Joined", "JOINED")
+    connection.set_active(user, active=False)
+    connection.change_group(left.id, remove=[user.id])
+    connection.change_group(joined.id, add=[user.id])
+    assert (connection.members(left.id), connection.members(joined.id)) == ([], [user.id])
+    assert office.seats().seats_used == 0
+    connection.set_active(user, active=True)
+    assert list(registered(office, user).group_display_names) == ["Joined"]
+
+
+def test_a_user_can_be_created_inactive_and_takes_a_seat_when_it_wakes(connection, office):
+    user = connection.create("ann@example.org", active=False)
+    assert registered(office, user).state == users_pb2.USER_STATE_DORMANT
+    assert office.seats().seats_used == 0
+    connection.set_active(user, active=True)
+    assert office.seats().seats_used == 1
+    assert list(registered(office, user).accounts) == [office.main_account]
+
+
+def test_nobody_wakes_with_a_mail_that_somebody_else_has_by_now(connection):
+    user = connection.create("ann@example.org")
+    connection.set_active(user, active=False)
+    connection.create("other", email="ann@example.org")
+    with refused("EMAIL_TAKEN"):
+        connection.set_active(user, active=True)
+
+
+def test_deleted_is_gone_and_comes_back_as_the_same_person(connection, office):
+    user = connection.create("ann@example.org", external_id="ext-1", title="Cook")
+    crisis = connection.create_group("Crisis", "CRISIS", members=[user.id])
+    connection.delete(user.id)
+    with refused("NOT_FOUND"):
+        connection.get(user.id)
+    with refused("NOT_FOUND"):
+        connection.delete(user.id)
+    assert connection.find("userName", "ann@example.org") == []
+    assert registered(office, user).state == users_pb2.USER_STATE_DELETED
+    assert office.seats().seats_used == 0
+    assert connection.members(crisis.id) == []
+    back = connection.create("ann.new@example.org", external_id="ext-1", title="Teacher")
+    assert back.id == user.id
+    kept = registered(office, user)
+    assert (kept.email, kept.title, kept.state) == ("ann.new@example.org", "Teacher", users_pb2.USER_STATE_ACTIVE)
+    assert list(kept.groups) == []
+    assert office.seats().seats_used == 1
+    assert kinds_of_events(office, user)[-2:] == ["user.restored", "membership.added"]
+
+
+def test_a_deleted_users_name_is_free_for_another(connection):
+    user = connection.create("ann@example.org", external_id="ext-1")
+    connection.delete(user.id)
+    assert connection.create("ann@example.org", external_id="ext-2").id != user.id
+
+
+def test_a_manual_user_is_taken_over_by_its_mail_with_password_and_manual_groups(connection, office):
+    club = office.group("Book club")
+    manual = office.user("ann@example.org", groups=[club.name], title="Cook")
+    user = connection.create("ann.upn@example.org", email="Ann@example.org", external_id="ext-1", title="Teacher")
+    assert name_of(office, user) == manual.name
+    kept = registered(office, user)
+    assert (kept.owner, kept.title, kept.password_reset_required) == (connection.source, "Teacher", False)
+    assert list(kept.group_display_names) == ["Book club"]
+    assert office.seats().seats_used == 1
+    (event,) = office.events("user.taken_over")
+    assert (event.before["title"], event.after["title"], event.after["external_id"]) == ("Cook", "Teacher", "ext-1")
+
+
+def test_a_manual_user_is_seen_by_id_and_by_eq_but_not_in_a_list(connection, office):
+    manual = office.user("ann@example.org", display_name="Ann Manual")
+    own = connection.create("ben@example.org")
+    manual_id = manual.name.rpartition("/")[2]
+    assert connection.get(manual_id).management == provisioning_pb2.USER_MANAGEMENT_MANUAL
+    assert connection.find("userName", "ANN@example.org") == [manual_id]
+    assert connection.find("emails/value", "ann@example.org", multi_valued=True) == [manual_id]
+    assert [found.user.id for found in connection.search().resources] == [own.id]
+    assert connection.find("displayName", "Ann Manual") == []
+    taken = connection.update(manual_id, "ann@example.org", title="Teacher")
+    assert taken.management == provisioning_pb2.USER_MANAGEMENT_OWN
+    assert registered(office, taken).title == "Teacher"
+
+
+def test_a_manual_user_is_nobodys_to_delete(connection, office):
+    manual = office.user("ann@example.org")
+    with refused("NOT_FOUND"):
+        connection.delete(manual.name.rpartition("/")[2])
+
+
+def test_what_is_unknown_of_another_tenant_or_no_id_is_not_found(connection, directory, support):
+    from tests.integration.directory.serving import Office  # noqa: PLC0415 - another one for this test
+
+    other = Office(support)
+    stranger = connect(directory, other).create("eve@example.org")
+    for user in (stranger.id, "usr_nonsense", "bjensen", ""):
+        with refused("NOT_FOUND"):
+            connection.get(user)
+        with refused("NOT_FOUND"):
+            connection.update(user, "eve@example.org")
+        with refused("NOT_FOUND"):
+            connection.delete(user)
+
+
+def test_a_full_license_refuses_the_create_and_lists_whom(directory, support):
+    from tests.integration.directory.serving import Office  # noqa: PLC0415 - one with a single seat
+
+    office = Office(support, seats=1)
+    connection = connect(directory, office)
+    connection.create("ann@example.org")
+    for _ in range(2):
+        with refused("LICENSE_LIMIT_REACHED") as told:
+            connection.create("Ben@example.org", external_id="ext-2")
+    assert told["failure"].metadata == {"seats_total": "1", "seats_used": "1"}
+    assert connection.find("userName", "ben@example.org") == []
+    answer = support.licenses.ListRefusals(licenses_pb2.ListRefusalsRequest(license=office.license))
+    assert [(each.user_name, each.external_id, each.attempts) for each in answer.refusals] == [
+        ("Ben@example.org", "ext-2", 2)
+    ]
+    assert [event.after["user_name"] for event in office.events("license.refused")] == ["Ben@example.org"]
+    support.licenses.UpdateLicense(licenses_pb2.UpdateLicenseRequest(name=office.license, seats_total=2))
+    connection.create("ben@example.org", external_id="ext-2")
+    assert not support.licenses.ListRefusals(licenses_pb2.ListRefusalsRequest(license=office.license)).refusals
+
+
+def test_a_full_license_refuses_to_wake_and_leaves_the_sleeper_as_it_was(directory, support):
+    from tests.integration.directory.serving import Office  # noqa: PLC0415 - one with a single seat
+
+    office = Office(support, seats=1)
+    connection = connect(directory, office)
+    sleeper = connection.create("ann@example.org")
+    connection.set_active(sleeper, active=False)
+    connection.create("ben@example.org")
+    with refused("LICENSE_LIMIT_REACHED"):
+        connection.update(sleeper.id, "ann@example.org", title="Teacher", active=True)
+    kept = connection.get(sleeper.id)
+    assert not kept.active
+    assert "title" not in json.loads(kept.attributes)
+
+
+def test_the_last_seats_go_to_exactly_as_many_as_there_are(directory, support):
+    from tests.integration.directory.serving import Office  # noqa: PLC0415 - one with five seats
+
+    office = Office(support, seats=5)
+    connection = connect(directory, office)
+    outcomes = []
+    gate = threading.Barrier(16)
+
+    def create(number: int) -> None:
+        gate.wait()
+        try:
+            connection.stub.CreateProvisionedUser(
+                provisioning_pb2.CreateProvisionedUserRequest(facts=user_facts(f"racer{number}@example.org"))
+            )
+            outcomes.append("OK")
+        except grpc.RpcError as error:
+            outcomes.append(failure_of(error).reason)
+
+    with ThreadPoolExecutor(16) as threads:
+        list(threads.map(create, range(16)))
+    assert sorted(outcomes) == ["LICENSE_LIMIT_REACHED"] * 11 + ["OK"] * 5
+    assert office.seats().seats_used == 5
+
+
+def test_the_same_user_at_once_is_made_once(connection, office):
+    gate = threading.Barrier(8)
+    outcomes = []
+
+    def create(_: int) -> None:
+        gate.wait()
+        try:
+            connection.stub.CreateProvisionedUser(
+                provisioning_pb2.CreateProvisionedUserRequest(facts=user_facts("ann@example.org"))
+            )
+            outcomes.append("OK")
+        except grpc.RpcError as error:
+            outcomes.append(failure_of(error).reason)
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(create, range(8)))
+    assert outcomes.count("OK") == 1
+    assert set(outcomes) <= {"OK", "USER_NAME_TAKEN", "EMAIL_TAKEN"}
+    assert office.seats().seats_used == 1
+
+
+def test_a_disabled_connection_is_told_so(connection, office):
+    user = connection.create("ann@example.org")
+    office.disable(connection.source)
+    with refused("SOURCE_STATE"):
+        connection.get(user.id)
+
+
+def test_a_group_of_somebody_else_is_not_found(connection, office):
+    manual = office.group("Book club").name.rpartition("/")[2]
+    with refused("NOT_FOUND"):
+        connection.group(manual)
+    with refused("NOT_FOUND"):
+        connection.change_group(manual, facts=group_facts("Mine"))
+    listed = office.support.groups.ListGroups(groups_pb2.ListGroupsRequest(tenant=office.name)).groups
+    assert "Mine" not in [group.display_name for group in listed]
