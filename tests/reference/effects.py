@@ -66,11 +66,20 @@ def _without_groups_column(
 def _desired_groups(register: Register, source: str, row: StagedRow, groups: Mapping[str, Group]) -> set[str]:
     """The listed groups and their accounts' main groups, or else the linked account's main group (R40)."""
     linked_account = register.sources[source].account
-    listed = {name for name, group in groups.items() if group.group_external_id in (row.groups or ())}
+    listed = {
+        name
+        for name, group in groups.items()
+        if group.group_external_id in (row.groups or ()) and not is_synced_elsewhere(register, group)
+    }
     accounts = {groups[name].account for name in listed}
     if not listed and linked_account is not None:
         accounts = {linked_account}
     return listed | {register.accounts[account] for account in accounts}
+
+
+def is_synced_elsewhere(register: Register, group: Group) -> bool:
+    """Say whether a SCIM connection syncs the group, which no file may touch."""
+    return group.owner != MANUAL and register.sources[group.owner].is_scim
 
 
 def _stays(name: str, groups: Mapping[str, Group], all_of_user: Sequence[Membership]) -> bool:

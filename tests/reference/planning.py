@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from tests.reference.effects import field_changes, membership_changes
+from tests.reference.effects import field_changes, is_synced_elsewhere, membership_changes
 from tests.reference.limits import verdict
 from tests.reference.values import (
     MANUAL,
@@ -241,12 +241,18 @@ class _Planning:
 
     def create_unknown_groups(self) -> None:
         """R37: an unknown Group ID is created where the source says so and has an account, else warned about."""
-        known = {group.group_external_id for group in self.register.groups.values() if group.group_external_id}
+        groups = [group for group in self.register.groups.values() if group.group_external_id]
+        known = {group.group_external_id for group in groups}
+        synced_elsewhere = {group.group_external_id for group in groups if is_synced_elsewhere(self.register, group)}
         account = self.settings.account
         creates = self.settings.creates_unknown_groups and account is not None
-        for row in self.imported() if creates else self.accepted():
+        imported = {row.line for row in self.imported()}
+        for row in self.accepted():
             for group_external_id in dict.fromkeys(row.groups or ()):
-                if group_external_id in known:
+                if group_external_id in synced_elsewhere:
+                    self.warn(row, f"unknown_group:{group_external_id}")
+                    continue
+                if group_external_id in known or (creates and row.line not in imported):
                     continue
                 if creates:
                     assert account is not None

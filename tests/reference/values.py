@@ -64,9 +64,10 @@ class Limits:
 
 @dataclass(frozen=True)
 class Source:
-    """A file source: its settings, and what is remembered of its last applied file."""
+    """A source: a file's settings and what is remembered of its last applied file, or a SCIM connection."""
 
     account: str | None = None
+    is_scim: bool = False
     creates_unknown_groups: bool = False
     keep_primary_phone: bool = False
     keep_secondary_phone: bool = False

@@ -110,20 +110,28 @@ def _add_no_account(planner: Planner) -> None:
 
 
 def _add_unknown_groups(planner: Planner) -> None:
-    """R37: an unknown Group ID never rejects; the nearest known one is named. Its code carries the ID."""
-    if planner.given.create_unknown_groups and planner.given.linked_group_id:
-        return
+    """R37: an unknown Group ID never rejects; the nearest known one is named. Its code carries the ID.
+
+    One that a SCIM connection syncs is warned about also where unknown groups are created.
+    """
     if not planner.count("unknown_groups"):
         return
+    creates = planner.given.create_unknown_groups and planner.given.linked_group_id
     planner.run(
         """
         INSERT INTO {findings} (line, row_key, severity, code, column_name, masked_value, message)
         SELECT l.line, r.external_id, 2, 'unknown_group:' || l.unknown_id, 'Groups', '',
-               'No group has this Group ID; ' ||
-               CASE WHEN s.suggestion IS NULL THEN '' ELSE 'nearest Group ID: ' || s.suggestion || '; ' END ||
-               'correct the file, or give a group this ID.'
+               CASE WHEN k.synced_by IS NOT NULL
+                   THEN 'The group with this Group ID is synced by "' || k.synced_by || '", and a group has one '
+                        || 'syncing source; take it out of the file.'
+                   ELSE 'No group has this Group ID; '
+                        || CASE WHEN s.suggestion IS NULL THEN ''
+                                ELSE 'nearest Group ID: ' || s.suggestion || '; ' END
+                        || 'correct the file, or give a group this ID.' END
         FROM {listed} l JOIN {rows} r ON r.line = l.line
+        JOIN {unknown_groups} k ON k.group_external_id = l.unknown_id
         LEFT JOIN {suggestions} s ON s.group_external_id = l.unknown_id
         WHERE l.group_id IS NULL
         """
+        + ("AND k.synced_by IS NOT NULL" if creates else "")
     )

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from rapidfuzz import fuzz, process
 from sqlalchemy import text
 
+from services.directory.store.tables import SourceKind
+
 if TYPE_CHECKING:
     from services.directory.roster.plan import Planner
 
@@ -26,6 +28,7 @@ def compare_memberships(planner: Planner, *, merged: int) -> None:
     _move(planner)
 
 
+_CONNECTIONS = f"SELECT id FROM sources WHERE tenant_id = {{t}} AND kind = {SourceKind.SCIM}"
 _NAMED = """
     SELECT r.line, r.user_id, r.state, {each_group} AS group_external_id
     FROM {people} r {split_groups} WHERE r.groups <> {no_groups}
@@ -39,7 +42,10 @@ _NAMED_BY_MERGED = """
 
 
 def _list_groups(planner: Planner, *, merged: int) -> None:
-    """Every Group ID an accepted row lists, with the group and its account's main group; an unknown one as text."""
+    """Every Group ID an accepted row lists, with the group and its account's main group; an unknown one as text.
+
+    A group that a SCIM connection syncs is unknown to a file: one syncing source a group.
+    """
     named = _NAMED + (_NAMED_BY_MERGED if merged else "")
     planner.make(
         "listed",
@@ -50,7 +56,7 @@ def _list_groups(planner: Planner, *, merged: int) -> None:
         LEFT JOIN (
             SELECT e.external_id, e.id, a.main_group_id FROM groups e
             JOIN accounts a ON a.tenant_id = e.tenant_id AND a.id = e.account_id
-            WHERE e.tenant_id = {{t}} AND e.external_id IS NOT NULL
+            WHERE e.tenant_id = {{t}} AND e.external_id IS NOT NULL AND e.owner_source_id NOT IN ({_CONNECTIONS})
         ) g ON g.external_id = q.group_external_id
         """,
     )
@@ -62,8 +68,12 @@ def _find_unknown(planner: Planner) -> None:
     planner.make(
         "unknown_groups",
         """
-        SELECT unknown_id AS group_external_id, min(CASE WHEN state = 'deferred' THEN 1 ELSE 0 END) = 0 AS is_needed
-        FROM {listed} WHERE group_id IS NULL GROUP BY unknown_id
+        SELECT l.unknown_id AS group_external_id, min(s.display_name) AS synced_by,
+               min(CASE WHEN l.state = 'deferred' THEN 1 ELSE 0 END) = 0 AND min(s.id) IS NULL AS is_needed
+        FROM {listed} l
+        LEFT JOIN groups g ON g.tenant_id = {t} AND g.external_id = l.unknown_id
+        LEFT JOIN sources s ON s.tenant_id = {t} AND s.id = g.owner_source_id
+        WHERE l.group_id IS NULL GROUP BY l.unknown_id
         """,
     )
     planner.make(
@@ -110,7 +120,7 @@ def _suggest(planner: Planner) -> None:
     """Name the nearest known Group ID beside an unknown one: most are misspelt."""
     unknown = list(
         planner.connection.execute(
-            text("SELECT group_external_id FROM {unknown_groups}".format(**planner.words))
+            text("SELECT group_external_id FROM {unknown_groups} WHERE synced_by IS NULL".format(**planner.words))
         ).scalars()
     )
     if not unknown:
@@ -118,9 +128,9 @@ def _suggest(planner: Planner) -> None:
     known = list(
         planner.connection.execute(
             text(
-                "SELECT external_id FROM groups WHERE tenant_id = :t AND external_id IS NOT NULL ORDER BY external_id"
-            ),
-            {"t": planner.given.tenant_id},
+                "SELECT external_id FROM groups WHERE tenant_id = {t} AND external_id IS NOT NULL "
+                f"AND owner_source_id NOT IN ({_CONNECTIONS}) ORDER BY external_id".format(**planner.words)
+            )
         ).scalars()
     )
     suggestions = []

@@ -97,7 +97,14 @@ def _rows(
             for name, group in register.groups.items()
         ],
         tables.Source: [
-            {"id": number, "display_name": name, "allowed_networks": [], "limits": {}, "report_to": []}
+            {
+                "id": number,
+                "display_name": name,
+                "kind": tables.SourceKind.SCIM if register.sources[name].is_scim else tables.SourceKind.SFTP,
+                "allowed_networks": [],
+                "limits": {},
+                "report_to": [],
+            }
             for name, number in seeded.sources.items()
         ],
         tables.User: [

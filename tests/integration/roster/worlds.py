@@ -25,6 +25,7 @@ from tests.reference.values import (
 )
 
 _SCHOOL = "school"
+_PROVIDER = "identity provider"
 _IDS = [f"EMPLOYEE-{number}" for number in range(7)]
 _MAILS = [f"m{number}@example.org" for number in range(12)]
 _PHONES = ["", "+46701234567", "+4740612345"]
@@ -33,12 +34,13 @@ _GROUPS = {
     "g1": Group("main", "g1"),
     "g2": Group("north", "g2", PAYROLL),
     "g3": Group("south", "g3", _SCHOOL),
+    "g4": Group("north", "g4", _PROVIDER),
     "choir": Group("north"),
     "band": Group("main"),
 }
 _MAIN_GROUPS = {account: Group(account, is_main=True) for account in _ACCOUNTS}
 _NAMES = st.sampled_from(["Anna", "Bo"])
-_GROUP_CELLS = st.lists(st.sampled_from(["g1", "g2", "g3", "g9"]), unique=True, max_size=3).map(tuple)
+_GROUP_CELLS = st.lists(st.sampled_from(["g1", "g2", "g3", "g4", "g9"]), unique=True, max_size=3).map(tuple)
 _TIMES = st.sampled_from([None, datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 3, 2, tzinfo=UTC)])
 _NO_LIMIT = Limit(1_000_000, 100)
 _ANY_LIMIT = st.just(_NO_LIMIT) | st.builds(Limit, st.integers(0, 2), st.sampled_from([0, 20, 50]))
@@ -119,7 +121,7 @@ def registers(draw: st.DrawFn) -> Register:
         accounts={account: account for account in _ACCOUNTS},
         groups=groups,
         memberships=frozenset(memberships),
-        sources={PAYROLL: draw(_sources()), _SCHOOL: Source()},
+        sources={PAYROLL: draw(_sources()), _SCHOOL: Source(), _PROVIDER: Source(is_scim=True)},
         seats_total=draw(st.sampled_from([0, 3, 6, 100, 100])),
     )
 

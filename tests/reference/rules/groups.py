@@ -4,7 +4,7 @@
 
 import pytest
 
-from tests.builders import PAYROLL, a_person, a_register, a_rejected_row, a_row_of, a_staged_row
+from tests.builders import IDENTITY_PROVIDER, PAYROLL, a_person, a_register, a_rejected_row, a_row_of, a_staged_row
 from tests.reference.values import Group, Membership, Source
 
 A = "EMPLOYEE-A"
@@ -91,3 +91,15 @@ def test_r23_an_absent_groups_column_leaves_memberships_alone(plan_of):
 def test_r40_an_absent_groups_column_puts_who_is_in_no_account_into_the_linked_one(plan_of):
     register = a_register(a_person("anna", groups=[], groups_by_hand=["main"]))
     assert plan_of(register, a_row_of("anna", groups=None)).changes[0].joins == {"main"}
+
+
+@pytest.mark.parametrize("creates", [False, True])
+def test_a_group_that_an_identity_provider_syncs_is_unknown_to_a_file(plan_of, creates):
+    register = a_register(
+        source=Source(account="main", creates_unknown_groups=creates),
+        groups={"x": Group("main", "x", IDENTITY_PROVIDER)},
+    )
+    plan = plan_of(register, a_staged_row(A, groups="x"))
+    assert plan.warnings == [(2, "unknown_group:x")]
+    assert plan.changes[0].joins == {"main"}
+    assert plan.new_groups == {}
