@@ -12,6 +12,7 @@ from typing import Self
 import grpc
 from muster.directory.v1 import (
     accounts_pb2_grpc,
+    api_keys_pb2_grpc,
     events_pb2_grpc,
     groups_pb2_grpc,
     imports_pb2_grpc,
@@ -104,6 +105,11 @@ class Muster:
     def sources(self) -> sources_pb2_grpc.SourceServiceStub:
         """Sources."""
         return sources_pb2_grpc.SourceServiceStub(self._channel("directory"))
+
+    @cached_property
+    def api_keys(self) -> api_keys_pb2_grpc.ApiKeyServiceStub:
+        """Keys of SCIM sources."""
+        return api_keys_pb2_grpc.ApiKeyServiceStub(self._channel("directory"))
 
     @cached_property
     def imports(self) -> imports_pb2_grpc.ImportServiceStub:

@@ -8,6 +8,7 @@ from typing import Any
 from google.protobuf import json_format, struct_pb2, timestamp_pb2
 from muster.directory.v1 import (
     accounts_pb2,
+    api_keys_pb2,
     events_pb2,
     groups_pb2,
     imports_pb2,
@@ -93,6 +94,29 @@ def seats(record: licenses_pb2.License) -> Document:
     return {"seats_total": record.seats_total, "seats_used": record.seats_used}
 
 
+def refusal(record: licenses_pb2.Refusal) -> Document:
+    """Write one user who was refused a seat and still has none."""
+    return {
+        "source": record.source,
+        "user_name": record.user_name,
+        "external_id": record.external_id or None,
+        "attempts": record.attempts,
+        "first": moment(record.first_time),
+        "last": moment(record.last_time),
+    }
+
+
+def api_key(record: api_keys_pb2.ApiKey) -> Document:
+    """Write one key, of which only its id is known."""
+    return {
+        "key_id": record.key_id,
+        "state": word(api_keys_pb2.ApiKeyState, record.state),
+        "created": moment(record.create_time),
+        "expires": moment(record.expire_time),
+        "last_used": moment(record.last_used_time),
+    }
+
+
 def source(record: sources_pb2.Source) -> Document:
     """Write one source as lists show it."""
     return {
@@ -106,8 +130,20 @@ def source(record: sources_pb2.Source) -> Document:
 
 
 def source_settings(record: sources_pb2.Source) -> Document:
-    """Write one source with all its settings."""
-    return source(record) | {
+    """Write one source with all settings of its kind."""
+    own = _file_settings(record) if record.kind == sources_pb2.SOURCE_KIND_SFTP else {}
+    shared = {
+        "region": record.region or None,
+        "unknown_groups": word(sources_pb2.UnknownGroups, record.unknown_groups),
+        "position": record.position,
+        "report_to": list(record.report_to),
+        "language": record.language or None,
+    }
+    return source(record) | own | shared
+
+
+def _file_settings(record: sources_pb2.Source) -> Document:
+    return {
         "sftp": {
             "host": record.sftp.host or None,
             "port": record.sftp.port or None,
@@ -118,8 +154,6 @@ def source_settings(record: sources_pb2.Source) -> Document:
         },
         "separator": record.group_separator,
         "auto_invite": record.automatic_invitations,
-        "region": record.region or None,
-        "unknown_groups": word(sources_pb2.UnknownGroups, record.unknown_groups),
         "keep_primary_phone": record.keep_primary_phone,
         "keep_secondary_phone": record.keep_secondary_phone,
         "delete_after": record.delete_after_processing,
@@ -135,9 +169,6 @@ def source_settings(record: sources_pb2.Source) -> Document:
             field.name: {half.name: figure for half, figure in limit.ListFields()}
             for field, limit in record.limits.ListFields()
         },
-        "position": record.position,
-        "report_to": list(record.report_to),
-        "language": record.language or None,
     }
 
 

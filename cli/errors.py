@@ -32,6 +32,7 @@ _CURES = {
     "RUN_STATE": "look at it with `muster runs show RUN`",
     "PLAN_CHANGED": "look at the new plan with `muster runs show RUN --changes`, then approve again",
     "SOURCE_STATE": "look at it with `muster source show SOURCE`",
+    "KEY_STATE": "make a new one with `muster scim-key create --source SOURCE`",
     "UNAVAILABLE": "check that `muster up` runs and that --data or MUSTER_DIRECTORY points to it",
     "DEADLINE_EXCEEDED": "try again; the services' logs say what takes so long",
     "INTERNAL": "the service's log says more",

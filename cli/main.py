@@ -12,7 +12,21 @@ import typer
 from rich.text import Text
 from typer.exceptions import TyperException
 
-from cli.commands import accounts, demo, events, groups, imports, licenses, messages, runs, sources, tenants, up, users
+from cli.commands import (
+    accounts,
+    demo,
+    events,
+    groups,
+    imports,
+    licenses,
+    messages,
+    runs,
+    scim_keys,
+    sources,
+    tenants,
+    up,
+    users,
+)
 from cli.errors import CommandError, explain
 from cli.output import Output
 from cli.session import Session
@@ -35,6 +49,7 @@ app.add_typer(groups.app, name="group")
 app.add_typer(users.app, name="user")
 app.add_typer(licenses.app, name="license")
 app.add_typer(sources.app, name="source")
+app.add_typer(scim_keys.app, name="scim-key")
 app.command("import")(imports.import_file)
 app.command("run")(imports.run_source)
 app.add_typer(runs.app, name="runs")

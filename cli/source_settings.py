@@ -67,7 +67,7 @@ def _switch(name: str, text: str) -> Any:
 class SourceSettings:
     """Every setting of a source that the command line can say; None leaves it alone."""
 
-    account: Annotated[str | None, typer.Option(help="Linked account of people without groups.")] = None
+    account: Annotated[str | None, typer.Option(help="Linked account of people without groups; SCIM needs one.")] = None
     report_to: Annotated[list[str] | None, typer.Option(help="Who gets the report; may be repeated.")] = None
     language: Annotated[Language | None, typer.Option(help="Language of the report; else the tenant's.")] = None
     path: Annotated[str | None, typer.Option(help="Path of the file on the server; fixed once out of trial.")] = None
@@ -82,7 +82,10 @@ class SourceSettings:
     ] = None
     region: Annotated[str | None, typer.Option(help="Region of phones in national form, such as SE.")] = None
     separator: Annotated[str | None, typer.Option(help="Separates Group IDs in a cell; a comma unless said.")] = None
-    unknown_groups: Annotated[UnknownGroups | None, typer.Option(help="What to do with unknown Group IDs.")] = None
+    unknown_groups: Annotated[
+        UnknownGroups | None,
+        typer.Option(help="What to do with unknown Group IDs; unless said, a file's are ignored, SCIM's created."),
+    ] = None
     auto_invite: Annotated[bool | None, _switch("auto-invite", "Invite new users without being asked.")] = None
     keep_primary_phone: Annotated[
         bool | None, _switch("keep-primary-phone", "An empty cell does not clear the primary phone.")

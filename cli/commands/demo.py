@@ -35,7 +35,7 @@ def demo(context: typer.Context) -> None:
         data = Path(folder)
         session = replace(session_of(context), data=data, environ={})  # this installation and no other
         out = session.output.out
-        out.print(Text("Starting directory, importer, notifier and an SFTP drop on this machine …"))
+        out.print(Text("Starting directory, importer, notifier, SCIM gateway and an SFTP drop on this machine …"))
         with Installation(data, seats=_SEATS) as installation:
             line = installation.start()
             stage = Stage(session, invoke)

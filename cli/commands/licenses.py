@@ -9,7 +9,8 @@ from muster.directory.v1 import licenses_pb2
 
 from cli import documents, output
 from cli.commands.options import TenantOption
-from cli.session import Session, session_of
+from cli.pages import every
+from cli.session import session_of
 
 app = typer.Typer(help="Seats.", no_args_is_help=True)
 
@@ -27,18 +28,28 @@ def set_seats(
         request = licenses_pb2.UpdateLicenseRequest(
             name=f"{tenant}/license", seats_total=seats, request_id=session.new_request_id()
         )
-        _show(session, muster.licenses.UpdateLicense(request).license)
+        document = documents.seats(muster.licenses.UpdateLicense(request).license)
+    session.output.show(document, output.facts(document))
 
 
 @app.command("show")
 def show_seats(context: typer.Context, *, tenant: TenantOption) -> None:
-    """Show how many seats there are and how many are taken."""
+    """Show how many seats there are, how many are taken, and how many people were refused one by SCIM."""
     session = session_of(context)
     with session.connect() as muster:
-        request = licenses_pb2.GetLicenseRequest(name=f"{tenant}/license")
-        _show(session, muster.licenses.GetLicense(request).license)
-
-
-def _show(session: Session, record: licenses_pb2.License) -> None:
-    document = documents.seats(record)
+        license_name = f"{tenant}/license"
+        seats = muster.licenses.GetLicense(licenses_pb2.GetLicenseRequest(name=license_name)).license
+        waiting = muster.licenses.ListRefusals(licenses_pb2.ListRefusalsRequest(license=license_name, page_size=1))
+    document = documents.seats(seats) | {"refused": waiting.total}
     session.output.show(document, output.facts(document))
+
+
+@app.command("refused")
+def list_refused(context: typer.Context, *, tenant: TenantOption) -> None:
+    """List whom a SCIM source could not create or re-activate for want of a seat, the longest waiting first."""
+    session = session_of(context)
+    with session.connect() as muster:
+        request = licenses_pb2.ListRefusalsRequest(license=f"{tenant}/license")
+        refused = [documents.refusal(record) for record in every(muster.licenses.ListRefusals, request, "refusals")]
+    columns = ["user_name", "external_id", "attempts", "first", "last", "source"]
+    session.output.show({"refused": refused}, output.records(refused, columns))

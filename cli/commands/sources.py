@@ -15,7 +15,7 @@ from cli.pages import every
 from cli.session import session_of
 from cli.source_settings import SourceSettings, credentials_of, takes_settings, write_into
 
-app = typer.Typer(help="Files that people come from.", no_args_is_help=True)
+app = typer.Typer(help="Files and identity providers that people come from.", no_args_is_help=True)
 
 DEFAULT_PATH = "/users.csv"
 # Phone numbers of ranges that are kept free for examples; `.example` never has mail.
@@ -31,6 +31,7 @@ class Kind(StrEnum):
     """How facts arrive."""
 
     SFTP = "sftp"
+    SCIM = "scim"
 
 
 @app.command("create")
@@ -43,12 +44,16 @@ def create_source(
     kind: Annotated[Kind, typer.Option(help="How facts arrive.")],
     settings: SourceSettings,
 ) -> None:
-    """Make a source in trial; without --host it is a hosted drop, whose password is shown once."""
+    """Make a source: a file's in trial, on a hosted drop unless --host is said; a SCIM source enabled.
+
+    A hosted drop's password is shown once.
+    """
     session = session_of(context)
     source = sources_pb2.Source(
         display_name=name, kind=sources_pb2.SourceKind.Value(f"SOURCE_KIND_{kind.value.upper()}")
     )
-    source.sftp.path = DEFAULT_PATH
+    if kind is Kind.SFTP:
+        source.sftp.path = DEFAULT_PATH
     write_into(source, settings)
     with session.connect() as muster:
         made = muster.sources.CreateSource(
@@ -63,7 +68,7 @@ def create_source(
     if made.HasField("drop_login"):
         document["sftp"] = documents.drop_login(made.drop_login)
     session.output.show(document, output.facts(document))
-    session.output.note(f"It is in trial, and its runs only plan, until `muster source enable {made.source.name}`.")
+    session.output.note(_next_step(made.source))
 
 
 @app.command("update")
@@ -100,7 +105,7 @@ def update_source(
 
 @app.command("enable")
 def enable_source(context: typer.Context, source: SourceArgument) -> None:
-    """Give the go-ahead: runs are applied from now on."""
+    """Give the go-ahead: from now on a file's runs are applied, and an identity provider's calls are answered."""
     session = session_of(context)
     with session.connect() as muster:
         request = sources_pb2.EnableSourceRequest(name=source, request_id=session.new_request_id())
@@ -110,12 +115,15 @@ def enable_source(context: typer.Context, source: SourceArgument) -> None:
 
 @app.command("disable")
 def disable_source(context: typer.Context, source: SourceArgument) -> None:
-    """Stop runs of the source until it is enabled again."""
+    """Stop a file's runs, or refuse an identity provider's calls, until the source is enabled again."""
     session = session_of(context)
     with session.connect() as muster:
         request = sources_pb2.DisableSourceRequest(name=source, request_id=session.new_request_id())
-        document = documents.source(muster.sources.DisableSource(request).source)
+        disabled = muster.sources.DisableSource(request).source
+    document = documents.source(disabled)
     session.output.show(document, output.facts(document))
+    if disabled.kind == sources_pb2.SOURCE_KIND_SCIM:
+        session.output.note(f"Its calls are refused until `muster source enable {source}`; its users and keys stay.")
 
 
 @app.command("show")
@@ -143,3 +151,9 @@ def list_sources(context: typer.Context, *, tenant: TenantOption) -> None:
 def show_sample(context: typer.Context) -> None:
     """Print a CSV template with every column and three invented people."""
     session_of(context).output.show_text({"csv": SAMPLE}, SAMPLE)
+
+
+def _next_step(source: sources_pb2.Source) -> str:
+    if source.kind == sources_pb2.SOURCE_KIND_SCIM:
+        return f"It is enabled; make its key with `muster scim-key create --source {source.name}`."
+    return f"It is in trial, and its runs only plan, until `muster source enable {source.name}`."

@@ -69,4 +69,5 @@ def _view(line: dict[str, Any]) -> list[Any]:
         *output.facts(shown),
         Text(f"Put a CSV at {sftp['path']} on the SFTP server (muster source sample prints one), then, elsewhere:"),
         Text(f"  muster run {line['sftp_source']}"),
+        Text(f"An identity provider calls {line['scim']} with the SCIM key as its bearer token."),
     ]

@@ -51,7 +51,7 @@ def show_user(
     context: typer.Context,
     user: Annotated[str, typer.Argument(metavar="USER", help="Resource name of the user, tenants/…/users/…")],
 ) -> None:
-    """Show one user, a deleted one too."""
+    """Show one user, a dormant or deleted one too."""
     session = session_of(context)
     with session.connect() as muster:
         document = documents.user(muster.users.GetUser(users_pb2.GetUserRequest(name=user)).user)
@@ -64,7 +64,7 @@ def list_users(
     *,
     tenant: TenantOption,
     email: Annotated[str, typer.Option(help="Only the user with this mail address.")] = "",
-    show_all: Annotated[bool, typer.Option("--all", help="Deleted users too.")] = False,
+    show_all: Annotated[bool, typer.Option("--all", help="Dormant and deleted users too.")] = False,
 ) -> None:
     """List a tenant's active users."""
     session = session_of(context)

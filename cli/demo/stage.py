@@ -102,6 +102,10 @@ class Stage:
         asyncio.run(asyncio.wait_for(_upload(sftp, host_key, content), _UPLOAD_TIMEOUT_S))
         self._told.print(Text(f"{len(content):,} bytes sent"))
 
+    def show_command(self, text: str) -> None:
+        """Show what somebody else than a reader of the command line does."""
+        self._told.print(Text(f"\n> {clean(text)}", style="bold cyan"))
+
     def show_text(self, text: str, *, most: int) -> None:
         """Show a long text without its blank lines, at most so many lines."""
         lines = [line for line in clean(text).splitlines() if line.strip()]

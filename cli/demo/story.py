@@ -1,4 +1,4 @@
-"""The story: two nights of a town, a file cut short, a mass deletion, and a license that is full."""
+"""The story: two nights of a town, a file cut short, a mass deletion, a full license; then an identity provider."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from cli.demo import scim_story
 from cli.demo.people import (
     CROSS_GROUPS,
     DEPARTMENTS,
@@ -61,6 +62,7 @@ def tell(stage: Stage, line: Mapping[str, Any], host_key: str, now: datetime) ->
     _cut_short(stage, town)
     _mass_deletion(stage, town)
     _full_license(stage, town)
+    scim_story.tell(stage, line)
 
 
 def _the_town(stage: Stage, town: Town) -> str:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import enum
+import http
+import http.client
 import os
 import signal
 import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,8 +26,18 @@ MAX_BACKOFF_S = 10.0
 STEADY_S = 30.0
 """A child that lived this long starts again without a back-off."""
 
+_PROBE_TIMEOUT_S = 1.0
+
 # The parent's own settings of the services must not leak into the embedded ones.
-_FOREIGN = ("DIRECTORY_", "IMPORTER_", "NOTIFIER_", "DROP_", "MUSTER_")
+_FOREIGN = ("DIRECTORY_", "IMPORTER_", "NOTIFIER_", "SCIM_GATEWAY_", "DROP_", "MUSTER_")
+
+
+class Speech(enum.Enum):
+    """What a child speaks, which says how one knows that it is well."""
+
+    GRPC = enum.auto()
+    HTTP = enum.auto()
+    SSH = enum.auto()
 
 
 @dataclass(frozen=True)
@@ -34,7 +48,7 @@ class Plan:
     command: Sequence[str]
     address: str
     environment: Mapping[str, str] = field(repr=False)
-    speaks_grpc: bool = True
+    speaks: Speech = Speech.GRPC
 
 
 @dataclass
@@ -74,12 +88,12 @@ class Child:
     def wait_until_well(self, *, wanted: Callable[[], bool] = lambda: True) -> None:
         """Block until the child answers; CommandError with the end of its log when it ends or takes over 60 s."""
         try:
-            if self.plan.speaks_grpc:
+            if self.plan.speaks is Speech.GRPC:
                 client.wait_until_serving(
                     self.plan.address, timeout_s=START_TIMEOUT_S, alive=lambda: self.is_alive() and wanted()
                 )
             else:
-                self._wait_until_accepting(wanted)
+                self._wait_until_answering(wanted)
         except TimeoutError as error:
             said = "was interrupted" if not wanted() else "did not start"
             raise CommandError(f"{self.plan.name} {said}: {self._last_words()}; see {self.log_file}") from error
@@ -120,21 +134,31 @@ class Child:
         if self.process is not None and self.process.stdin is not None:
             self.process.stdin.close()
 
-    def _wait_until_accepting(self, wanted: Callable[[], bool]) -> None:
+    def _wait_until_answering(self, wanted: Callable[[], bool]) -> None:
+        is_well = _says_ssh if self.plan.speaks is Speech.SSH else _says_it_is_well
         host, _, port = self.plan.address.rpartition(":")
         deadline = time.monotonic() + START_TIMEOUT_S
         while self.is_alive() and wanted() and time.monotonic() < deadline:
-            try:
-                with socket.create_connection((host, int(port)), timeout=1.0) as connection:
-                    if connection.recv(4) == b"SSH-":
-                        return
-            except OSError:
-                time.sleep(0.05)
+            with suppress(OSError, http.client.HTTPException):
+                if is_well(host, int(port)):
+                    return
+            time.sleep(0.05)
         raise TimeoutError(self.plan.address)
 
     def _last_words(self) -> str:
         lines = [line for line in self.log_file.read_text(errors="replace").splitlines() if line.strip()]
         return lines[-1][:300] if lines else "it said nothing"
+
+
+def _says_ssh(host: str, port: int) -> bool:
+    with socket.create_connection((host, port), timeout=_PROBE_TIMEOUT_S) as connection:
+        return connection.recv(4) == b"SSH-"
+
+
+def _says_it_is_well(host: str, port: int) -> bool:
+    with closing(http.client.HTTPConnection(host, port, timeout=_PROBE_TIMEOUT_S)) as connection:
+        connection.request("GET", "/healthz")
+        return connection.getresponse().status == http.HTTPStatus.OK
 
 
 def stop_all(children: Sequence[Child], *, timeout_s: float = STOP_TIMEOUT_S) -> None:

@@ -1,11 +1,14 @@
-"""Make the tenant `demo` with its enabled drop, the first time; find it again afterwards."""
+"""Make the tenant `demo` with its enabled drop and its SCIM source, the first time; find it again afterwards."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+import grpc
 from muster.directory.v1 import (
+    api_keys_pb2,
+    api_keys_pb2_grpc,
     licenses_pb2,
     licenses_pb2_grpc,
     sources_pb2,
@@ -24,42 +27,46 @@ PATH = "/users.csv"
 
 
 def make_or_find(directory: str, kept: Kept, *, seats: int | None) -> Mapping[str, Any]:
-    """Return tenant, account, sftp_source and the drop's login; `seats` changes the license of an older tenant too."""
+    """Return tenant, account, the sources and what opens them; `seats` changes the license of an older tenant too.
+
+    A tenant of an older release, which has no SCIM source yet, gets one.
+    """
     with client.open_channel(directory, kept.tokens["support"]) as channel:
-        if kept.demo:
+        if not kept.demo:
+            demo = _make_tenant(channel, kept, DEFAULT_SEATS if seats is None else seats)
+        else:
+            demo = kept.demo
             if seats is not None:
-                _set_seats(licenses_pb2_grpc.LicenseServiceStub(channel), str(kept.demo["tenant"]), seats)
-            return kept.demo
-        tenant = (
-            tenants_pb2_grpc.TenantServiceStub(channel)
-            .CreateTenant(
-                tenants_pb2.CreateTenantRequest(
-                    display_name="demo",
-                    seats_total=DEFAULT_SEATS if seats is None else seats,
-                    language="en",
-                    request_id=kept.request_id("tenant"),
-                )
-            )
-            .tenant
-        )
-        sources = sources_pb2_grpc.SourceServiceStub(channel)
-        made = sources.CreateSource(
-            sources_pb2.CreateSourceRequest(
-                tenant=tenant.name,
-                source=sources_pb2.Source(
-                    display_name="demo drop",
-                    kind=sources_pb2.SOURCE_KIND_SFTP,
-                    account=tenant.main_account,
-                    sftp=sources_pb2.SftpEndpoint(path=PATH),
-                    stable_for_seconds=1,
-                    report_to=[REPORT_TO],
-                ),
-                request_id=kept.request_id("source"),
+                _set_seats(channel, str(demo["tenant"]), seats)
+        return demo if "scim_key" in demo else {**demo, **_make_connection(channel, kept, demo)}
+
+
+def _make_tenant(channel: grpc.Channel, kept: Kept, seats: int) -> Mapping[str, Any]:
+    tenant = (
+        tenants_pb2_grpc.TenantServiceStub(channel)
+        .CreateTenant(
+            tenants_pb2.CreateTenantRequest(
+                display_name="demo", seats_total=seats, language="en", request_id=kept.request_id("tenant")
             )
         )
-        sources.EnableSource(
-            sources_pb2.EnableSourceRequest(name=made.source.name, request_id=kept.request_id("enable"))
+        .tenant
+    )
+    sources = sources_pb2_grpc.SourceServiceStub(channel)
+    made = sources.CreateSource(
+        sources_pb2.CreateSourceRequest(
+            tenant=tenant.name,
+            source=sources_pb2.Source(
+                display_name="demo drop",
+                kind=sources_pb2.SOURCE_KIND_SFTP,
+                account=tenant.main_account,
+                sftp=sources_pb2.SftpEndpoint(path=PATH),
+                stable_for_seconds=1,
+                report_to=[REPORT_TO],
+            ),
+            request_id=kept.request_id("source"),
         )
+    )
+    sources.EnableSource(sources_pb2.EnableSourceRequest(name=made.source.name, request_id=kept.request_id("enable")))
     return {
         "tenant": tenant.name,
         "account": tenant.main_account,
@@ -68,5 +75,26 @@ def make_or_find(directory: str, kept: Kept, *, seats: int | None) -> Mapping[st
     }
 
 
-def _set_seats(licenses: licenses_pb2_grpc.LicenseServiceStub, tenant: str, seats: int) -> None:
+def _make_connection(channel: grpc.Channel, kept: Kept, demo: Mapping[str, Any]) -> Mapping[str, Any]:
+    request = sources_pb2.CreateSourceRequest(
+        tenant=str(demo["tenant"]),
+        source=sources_pb2.Source(
+            display_name="demo identity provider",
+            kind=sources_pb2.SOURCE_KIND_SCIM,
+            account=str(demo["account"]),
+            unknown_groups=sources_pb2.UNKNOWN_GROUPS_CREATE,
+            report_to=[REPORT_TO],
+        ),
+        request_id=kept.request_id("scim source"),
+    )
+    source = sources_pb2_grpc.SourceServiceStub(channel).CreateSource(request).source.name
+    key = api_keys_pb2.CreateApiKeyRequest(source=source, request_id=kept.request_id("scim key"))
+    return {
+        "scim_source": source,
+        "scim_key": api_keys_pb2_grpc.ApiKeyServiceStub(channel).CreateApiKey(key).secret,
+    }
+
+
+def _set_seats(channel: grpc.Channel, tenant: str, seats: int) -> None:
+    licenses = licenses_pb2_grpc.LicenseServiceStub(channel)
     licenses.UpdateLicense(licenses_pb2.UpdateLicenseRequest(name=f"{tenant}/license", seats_total=seats))

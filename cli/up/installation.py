@@ -147,11 +147,14 @@ def _line_of(layout: Layout) -> dict[str, Any]:
         "directory": layout.address("directory"),
         "importer": layout.address("importer"),
         "notifier": layout.address("notifier"),
+        "scim": f"http://{layout.address('scim_gateway')}/scim/v2",
         "sftp": {**demo["login"], "host": ports.HOST, "port": layout.kept.ports["sftp"]},
         "mail": str(layout.mail),
         "token": layout.kept.tokens["support"],
         "tenant": demo["tenant"],
         "account": demo["account"],
+        "scim_source": demo["scim_source"],
+        "scim_key": demo["scim_key"],
         "sftp_source": demo["sftp_source"],
     }
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from cli.errors import CommandError
 from cli.up import ports
-from cli.up.children import Plan
+from cli.up.children import Plan, Speech
 from cli.up.keepsake import HOST_KEY_FILE, Kept
 
-CHILDREN = ("directory", "importer", "notifier", "sftp")
+CHILDREN = ("directory", "importer", "notifier", "scim_gateway", "sftp")
 SENDER = "Muster <muster@demo.example>"
 
 
@@ -49,14 +49,17 @@ class Layout:
         }
 
     def plan(self, name: str) -> Plan:
-        """Say how to run one child; all but the directory need its tokens."""
+        """Say how to run one child; importer, notifier and drop need the directory's tokens."""
         if name == "directory":
             return Plan(
                 name, [console_script("muster-directory"), "serve"], self.address(name), self.directory_environment()
             )
         if name == "sftp":
             command = [sys.executable, "-m", "cli.up.drop"]
-            return Plan(name, command, self.address(name), self._drop_environment(), speaks_grpc=False)
+            return Plan(name, command, self.address(name), self._drop_environment(), Speech.SSH)
+        if name == "scim_gateway":
+            command = [console_script("muster-scim-gateway")]
+            return Plan(name, command, self.address(name), self._gateway_environment(), Speech.HTTP)
         environment = self._importer_environment() if name == "importer" else self._notifier_environment()
         return Plan(name, [console_script(f"muster-{name}")], self.address(name), environment)
 
@@ -78,6 +81,13 @@ class Layout:
             "NOTIFIER_MAIL_DIR": str(_folder(self.mail)),
             "NOTIFIER_SENDER": SENDER,
             "NOTIFIER_EXIT_WITH_STDIN": "true",
+        }
+
+    def _gateway_environment(self) -> Mapping[str, str]:
+        return {  # no token: it forwards the caller's key
+            "SCIM_GATEWAY_LISTEN": self.address("scim_gateway"),
+            "SCIM_GATEWAY_DIRECTORY": self.address("directory"),
+            "SCIM_GATEWAY_EXIT_WITH_STDIN": "true",
         }
 
     def _drop_environment(self) -> Mapping[str, str]:

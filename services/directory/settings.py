@@ -7,8 +7,8 @@ import binascii
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, DirectoryPath, Field, SecretStr
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SecretsSettingsSource, SettingsConfigDict
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -60,6 +60,23 @@ class Settings(BaseSettings):
     """Bring the database to this release's schema before serving."""
     log_level: str = "INFO"
     """Least level that is logged."""
+    secrets_dir: DirectoryPath | None = None
+    """Folder with a file for each setting that shall not stand in the environment, named like its variable."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - pydantic-settings' signature
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Let a variable come before the file of its name; that a folder is none, secrets_dir tells by itself."""
+        assert isinstance(file_secret_settings, SecretsSettingsSource)
+        folder = env_settings().get("secrets_dir")
+        file_secret_settings.secrets_dir = folder if folder and Path(folder).is_dir() else None
+        return init_settings, env_settings, dotenv_settings, file_secret_settings
 
     @property
     def pepper_bytes(self) -> bytes:

@@ -11,6 +11,7 @@ import signal
 import stat
 import subprocess
 import sys
+import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,7 +24,11 @@ from tests.stack.waiting import wait_until
 pytestmark = pytest.mark.xdist_group("up")  # one installation for the tests that can share it
 
 MUSTER = Path(sys.executable).with_name("muster")
-KEYS = {"directory", "importer", "notifier", "sftp", "mail", "token", "tenant", "account", "sftp_source", "pids"}
+KEYS = {
+    *("directory", "importer", "notifier", "scim", "sftp", "mail", "token", "tenant", "account", "pids"),
+    *("scim_source", "scim_key", "sftp_source"),
+}
+CHILDREN = ["directory", "importer", "notifier", "scim_gateway", "sftp"]
 FILE = (
     b"UniqueID,Name,Mail,Title,TelephoneNumber,Groups\r\n"
     b"EMP-0000001,Astrid Holm,astrid.holm@lakeside.example,Teacher,+46701740605,\r\n"
@@ -124,12 +129,14 @@ def up(tmp_path_factory):
 
 def test_up_prints_its_line_and_keeps_its_secrets_private(up):
     assert set(up.line) == KEYS
-    assert set(up.line["pids"]) == {"directory", "importer", "notifier", "sftp"}
+    assert set(up.line["pids"]) == set(CHILDREN)
     assert set(up.line["sftp"]) == {"host", "port", "username", "password", "path"}
     assert stat.S_IMODE(up.data.stat().st_mode) == 0o700
     for name in ("muster.json", "kept.json", "drop_host_key"):
         assert stat.S_IMODE((up.data / name).stat().st_mode) == 0o600
-    assert up.line["sftp"]["password"] not in "".join(path.read_text() for path in (up.data / "logs").iterdir())
+    logs = "".join(path.read_text() for path in (up.data / "logs").iterdir())
+    assert up.line["sftp"]["password"] not in logs
+    assert up.line["scim_key"] not in logs
 
 
 @pytest.fixture(scope="module")
@@ -154,7 +161,7 @@ def test_a_file_put_into_the_drop_becomes_users_and_a_mail(up, first_run):
     assert about == [("report", "sent")]
 
 
-@pytest.mark.parametrize("name", ["directory", "importer", "notifier", "sftp"])
+@pytest.mark.parametrize("name", CHILDREN)
 def test_a_killed_child_is_back_on_its_port_and_nothing_is_lost(up, first_run, name):
     before = up.pids()[name]
     os.kill(before, signal.SIGKILL)
@@ -165,6 +172,17 @@ def test_a_killed_child_is_back_on_its_port_and_nothing_is_lost(up, first_run, n
     assert run["source"] == first_run["source"]
     users = up.muster("user", "list", "--tenant", up.line["tenant"])["users"]
     assert len(users) == 2
+    assert wait_until(lambda: scim(up.line, "/Users?count=0"), timeout_s=30)["totalResults"] == 0
+
+
+def scim(line, path):
+    """Read from the gateway as an identity provider; None while a child is still coming back."""
+    request = urllib.request.Request(line["scim"] + path, headers={"Authorization": f"Bearer {line['scim_key']}"})
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return json.load(answer)
+    except OSError:
+        return None
 
 
 def uploaded_again(up):
@@ -174,6 +192,30 @@ def uploaded_again(up):
     except (OSError, asyncssh.Error):
         return False
     return True
+
+
+def test_an_identity_provider_connects_with_the_key(up):
+    assert scim(up.line, "/Users?count=0")["totalResults"] == 0
+    assert scim(up.line | {"scim_key": up.line["token"]}, "/Users") is None
+    (key,) = up.muster("scim-key", "list", "--source", up.line["scim_source"])["keys"]
+    assert key["state"] == "active"
+    assert key["last_used"]
+
+
+def test_a_scim_source_has_no_file_to_run(up, tmp_path):
+    (tmp_path / "users.csv").write_bytes(FILE)
+    for command in (["run", up.line["scim_source"]], ["import", "users.csv", "--source", up.line["scim_source"]]):
+        done = subprocess.run(
+            [MUSTER, "--data", up.data, *command],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            env=surroundings(),
+            check=False,
+        )
+        assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+        assert "SCIM" in done.stderr
 
 
 def test_a_second_up_on_the_same_directory_is_refused(up):
@@ -210,7 +252,8 @@ def test_up_on_postgresql_keeps_no_sqlite_file(databases, tmp_path):
         running.upload(FILE)
         assert running.muster("run", running.line["sftp_source"])["counts"]["created"] == 2
         seats = running.muster("license", "show", "--tenant", running.line["tenant"])
-        assert seats == {"seats_total": 7, "seats_used": 2}
+        assert seats == {"seats_total": 7, "seats_used": 2, "refused": 0}
+        assert scim(running.line, "/Users?count=0")["totalResults"] == 0
         wait_until(lambda: running.muster("messages", "list", "--tenant", running.line["tenant"])["messages"])
         assert list(data.glob("*.db")) == []
         children = list(running.pids().values())

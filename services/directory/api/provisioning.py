@@ -20,7 +20,7 @@ from services.directory.api.filter_messages import optional_filter, optional_sor
 from services.directory.api.servicer import Servicer, timestamp
 from services.directory.operations.provisioning import groups, reads, search, users
 from services.directory.operations.provisioning.call import Call, begin
-from services.directory.operations.refusals import remember_refusal
+from services.directory.operations.refusals import count_refusals, remember_refusal
 from services.directory.operations.tokens import Caller
 from services.directory.rules import names
 from services.directory.rules.errors import InvalidArgument, LicenseLimitReached, NotFound, UnknownMembers
@@ -195,11 +195,14 @@ class ProvisioningServicer(Servicer, provisioning_pb2_grpc.ProvisioningServiceSe
                     name_key=fold_text(facts.user_name.strip()),
                     now=call.now,
                 )
-                seats = {"seats_total": error.seats_total, "seats_used": error.seats_used}
-                refused = Change(
-                    "license.refused", ("lic", caller.tenant_id), after={"user_name": facts.user_name, **seats}
-                )
-                call.tell([refused] if is_first else [])
+                if is_first:
+                    told = {
+                        "user_name": facts.user_name,
+                        "seats_total": error.seats_total,
+                        "seats_used": error.seats_used,
+                        "refused": count_refusals(session, caller.tenant_id),
+                    }
+                    call.tell([Change("license.refused", ("lic", caller.tenant_id), after=told)])
             raise
 
 

@@ -278,7 +278,9 @@ def test_a_full_license_refuses_the_create_and_lists_whom(directory, support):
     assert [(each.user_name, each.external_id, each.attempts) for each in answer.refusals] == [
         ("Ben@example.org", "ext-2", 2)
     ]
-    assert [event.after["user_name"] for event in office.events("license.refused")] == ["Ben@example.org"]
+    assert [(event.after["user_name"], event.after["refused"]) for event in office.events("license.refused")] == [
+        ("Ben@example.org", 1)
+    ]
     support.licenses.UpdateLicense(licenses_pb2.UpdateLicenseRequest(name=office.license, seats_total=2))
     connection.create("ben@example.org", external_id="ext-2")
     assert not support.licenses.ListRefusals(licenses_pb2.ListRefusalsRequest(license=office.license)).refusals

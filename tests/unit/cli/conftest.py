@@ -11,6 +11,7 @@ import grpc
 import pytest
 from muster.directory.v1 import (
     accounts_pb2_grpc,
+    api_keys_pb2_grpc,
     events_pb2_grpc,
     groups_pb2_grpc,
     imports_pb2_grpc,
@@ -35,6 +36,7 @@ _SERVICES = {
     "UserService": users_pb2_grpc,
     "LicenseService": licenses_pb2_grpc,
     "SourceService": sources_pb2_grpc,
+    "ApiKeyService": api_keys_pb2_grpc,
     "ImportService": imports_pb2_grpc,
     "EventService": events_pb2_grpc,
     "ImporterService": importer_pb2_grpc,

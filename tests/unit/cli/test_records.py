@@ -121,10 +121,41 @@ def test_user_create_passes_every_group(services, muster):
     assert list(services.requests("CreateUser")[0].groups) == ["g", "h"]
 
 
-def test_license_show_prints_total_and_used(services, muster):
+def test_license_refused_lists_who_waits_for_a_seat(services, muster):
+    refusal = licenses_pb2.Refusal(
+        source="s",
+        user_name="ada@x.example",
+        attempts=2,
+        first_time=timestamp_pb2.Timestamp(seconds=1_700_000_000),
+        last_time=timestamp_pb2.Timestamp(seconds=1_700_000_060),
+    )
+    services.answer("ListRefusals", licenses_pb2.ListRefusalsResponse(refusals=[refusal], total=1))
+    assert muster("license", "refused", "--tenant", TENANT).document == {
+        "refused": [
+            {
+                "source": "s",
+                "user_name": "ada@x.example",
+                "external_id": None,
+                "attempts": 2,
+                "first": "2023-11-14T22:13:20Z",
+                "last": "2023-11-14T22:14:20Z",
+            }
+        ]
+    }
+    assert services.requests("ListRefusals")[0].license == f"{TENANT}/license"
+
+
+def test_a_dormant_user_is_shown_as_such(services, muster):
+    services.answer("GetUser", users_pb2.GetUserResponse(user=a_user(state=users_pb2.USER_STATE_DORMANT)))
+    assert muster("user", "show", "u").document["state"] == "dormant"
+
+
+def test_license_show_prints_total_used_and_refused(services, muster):
     seats = licenses_pb2.License(seats_total=10, seats_used=4)
     services.answer("GetLicense", licenses_pb2.GetLicenseResponse(license=seats))
-    assert muster("license", "show", "--tenant", TENANT).document == {"seats_total": 10, "seats_used": 4}
+    services.answer("ListRefusals", licenses_pb2.ListRefusalsResponse(total=3))
+    answer = muster("license", "show", "--tenant", TENANT)
+    assert answer.document == {"seats_total": 10, "seats_used": 4, "refused": 3}
     assert services.requests("GetLicense")[0].name == f"{TENANT}/license"
 
 

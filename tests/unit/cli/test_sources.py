@@ -108,6 +108,55 @@ def test_every_setting_has_a_place_in_the_contract():
     assert {field.name for field in dataclasses.fields(SourceSettings)} == named
 
 
-@pytest.mark.parametrize("option", [["--kind", "scim"], ["--kind", "sftp", "--guard", "on"]])
+@pytest.mark.parametrize("option", [["--kind", "panel"], ["--kind", "scim", "--guard", "on"]])
 def test_options_of_what_is_not_built_are_absent(muster, option):
     assert muster("source", "create", "x", "--tenant", TENANT, *option).status == 2
+
+
+def test_a_scim_source_is_made_without_a_file_and_its_next_step_is_a_key(services, muster):
+    made = sources_pb2.Source(name=SOURCE, kind=sources_pb2.SOURCE_KIND_SCIM)
+    services.answer("CreateSource", sources_pb2.CreateSourceResponse(source=made))
+    shown = muster(
+        "source", "create", "Entra", "--tenant", TENANT, "--kind", "scim", "--account", "a", "--region", "SE"
+    )
+    assert shown.document == {"source": SOURCE}
+    assert f"muster scim-key create --source {SOURCE}" in shown.err
+    (request,) = services.requests("CreateSource")
+    expected = sources_pb2.Source(display_name="Entra", kind=sources_pb2.SOURCE_KIND_SCIM, account="a", region="SE")
+    assert request.source == expected
+
+
+def test_a_scim_source_is_shown_without_what_only_files_have(services, muster):
+    record = sources_pb2.Source(
+        name=SOURCE,
+        display_name="Entra",
+        kind=sources_pb2.SOURCE_KIND_SCIM,
+        state=sources_pb2.SOURCE_STATE_ENABLED,
+        account="a",
+        unknown_groups=sources_pb2.UNKNOWN_GROUPS_CREATE,
+        position=2,
+        sftp=sources_pb2.SftpEndpoint(port=22),
+        nightly_time="02:00",
+    )
+    services.answer("GetSource", sources_pb2.GetSourceResponse(source=record))
+    assert muster("source", "show", SOURCE).document == {
+        "source": SOURCE,
+        "name": "Entra",
+        "kind": "scim",
+        "state": "enabled",
+        "account": "a",
+        "last_run": None,
+        "region": None,
+        "unknown_groups": "create",
+        "position": 2,
+        "report_to": [],
+        "language": None,
+    }
+
+
+def test_a_disabled_connection_says_what_becomes_of_its_calls(services, muster):
+    record = sources_pb2.Source(name=SOURCE, kind=sources_pb2.SOURCE_KIND_SCIM, state=sources_pb2.SOURCE_STATE_DISABLED)
+    services.answer("DisableSource", sources_pb2.DisableSourceResponse(source=record))
+    shown = muster("source", "disable", SOURCE)
+    assert shown.document["state"] == "disabled"
+    assert f"muster source enable {SOURCE}" in shown.err

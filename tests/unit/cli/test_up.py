@@ -9,7 +9,7 @@ import pytest
 
 from cli.errors import CommandError
 from cli.up import children, keepsake, ports
-from cli.up.children import Child, Plan, stop_all
+from cli.up.children import Child, Plan, Speech, stop_all
 from cli.up.installation import Installation
 from cli.up.plans import CHILDREN, Layout
 
@@ -105,6 +105,30 @@ def test_a_child_that_does_not_end_is_killed(tmp_path):
     assert not child.is_alive()
 
 
+HEALTHY = """
+import http.server, sys, threading
+class Handler(http.server.BaseHTTPRequestHandler):
+    asked = 0
+    def do_GET(self):
+        Handler.asked += 1
+        self.send_response(200 if self.path == "/healthz" and Handler.asked > 1 else 503)
+        self.end_headers()
+server = http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+sys.stdin.read()
+"""
+
+
+def test_a_child_that_speaks_http_is_well_when_it_says_so(tmp_path):
+    port = ports.choose(["gateway"], {})["gateway"]
+    command = [sys.executable, "-c", HEALTHY, str(port)]
+    child = Child(Plan("gateway", command, f"{ports.HOST}:{port}", {}, Speech.HTTP), tmp_path / "gateway.log")
+    child.start()
+    child.wait_until_well()
+    assert [part for part in child.log_file.read_text().split() if part in {"503", "200"}] == ["503", "200"]
+    stop_all([child])
+
+
 def test_a_child_that_cannot_start_is_said_with_its_last_words(tmp_path):
     child = a_child(tmp_path, "raise SystemExit('WORKER_TOKEN is missing')")
     child.start()
@@ -116,7 +140,9 @@ def test_a_child_that_cannot_start_is_said_with_its_last_words(tmp_path):
 def test_children_do_not_inherit_settings_of_other_services(monkeypatch):
     monkeypatch.setenv("DIRECTORY_DATABASE_URL", "sqlite:///elsewhere.db")
     monkeypatch.setenv("MUSTER_TOKEN", "mst_svc_x")
-    assert not {"DIRECTORY_DATABASE_URL", "MUSTER_TOKEN"} & set(children.surroundings())
+    monkeypatch.setenv("SCIM_GATEWAY_BASE_URL", "https://elsewhere.example")
+    foreign = {"DIRECTORY_DATABASE_URL", "MUSTER_TOKEN", "SCIM_GATEWAY_BASE_URL"}
+    assert not foreign & set(children.surroundings())
 
 
 def test_a_second_up_on_the_same_directory_is_refused(tmp_path):
@@ -141,8 +167,10 @@ def test_secrets_travel_in_the_environment_and_not_in_the_command(tmp_path):
     plans = [layout.plan(name) for name in CHILDREN]
     said = " ".join(part for plan in plans for part in plan.command) + repr(plans)
     assert not any(secret in said for secret in (kept.pepper, kept.seal_key, *tokens.values()))
-    directory, importer, notifier, sftp = (plan.environment for plan in plans)
+    directory, importer, notifier, scim_gateway, sftp = (plan.environment for plan in plans)
     assert directory["DIRECTORY_DATABASE_URL"] == f"sqlite:///{tmp_path}/directory.db"
     assert directory["DIRECTORY_DROP_PORT"] == sftp["DROP_LISTEN"].rpartition(":")[2]
     assert importer["IMPORTER_DIRECTORY"] == notifier["NOTIFIER_DIRECTORY"] == directory["DIRECTORY_LISTEN"]
+    assert scim_gateway["SCIM_GATEWAY_DIRECTORY"] == directory["DIRECTORY_LISTEN"]
+    assert not set(tokens.values()) & set(scim_gateway.values())
     assert notifier["NOTIFIER_MAIL_DIR"] == f"{tmp_path}/mail"

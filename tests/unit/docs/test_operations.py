@@ -13,7 +13,7 @@ import services.importer.settings
 import services.notifier.settings
 from cli.errors import CommandError
 from cli.up.drop import DropSettings
-from services.directory.rules.grants import METHOD_RULES, Grant
+from services.directory.rules.grants import METHOD_RULES, SERVICE_GRANTS, Grant
 from tests.unit.docs.pages import ROOT, codes, page, rows, section
 
 TEXT = page("docs/operations.md")
@@ -87,7 +87,8 @@ def test_the_files_of_a_data_directory_are_those_the_command_makes():
 
 def test_every_grant_is_named_where_tokens_are_minted_and_where_grants_are_explained():
     grants = {grant.value for grant in Grant}
-    assert "|".join(re.findall(r"--grant ([a-z|]+) \[--tenant", TEXT)).split("|") == [grant.value for grant in Grant]
+    minted = [grant.value for grant in Grant if grant in SERVICE_GRANTS]
+    assert "|".join(re.findall(r"--grant ([a-z|]+) \[--tenant", TEXT)).split("|") == minted
     table = {codes(cells[0])[0]: cells[1:] for cells in rows(section(page("docs/security.md"), "Who may call what"))}
     assert set(table) == grants
 
@@ -97,12 +98,16 @@ def test_what_the_table_of_grants_says_is_what_the_rules_say():
         grant: {name.rpartition("/")[2] for name, rule in METHOD_RULES.items() if grant in rule.grants}
         for grant in Grant
     }
-    assert reached[Grant.SUPPORT] == {name.rpartition("/")[2] for name in METHOD_RULES}
+    provisioning = {name.rpartition("/")[2] for name in METHOD_RULES if ".ProvisioningService/" in name}
+    assert reached[Grant.CONNECTION] == provisioning
+    assert reached[Grant.SUPPORT] == {name.rpartition("/")[2] for name in METHOD_RULES} - provisioning
     assert {"GetSourceSecret", "ListDropLogins", "CreateImportRun", "ApplyImport"} <= reached[Grant.IMPORTER]
     assert not reached[Grant.IMPORTER] & {"CreateUser", "UpdateSource", "WatchEvents", "UpdateLicense"}
     assert "WatchEvents" in reached[Grant.NOTIFIER]
     assert not [name for name in reached[Grant.NOTIFIER] if not name.startswith(("Get", "List", "Watch", "BatchGet"))]
     assert not reached[Grant.NOTIFIER] & {"GetSourceSecret", "ListDropLogins"}
     assert {"CreateAccount", "CreateGroup", "CreateUser", "CreateSource", "ApplyImport"} <= reached[Grant.TENANT]
+    assert {"CreateApiKey", "ListApiKeys", "RotateApiKey", "RevokeApiKey", "ListRefusals"} <= reached[Grant.TENANT]
     refused = {"UpdateLicense", "CreateTenant", "ListTenants", "GetSourceSecret", "ListDropLogins", "WatchEvents"}
+    refused |= {"FindApiKey"}
     assert not reached[Grant.TENANT] & refused
