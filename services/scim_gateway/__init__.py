@@ -1,0 +1,1 @@
+"""Takes SCIM calls of identity providers, translates them once, and hands them to the directory."""

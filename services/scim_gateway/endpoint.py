@@ -1,0 +1,152 @@
+"""Take one HTTP request: read it, check that it shows a key, serve it, answer, and log one line."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Iterable
+from typing import Any
+from urllib.parse import parse_qsl
+
+import grpc.aio
+import orjson
+import structlog
+from scim2_models import NotFoundException, SCIMException
+from scim2_server.requests import ScimRequest
+from scim2_server.responses import ScimResponse
+from scim2_server.routing import Operation, Target
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from services.scim_gateway.auth import key_id_of, key_of
+from services.scim_gateway.handler import GatewayHandler
+from services.scim_gateway.notes import Notes
+from services.scim_gateway.service import GatewayService
+from services.scim_gateway.storage import DirectoryStorage
+
+log = structlog.get_logger()
+
+PREFIX = "/scim/v2"
+# Who sends too much reads our answer only after the last byte; but nobody is listened to for ever.
+_MOST_DRAINED_BYTES = 64 * 1024 * 1024
+# What a service can do is no secret (RFC 7644 §4), and identity providers ask for it before they have a key.
+_OPEN = frozenset(
+    {
+        Operation.service_provider_config,
+        Operation.resource_types,
+        Operation.resource_type,
+        Operation.schemas,
+        Operation.schema,
+    }
+)
+
+
+class ScimEndpoint:
+    """Everything under /scim/v2. It keeps nothing between requests but the channel to the directory."""
+
+    def __init__(self, channel: grpc.aio.Channel, *, base_url: str = "") -> None:
+        self._channel = channel
+        self._base_url = base_url.rstrip("/")
+        self._service = GatewayService()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        started, request_id, notes = time.monotonic(), uuid.uuid4().hex, Notes()
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            try:
+                request = await self._read(scope, receive)
+            except ClientDisconnect:
+                return
+            response = await self._serve(request, request_id, notes)
+            log.info(
+                "scim",
+                method=request.method,
+                route=self._route_of(request),
+                status=int(response.status),
+                ms=round((time.monotonic() - started) * 1000, 1),
+                key_id=key_id_of(request.header("Authorization")),
+                **notes.fields(),
+            )
+        await _answer(response, request_id)(scope, receive, send)
+
+    async def _serve(self, request: ScimRequest, request_id: str, notes: Notes) -> ScimResponse:
+        try:
+            target = self._service.match(request)
+            key = "" if target.operation in _OPEN else key_of(request.header("Authorization"))
+            storage = DirectoryStorage(self._channel, key, request_id=request_id)
+            return await GatewayHandler(self._service, storage, notes).handle(request)
+        except Exception as error:  # noqa: BLE001 - the outermost place; error_of logs a fault
+            if isinstance(error, SCIMException):
+                notes.reason = error.scim_type
+            return self._service.error_response(error)
+
+    async def _read(self, scope: Scope, receive: Receive) -> ScimRequest:
+        """Read a request, of its body at most one byte more than is taken, so that more is refused and not kept."""
+        headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
+        request = ScimRequest(
+            method=scope["method"],
+            base_url=self._base_url or _origin(scope, headers) + PREFIX,
+            path=str(scope["path"]).removeprefix(PREFIX) or "/",
+            query=dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)),
+            headers=headers,
+        )
+        limit = self._service.max_body_size(request)
+        assert limit is not None
+        body, received, more = bytearray(), 0, True
+        while more and received <= _MOST_DRAINED_BYTES:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
+            received += len(message.get("body", b""))
+            if len(body) <= limit:
+                body += message.get("body", b"")
+            more = message.get("more_body", False)
+        request.body = bytes(body[: limit + 1])
+        return request
+
+    def _route_of(self, request: ScimRequest) -> str:
+        """The request's path with ids left out."""
+        try:
+            target = self._service.match(request)
+        except SCIMException:
+            return "other"
+        return f"{PREFIX}{self._template(target, request)}"
+
+    def _template(self, target: Target, request: ScimRequest) -> str:
+        if target.endpoint is None:
+            return f"/{request.path.strip('/').partition('/')[0]}{'/{id}' if target.resource_id else ''}"
+        kind = self._service.get_resource_type_by_endpoint(target.endpoint)
+        endpoint = str(kind.endpoint) if kind else "/{endpoint}"
+        if target.operation is Operation.search_with_body:
+            return f"{endpoint}/.search"
+        return f"{endpoint}/{{id}}" if target.resource_id else endpoint
+
+
+async def not_found(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer for every other path, in SCIM's own form: an HTML page tells an identity provider nothing."""
+    error = NotFoundException(detail=f"Nothing is here. SCIM is served under {PREFIX}; check the base URL.").to_error()
+    await _answer(ScimResponse(404, error.model_dump()), uuid.uuid4().hex)(scope, receive, send)  # type: ignore[arg-type]
+
+
+def _origin(scope: Scope, headers: Iterable[tuple[str, str]]) -> str:
+    host = next((value for name, value in headers if name == "host"), "")
+    if not host and scope.get("server"):
+        host = "{}:{}".format(*scope["server"])
+    return f"{scope['scheme']}://{host}"
+
+
+def _answer(response: ScimResponse, request_id: str) -> Response:
+    content = b"" if response.body is None else _encoded(response.body)
+    headers = {**response.headers, "Cache-Control": "no-store", "X-Request-Id": request_id}
+    if response.body is None:
+        headers.pop("Content-Type", None)
+    return Response(content, status_code=int(response.status), headers=headers)
+
+
+def _encoded(body: dict[str, Any]) -> bytes:
+    try:
+        return orjson.dumps(body)
+    except TypeError:  # an error quotes half a character, or a number of more than 64 bits
+        return json.dumps(body).encode()

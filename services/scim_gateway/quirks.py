@@ -1,0 +1,25 @@
+"""Name what identity providers do beside the standard, and the setting that cures it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+Note = Callable[[str], None]
+"""Takes the name of a quirk."""
+
+QUIRKS = {
+    "op_case": "op is written Add, Replace or Remove. Entra ID: add ?aadOptscim062020 to the tenant URL.",
+    "boolean_as_text": 'true and false come as text, "True". Entra ID: add ?aadOptscim062020 to the tenant URL.',
+    "attribute_case": "an attribute's name has other capitals than its schema. Correct it in the attribute mapping.",
+    "dotted_keys": "a replace without path has paths as its keys. Entra ID with ?aadOptscim062020 always does.",
+    "manager_as_id": "manager is a bare id or a list, not an object with value. Entra ID always does.",
+    "unqualified_enterprise": "an enterprise attribute comes without its schema's URN. Map it with the URN in front.",
+    "misspelt_enterprise_urn": "the enterprise schema is spelt …2.0User. Correct it in the attribute mapping.",
+    "foreign_schema": "schemas names a schema that is not served. Entra ID does so for groups.",
+    "empty_object": "an empty text clears an attribute that is no text. Entra ID always does.",
+    "json_in_text": "a role is JSON in a text. Entra ID: map with SingleAppRoleAssignment, or AssertiveAppRole….",
+    "foreign_members": "a member has an id that was never given out here, so nobody was added. Check the matching.",
+    "bare_member_id": "a member is a bare id, not an object with value.",
+    "unknown_attribute": "an attribute that no schema here has is ignored. Take it out of the attribute mapping.",
+    "no_operations": "a PATCH has no operations and changes nothing. Entra ID's validator does so.",
+}

@@ -1,0 +1,145 @@
+"""The SCIM protocol as scim2-server knows it, with the few steps that Muster takes differently."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+from muster.runtime.telemetry import fault_of
+from scim2_models import (
+    Context,
+    Error,
+    Resource,
+    ResourceType,
+    ResponseParameters,
+    SCIMException,
+    SearchRequest,
+)
+from scim2_server.conditions import Conditions
+from scim2_server.errors import MethodNotAllowedException
+from scim2_server.requests import ScimRequest
+from scim2_server.responses import ScimResponse
+from scim2_server.service import ScimService
+
+from services.scim_gateway import mapping
+from services.scim_gateway.answers import group_json, user_json
+from services.scim_gateway.cursors import DirectoryCursors
+from services.scim_gateway.errors import TryLaterException, too_large
+from services.scim_gateway.schemas import provider
+from services.scim_gateway.storage import Found
+
+log = structlog.get_logger()
+
+MAX_BODY_BYTES = 1024 * 1024
+MAX_GROUP_BODY_BYTES = 16 * 1024 * 1024
+_LIST_RESPONSE = "urn:ietf:params:scim:api:messages:2.0:ListResponse"
+
+
+class GatewayService(ScimService):
+    """Reads requests and writes answers; knows nothing of the directory."""
+
+    def __init__(self) -> None:
+        super().__init__(provider())
+
+    @staticmethod
+    def _build_cursors(secret: str | bytes | None) -> Any:  # noqa: ARG004 - scim2-server's signature
+        """Let the directory's page tokens be the cursors: it checks them, so there is no secret here."""
+        return DirectoryCursors()
+
+    def max_body_size(self, request: ScimRequest) -> int | None:
+        """Read at most 1 MiB, and 16 MiB where members travel."""
+        size = super().max_body_size(request)
+        if size is not None:
+            return size
+        return MAX_GROUP_BODY_BYTES if request.path.strip("/").lower().startswith("groups") else MAX_BODY_BYTES
+
+    def ensure_body_size(self, request: ScimRequest) -> None:
+        """Refuse a body of which more came than is read; Bulk refuses its own."""
+        limit = super().max_body_size(request)
+        largest = self.max_body_size(request)
+        if limit is None and largest is not None and len(request.body) > largest:
+            raise too_large(largest)
+
+    def publish(self, base_url: str, resource: Resource[Any]) -> Resource[Any]:
+        """Put URLs into a resource in place: it was read for this answer alone."""
+        mapping.locate(resource, base_url)
+        return resource
+
+    def found_response(
+        self,
+        base_url: str,
+        resource_types: list[ResourceType],
+        found: Found,
+        search_request: SearchRequest[Any],
+    ) -> ScimResponse:
+        """Write a page. `Resources` is there also when it is empty: Entra's connection test wants it."""
+        page = found.page
+        body: dict[str, Any] = {"schemas": [_LIST_RESPONSE], "totalResults": page.total}
+        if search_request.cursor is None:
+            body["startIndex"] = search_request.start_index or 1
+        elif search_request.count != 0:
+            tokens = (("nextCursor", page.next_page_token), ("previousCursor", page.previous_page_token))
+            for name, token in tokens:
+                cursor = self._seal(resource_types, search_request, token or None)
+                if cursor is not None:
+                    body[name] = cursor
+        body["itemsPerPage"] = len(page.resources)
+        body["Resources"] = [
+            user_json(each.user, base_url, search_request)
+            if each.HasField("user")
+            else group_json(each.group, found.members.get(each.group.id, ()), base_url, search_request)
+            for each in page.resources
+        ]
+        return ScimResponse(HTTPStatus.OK, body)
+
+    def read_response(self, body: dict[str, Any], location: str, version: str, conditions: Conditions) -> ScimResponse:
+        """Answer a read: 304 where the client has this version."""
+        if not conditions.check(version, "GET"):
+            return ScimResponse(HTTPStatus.NOT_MODIFIED, None, {"ETag": version})
+        return ScimResponse(HTTPStatus.OK, body, {"Content-Location": location, "ETag": version})
+
+    def patch_response(
+        self, base_url: str, resource: Resource[Any], response_parameters: ResponseParameters[Any]
+    ) -> ScimResponse:
+        """Answer 200 with the resource, which every client understands."""
+        return self.resource_response(
+            self.publish(base_url, resource), Context.RESOURCE_REPLACEMENT_RESPONSE, response_parameters
+        )
+
+    @staticmethod
+    def changed_response(resource: Resource[Any]) -> ScimResponse:
+        """Answer 204: the group has changed, and who else is in it was not read (RFC 7644 §3.5.2 allows it)."""
+        assert resource.meta is not None
+        headers = {"ETag": resource.meta.version} if resource.meta.version else {}
+        return ScimResponse(HTTPStatus.NO_CONTENT, None, headers)
+
+    @staticmethod
+    def error_of(exception: Exception) -> Error:
+        """Describe an error; a fault of ours is logged here and shows nothing of the inside."""
+        if isinstance(exception, MethodNotAllowedException):
+            return method_error(exception)
+        if isinstance(exception, SCIMException):
+            return exception.to_error()
+        log.error("scim.fault", **fault_of(exception))
+        request_id = structlog.contextvars.get_contextvars().get("request_id", "")
+        detail = f"A fault of ours; nothing is wrong with the request. Tell support this request id: {request_id}"
+        return Error(status=500, detail=detail)
+
+    def error_response(self, exception: Exception) -> ScimResponse:
+        """Write an error, with what its status asks for in headers."""
+        response = super().error_response(exception)
+        if isinstance(exception, TryLaterException):
+            response.headers["Retry-After"] = str(max(1, round(exception.retry_after_s + 0.5)))
+        return response
+
+
+def method_error(exception: MethodNotAllowedException) -> Error:
+    """Answer 400 for a method that a path of users and groups does not have, and 405 where all may only read.
+
+    Identity providers count a 405 as a defect of the connector and not of the request; the header Allow is there.
+    """
+    allowed = ", ".join(exception.allowed)
+    status = 405 if exception.allowed == ["GET"] else 400
+    detail = f"This address does not take this method; it takes {allowed}. Check the base URL."
+    return Error(status=status, detail=detail)

@@ -1,0 +1,235 @@
+"""Keep SCIM resources in the directory, over gRPC, with the key of whoever calls."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import grpc.aio
+from muster.directory.v1 import provisioning_pb2 as pb
+from muster.directory.v1 import provisioning_pb2_grpc
+from muster.runtime import identity
+from scim2_models import Resource, ResourceType, ResponseParameters, SearchRequest
+from scim2_server.conditions import opaque_tag
+from scim2_server.storage import AsyncScimStorage, SearchPage
+
+from services.scim_gateway import mapping
+from services.scim_gateway.answers import Members, keeps
+from services.scim_gateway.errors import scim_error
+from services.scim_gateway.filters import attribute_of, filter_of
+from services.scim_gateway.schemas import GROUP, MAX_RESULTS, USER, model
+
+DEADLINE_S = 10.0
+_GROUPS_AT_ONCE = 8
+_MOST_START_INDEX = 2**31 - 1
+_KINDS = {USER: pb.PROVISIONED_KIND_USER, GROUP: pb.PROVISIONED_KIND_GROUP}
+
+
+@dataclass(frozen=True)
+class Found:
+    """A page of what was found, and the members of the groups on it."""
+
+    page: pb.SearchProvisionedResponse
+    members: dict[str, Members]
+
+
+class DirectoryStorage(AsyncScimStorage):
+    """One caller's users and groups in the directory, with no power but the caller's key; making one costs nothing."""
+
+    supports_cursors = True
+
+    def __init__(self, channel: grpc.aio.Channel, key: str, *, request_id: str = "") -> None:
+        self._stub: Any = provisioning_pb2_grpc.ProvisioningServiceStub(channel)
+        self._metadata = (identity.bearer(key), (identity.REQUEST_ID, request_id or uuid.uuid4().hex))
+
+    async def get(
+        self,
+        resource_type: ResourceType,
+        resource_id: str,
+        *,
+        response_parameters: ResponseParameters[Any] | None = None,
+    ) -> Resource[Any]:
+        """Read a resource; a group's members and a user's groups only if the answer keeps them."""
+        kept = keeps(response_parameters, str(resource_type.name))
+        if resource_type.name == USER:
+            return mapping.user_of(await self.read_user(resource_id, with_groups=kept))
+        head, members = await self.read_group_parts(resource_id, with_members=kept)
+        return mapping.group_of(head, members if kept else None)
+
+    async def search(
+        self,
+        resource_types: list[ResourceType],
+        search_request: SearchRequest[Any],
+        *,
+        position: Any = None,
+    ) -> SearchPage:
+        """Find users and groups in one call; the directory filters, sorts and pages."""
+        found = await self.find(resource_types, search_request, position)
+        resources = [
+            mapping.user_of(each.user)
+            if each.HasField("user")
+            else mapping.group_of(each.group, found.members.get(each.group.id))
+            for each in found.page.resources
+        ]
+        page = found.page
+        return SearchPage(page.total, resources, page.next_page_token or None, page.previous_page_token or None)
+
+    async def find(
+        self, resource_types: list[ResourceType], search_request: SearchRequest[Any], position: Any
+    ) -> Found:
+        """Find as `search` does; gives what the directory keeps, and members apart, if the answer keeps them."""
+        names = [str(each.name) for each in resource_types]
+        request = _search_of(names, search_request, position)
+        request.with_groups = USER in names and keeps(search_request, USER)
+        page: pb.SearchProvisionedResponse = await self._call(self._stub.SearchProvisioned, request)
+        if GROUP not in names or not keeps(search_request, GROUP):
+            return Found(page, {})
+        return Found(page, await self._members_of(each.group.id for each in page.resources if each.HasField("group")))
+
+    async def create(self, resource_type: ResourceType, resource: Resource[Any]) -> Resource[Any]:
+        """Make a resource; who does not say whether a user is active means that it is."""
+        if resource_type.name == USER:
+            if getattr(resource, "active", None) is None:
+                resource = resource.model_copy(update={"active": True})
+            facts = mapping.user_facts(resource, active=True)
+            request = pb.CreateProvisionedUserRequest(facts=facts, request_id=_attempt())
+            return mapping.user_of((await self._call(self._stub.CreateProvisionedUser, request)).user)
+        made = pb.CreateProvisionedGroupRequest(
+            facts=mapping.group_facts(resource), members=mapping.member_ids(resource) or (), request_id=_attempt()
+        )
+        group = (await self._call(self._stub.CreateProvisionedGroup, made)).group
+        return await self.get(resource_type, group.id) if made.members else mapping.group_of(group)
+
+    async def update(
+        self,
+        resource_type: ResourceType,
+        resource: Resource[Any],
+        *,
+        expected_version: str | None = None,
+    ) -> Resource[Any]:
+        """Replace what is said of a resource; a group that does not speak of members keeps them."""
+        etag = etag_of(expected_version)
+        if resource_type.name == USER:
+            return mapping.user_of(await self.write_user(resource, active=True, etag=etag))
+        members = mapping.member_ids(resource)
+        return await self.write_group(
+            pb.UpdateProvisionedGroupRequest(
+                id=resource.id or "",
+                facts=mapping.group_facts(resource),
+                add=members or (),
+                replace=members is not None,
+                etag=etag,
+            )
+        )
+
+    async def delete(
+        self, resource_type: ResourceType, resource_id: str, *, expected_version: str | None = None
+    ) -> None:
+        """Delete a resource."""
+        fields = {"id": resource_id, "etag": etag_of(expected_version), "request_id": _attempt()}
+        if resource_type.name == USER:
+            await self._call(self._stub.DeleteProvisionedUser, pb.DeleteProvisionedUserRequest(**fields))
+        else:
+            await self._call(self._stub.DeleteProvisionedGroup, pb.DeleteProvisionedGroupRequest(**fields))
+
+    async def read_user(self, user_id: str, *, with_groups: bool) -> pb.ProvisionedUser:
+        """Read a user as the directory keeps it."""
+        request = pb.GetProvisionedUserRequest(id=user_id, with_groups=with_groups)
+        answer: pb.GetProvisionedUserResponse = await self._call(self._stub.GetProvisionedUser, request)
+        return answer.user
+
+    async def write_user(self, user: Resource[Any], *, active: bool, etag: str) -> pb.ProvisionedUser:
+        """Replace all that is said of a user, who is `active` where it does not say so itself.
+
+        PreconditionFailedException when `etag` is another one by now.
+        """
+        request = pb.UpdateProvisionedUserRequest(
+            id=user.id or "", facts=mapping.user_facts(user, active=active), etag=etag, request_id=_attempt()
+        )
+        answer: pb.UpdateProvisionedUserResponse = await self._call(self._stub.UpdateProvisionedUser, request)
+        return answer.user
+
+    async def read_group(self, group_id: str) -> Resource[Any]:
+        """Read a group's head."""
+        return mapping.group_of((await self.read_group_parts(group_id, with_members=False))[0])
+
+    async def read_group_parts(self, group_id: str, *, with_members: bool) -> tuple[pb.ProvisionedGroup, Members]:
+        """Read a group's head and its members, chunk by chunk."""
+        request = pb.GetProvisionedGroupRequest(id=group_id, with_members=with_members)
+        members: list[pb.ProvisionedReference] = []
+        head = pb.ProvisionedGroup()
+        async for part in self._stream(request):
+            if part.HasField("group"):
+                head = part.group
+            members.extend(part.members)
+        return head, members
+
+    async def write_group(self, request: pb.UpdateProvisionedGroupRequest) -> Resource[Any]:
+        """Change a group's head, members or both, in one call; gives the head."""
+        request.request_id = _attempt()
+        answer = await self._call(self._stub.UpdateProvisionedGroup, request)
+        return mapping.group_of(answer.group)
+
+    async def _members_of(self, group_ids: Iterable[str]) -> dict[str, Members]:
+        gate = asyncio.Semaphore(_GROUPS_AT_ONCE)
+
+        async def read(group_id: str) -> tuple[str, Members]:
+            async with gate:
+                return group_id, (await self.read_group_parts(group_id, with_members=True))[1]
+
+        return dict(await asyncio.gather(*(read(group_id) for group_id in group_ids)))
+
+    async def _call(self, method: Any, request: Any) -> Any:
+        try:
+            return await method(request, metadata=self._metadata, timeout=DEADLINE_S)
+        except grpc.RpcError as error:
+            raise (scim_error(error) or error) from None
+
+    async def _stream(self, request: pb.GetProvisionedGroupRequest) -> AsyncIterator[pb.GetProvisionedGroupResponse]:
+        try:
+            async for part in self._stub.GetProvisionedGroup(request, metadata=self._metadata, timeout=DEADLINE_S):
+                yield part
+        except grpc.RpcError as error:
+            raise (scim_error(error) or error) from None
+
+
+def etag_of(version: str | None) -> str:
+    """The directory's etag in a SCIM version."""
+    return opaque_tag(version) if version else ""
+
+
+def _search_of(names: Sequence[str], search: SearchRequest[Any], position: Any) -> pb.SearchProvisionedRequest:
+    request = pb.SearchProvisionedRequest(
+        kinds=[_KINDS[name] for name in names],
+        start_index=min(search.start_index or 1, _MOST_START_INDEX),
+        count=MAX_RESULTS if search.count is None else min(search.count, MAX_RESULTS),
+    )
+    if search.cursor is not None:
+        request.page_token = str(position or "")
+    for name, filter_into, sort_into in (
+        (USER, request.user_filter, request.user_sort),
+        (GROUP, request.group_filter, request.group_sort),
+    ):
+        if name not in names:
+            continue
+        if search.filter is not None:
+            filter_into.CopyFrom(filter_of(search.filter, model(name)))
+        sort = _sort_of(search, model(name))
+        if sort is not None:
+            sort_into.CopyFrom(sort)
+    return request
+
+
+def _sort_of(search: SearchRequest[Any], resource_model: type[Resource[Any]]) -> pb.SortOrder | None:
+    binding = search.sort_binding(resource_model)
+    if binding is None:
+        return None
+    descending = search.sort_order == SearchRequest.SortOrder.descending
+    return pb.SortOrder(attribute=attribute_of(binding), descending=descending)
+
+
+def _attempt() -> str:
+    return str(uuid.uuid4())

@@ -1,0 +1,93 @@
+"""Find the parts of a request that may need rewriting, whatever operation it asks for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from scim2_server.requests import ScimRequest
+from scim2_server.routing import Operation, Target
+
+from services.scim_gateway.entra import tolerate_filter, tolerate_patch, tolerate_resource
+from services.scim_gateway.quirks import Note
+from services.scim_gateway.service import GatewayService
+
+_WITH_RESOURCE = frozenset({Operation.create, Operation.replace})
+
+
+def tolerate(service: GatewayService, request: ScimRequest, target: Target, note: Note) -> None:
+    """Rewrite a request in place; what cannot be read stays, to be refused where it is read."""
+    if target.operation is Operation.search:
+        text = request.query.get("filter")
+        if text:
+            kind = _kind(service, target.endpoint)
+            request.query = {**request.query, "filter": tolerate_filter(kind, text, note)}
+        return
+    if not request.body:
+        return
+    body = json_of(request.body)
+    rewritten = _Rewriter(service, note).rewritten(target, body)
+    if rewritten != body:
+        request.body = orjson.dumps(rewritten)
+
+
+def operations_of(body: bytes) -> list[Any] | None:
+    """The operations of a PATCH, or None where the body has no list of them."""
+    payload = json_of(body)
+    if not isinstance(payload, dict):
+        return None
+    operations = next((value for key, value in payload.items() if key.lower() == "operations"), None)
+    return operations if isinstance(operations, list) else None
+
+
+def json_of(body: bytes) -> Any:
+    """Read JSON; None for what is none."""
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+
+
+@dataclass(frozen=True)
+class _Rewriter:
+    service: GatewayService
+    note: Note
+
+    def rewritten(self, target: Target, body: Any) -> Any:
+        kind = _kind(self.service, target.endpoint)
+        if target.operation in _WITH_RESOURCE and kind:
+            return tolerate_resource(kind, body, self.note)
+        if target.operation is Operation.patch and kind:
+            return tolerate_patch(kind, body, self.note)
+        if target.operation is Operation.bulk and isinstance(body, dict):
+            return {key: self._bulk(value) if key.lower() == "operations" else value for key, value in body.items()}
+        if target.operation is Operation.search_with_body and isinstance(body, dict):
+            return {
+                key: tolerate_filter(kind, value, self.note)
+                if key.lower() == "filter" and isinstance(value, str)
+                else value
+                for key, value in body.items()
+            }
+        return body
+
+    def _bulk(self, operations: Any) -> Any:
+        if not isinstance(operations, list):
+            return operations
+        return [self._one_of_bulk(each) if isinstance(each, dict) else each for each in operations]
+
+    def _one_of_bulk(self, operation: dict[str, Any]) -> dict[str, Any]:
+        method, path = str(operation.get("method", "")).upper(), str(operation.get("path", ""))
+        kind = _kind(self.service, path.strip("/").partition("/")[0])
+        if not kind or "data" not in operation:
+            return operation
+        if method == "PATCH":
+            return {**operation, "data": tolerate_patch(kind, operation["data"], self.note)}
+        if method in {"POST", "PUT"}:
+            return {**operation, "data": tolerate_resource(kind, operation["data"], self.note)}
+        return operation
+
+
+def _kind(service: GatewayService, endpoint: str | None) -> str:
+    found = service.get_resource_type_by_endpoint(endpoint) if endpoint else None
+    return str(found.name) if found else ""

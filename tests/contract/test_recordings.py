@@ -1,0 +1,65 @@
+"""What Entra ID and Okta send, flow by flow, and what they must get: one file a flow under recordings/.
+
+A step is a request, the status and the part of the body that must come, and what to remember of it for later steps as
+`{name}`. In an expected body an object may have more members than are named; "$absent" says that a member is not there.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+_FOLDER = Path(__file__).parent / "recordings"
+_FLOWS = sorted(path.relative_to(_FOLDER).with_suffix("").as_posix() for path in _FOLDER.rglob("*.json"))
+
+
+@pytest.mark.parametrize("flow", _FLOWS)
+def test_a_provider_gets_what_it_expects(flow, provider):
+    recording = json.loads((_FOLDER / f"{flow}.json").read_text())
+    known: dict[str, str] = {}
+    for number, step in enumerate(recording["steps"], start=1):
+        method, path = _filled(step["request"], known).split(" ", 1)
+        answer = provider.call(method, path, _filled(step.get("body"), known), headers=step.get("headers"))
+        told = f"{flow}, step {number}: {method} {path} gave {answer}"
+        assert answer.status == step["status"], told
+        if answer.body is not None:
+            assert answer.headers["content-type"].startswith("application/scim+json"), told
+        if "expect" in step:
+            _compare(answer.body, _filled(step["expect"], known), told)
+        for name, key in step.get("remember", {}).items():
+            known[name] = answer.body[key]
+
+
+def _filled(value: Any, known: dict[str, str]) -> Any:
+    """Put what is remembered into a request or an expectation."""
+    if isinstance(value, str):
+        for name, found in known.items():
+            value = value.replace(f"{{{name}}}", found)
+        return value
+    if isinstance(value, dict):
+        return {key: _filled(item, known) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_filled(item, known) for item in value]
+    return value
+
+
+def _compare(found: Any, expected: Any, told: str) -> None:
+    if isinstance(expected, dict):
+        assert isinstance(found, dict), told
+        for key, item in expected.items():
+            if item == "$absent":
+                assert key not in found, f"{key} is there; {told}"
+            else:
+                assert key in found, f"{key} is missing; {told}"
+                _compare(found[key], item, told)
+    elif isinstance(expected, list):
+        assert isinstance(found, list), told
+        assert len(found) == len(expected), told
+        for one, other in zip(found, expected, strict=True):
+            _compare(one, other, told)
+    else:
+        assert type(found) is type(expected), told
+        assert found == expected, f"expected {expected!r}; {told}"

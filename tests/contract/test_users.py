@@ -1,0 +1,174 @@
+"""People over SCIM: pages, versions, concurrent changes, and whom a connection may touch."""
+
+from __future__ import annotations
+
+import urllib.parse
+from concurrent.futures import ThreadPoolExecutor
+
+import structlog.testing
+from muster.directory.v1 import users_pb2
+from sqlalchemy import text
+
+from services.directory.rules import names
+
+SEARCH = "urn:ietf:params:scim:api:messages:2.0:SearchRequest"
+PATCH = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
+BULK = "urn:ietf:params:scim:api:messages:2.0:BulkRequest"
+USER = "urn:ietf:params:scim:schemas:core:2.0:User"
+GROUP = "urn:ietf:params:scim:schemas:core:2.0:Group"
+
+
+def found(provider, scim_filter):
+    answer = provider.get(f"/Users?filter={urllib.parse.quote(scim_filter)}")
+    assert answer.status == 200, answer
+    return [each["id"] for each in answer.body["Resources"]]
+
+
+def test_patches_of_one_user_at_one_time_all_count(provider):
+    user = provider.a_user()["id"]
+    names_of = ["title", "nickName", "locale", "timezone", "userType", "preferredLanguage"]
+
+    def change(name):
+        return provider.patch(f"/Users/{user}", {"op": "replace", "path": name, "value": f"new {name}"}).status
+
+    with ThreadPoolExecutor(len(names_of)) as pool:
+        assert set(pool.map(change, names_of)) == {200}
+    body = provider.get(f"/Users/{user}").body
+    assert {name: body[name] for name in names_of} == {name: f"new {name}" for name in names_of}
+
+
+def test_a_version_guards_a_change(provider):
+    user = provider.a_user()
+    path, version = f"/Users/{user['id']}", {"If-Match": user["meta"]["version"]}
+    operation = {"Operations": [{"op": "replace", "path": "title", "value": "one"}]}
+    first = provider.call("PATCH", path, operation, headers=version)
+    assert first.status == 200
+    assert first.headers["etag"] == first.body["meta"]["version"] != user["meta"]["version"]
+    assert provider.call("PATCH", path, operation, headers=version).status == 412
+    assert provider.call("PUT", path, {**user, "title": "two"}, headers=version).status == 412
+    assert provider.call("DELETE", path, headers=version).status == 412
+    assert provider.get(path).body["title"] == "one"
+    assert provider.get(path, **{"If-None-Match": first.headers["etag"]}).status == 304
+    assert provider.call("DELETE", path, headers={"If-Match": first.headers["etag"]}).status == 204
+
+
+def test_pages_by_cursor_hold_everybody_once(provider):
+    people = [provider.a_user()["id"] for _ in range(7)]
+    query, seen = "/Users?count=3&sortBy=userName&cursor=", []
+    page = provider.get(query)
+    while True:
+        seen += [each["id"] for each in page.body["Resources"]]
+        assert page.body["totalResults"] == 7
+        if "nextCursor" not in page.body:
+            break
+        page = provider.get(query + page.body["nextCursor"])
+        assert page.status == 200
+    assert sorted(seen) == sorted(people)
+    again = provider.get(query + page.body["previousCursor"])
+    assert [each["id"] for each in again.body["Resources"]] == seen[3:6]
+
+
+def test_a_cursor_serves_the_query_it_was_given_for(provider):
+    for _ in range(3):
+        provider.a_user()
+    cursor = provider.get("/Users?count=1&cursor=").body["nextCursor"]
+    assert provider.get(f"/Users?count=2&cursor={cursor}").body["scimType"] == "invalidCount"
+    assert provider.get(f"/Users?count=1&filter=title%20pr&cursor={cursor}").body["scimType"] == "invalidCursor"
+    assert provider.get(f"/Groups?count=1&cursor={cursor}").body["scimType"] == "invalidCursor"
+    assert provider.get("/Users?count=1&cursor=abc").body["scimType"] == "invalidCursor"
+
+
+def test_a_search_may_come_as_a_body_and_over_both_kinds(provider):
+    user, group = provider.a_user(displayName="Alpha")["id"], provider.a_group(displayName="Alpha")["id"]
+    provider.a_user(displayName="Beta")
+    body = {"schemas": [SEARCH], "filter": 'displayName eq "alpha"', "attributes": ["displayName"]}
+    everywhere = provider.post("/.search", body).body
+    assert sorted(each["id"] for each in everywhere["Resources"]) == sorted([user, group])
+    assert all(each.keys() == {"schemas", "id", "displayName"} for each in everywhere["Resources"])
+    assert [each["id"] for each in provider.post("/Users/.search", body).body["Resources"]] == [user]
+
+
+def test_a_users_groups_are_shown_and_can_be_asked_for(provider):
+    user = provider.a_user()["id"]
+    group = provider.a_group(user)["id"]
+    shown = provider.get(f"/Users/{user}").body["groups"]
+    assert [(each["value"], each["$ref"]) for each in shown] == [(group, f"{provider.gateway.url}/Groups/{group}")]
+    assert "groups" not in provider.get(f"/Users/{user}?excludedAttributes=groups").body
+    assert found(provider, f'groups.value eq "{group}"') == [user]
+
+
+def test_a_bulk_request_makes_people_and_puts_them_into_groups(provider):
+    group = {"schemas": [GROUP], "displayName": "Bulk", "members": [{"value": "bulkId:u"}]}
+    asleep = {"op": "Replace", "path": "active", "value": "False"}
+    titled = {"op": "Add", "path": "title", "value": "Boss"}
+    removed = {"op": "Remove", "path": "members", "value": [{"value": "bulkId:u"}]}
+    operations = [
+        {"method": "POST", "path": "/Groups", "bulkId": "g", "data": group},
+        {"method": "POST", "path": "/Users", "bulkId": "u", "data": {"schemas": [USER], "userName": "b@example.org"}},
+        {"method": "PATCH", "path": "/Users/bulkId:u", "data": {"schemas": [PATCH], "Operations": [asleep, titled]}},
+        {"method": "POST", "path": "/Users", "bulkId": "v", "data": {"schemas": [USER], "userName": "B@example.org"}},
+        {"method": "PATCH", "path": "/Groups/bulkId:g", "data": {"schemas": [PATCH], "Operations": [removed]}},
+        {"method": "PUT", "path": "/Groups/bulkId:g", "data": {"schemas": [GROUP], "displayName": "Bulk 2"}},
+        {"method": "DELETE", "path": "/Groups/bulkId:g"},
+    ]
+    answer = provider.post("/Bulk", {"schemas": [BULK], "Operations": operations})
+    assert answer.status == 200, answer
+    assert [each["status"] for each in answer.body["Operations"]] == ["201", "201", "200", "409", "200", "200", "204"]
+    (user,) = provider.get("/Users").body["Resources"]
+    assert (user["active"], user["title"]) == (False, "Boss")
+    assert provider.get("/Groups").body["totalResults"] == 0
+
+
+def test_a_bulk_request_has_a_limit_that_is_published(provider):
+    most = provider.get("/ServiceProviderConfig").body["bulk"]["maxOperations"]
+    operation = {"method": "DELETE", "path": "/Users/usr_none"}
+    assert provider.post("/Bulk", {"schemas": [BULK], "Operations": [operation] * (most + 1)}).status == 413
+    stopped = provider.post("/Bulk", {"schemas": [BULK], "failOnErrors": 2, "Operations": [operation] * 5})
+    assert [each["status"] for each in stopped.body["Operations"]] == ["404", "404"]
+
+
+def test_a_manual_user_is_taken_over_when_its_mail_is_provisioned(provider):
+    manual = provider.office.user("manual@example.org", title="Kept")
+    short = manual.name.rpartition("/")[2]
+    assert provider.get("/Users").body["totalResults"] == 0
+    assert found(provider, 'userName eq "manual@example.org"') == [short]
+    body = {"schemas": [USER], "userName": "manual@example.org", "displayName": "From the provider"}
+    answer = provider.post("/Users", body)
+    assert (answer.status, answer.body["id"]) == (201, short)
+    assert provider.get("/Users").body["totalResults"] == 1
+    read = provider.support.users.GetUser(users_pb2.GetUserRequest(name=manual.name)).user
+    assert read.display_name == "From the provider"
+
+
+def test_a_manual_user_is_taken_over_by_a_put_that_changes_nothing(provider):
+    manual = provider.office.user("same@example.org")
+    path = "/Users/" + manual.name.rpartition("/")[2]
+    assert provider.put(path, provider.get(path).body).status == 200
+    assert provider.get("/Users").body["totalResults"] == 1
+
+
+def test_a_user_of_another_source_can_be_seen_and_not_changed(provider, store):
+    other = provider.office.scim_source("Another")
+    user = provider.office.user("elsewhere@example.org", title="Real")
+    tenant, user_id = names.parse(names.USER, user.name, field="name")
+    _, source = names.parse(names.SOURCE, other.name, field="name")
+    with store.engine.begin() as connection:
+        owned = "UPDATE users SET owner_source_id = :s WHERE tenant_id = :t AND id = :u"
+        connection.execute(text(owned), {"s": source, "t": tenant, "u": user_id})
+    path = "/Users/" + user.name.rpartition("/")[2]
+    body = provider.get(path).body
+    for answer in (
+        provider.put(path, {**body, "title": "Other"}),
+        provider.patch(path, {"op": "replace", "path": "title", "value": "Other"}),
+    ):
+        assert (answer.status, answer.body["title"]) == (200, "Real")
+    taken = provider.post("/Users", {"schemas": [USER], "userName": "elsewhere@example.org"})
+    assert (taken.status, taken.body["scimType"]) == (409, "uniqueness")
+    assert "another source" in taken.body["detail"]
+
+
+def test_a_request_about_a_user_of_another_source_says_so_in_the_log(provider, store):
+    with structlog.testing.capture_logs() as lines:
+        test_a_user_of_another_source_can_be_seen_and_not_changed(provider, store)
+    said = [line.get("owned_by_file", False) for line in lines if line["event"] == "scim" and line["method"] != "GET"]
+    assert said == [True, True, False]
