@@ -21,6 +21,7 @@ from muster.runtime.telemetry import configure_logging, fault_of
 from services.notifier.api import SERVICE_NAME, MessageServicer
 from services.notifier.consume import Follower
 from services.notifier.deliver import Outbox
+from services.notifier.license_warning import LicenseWarningReader
 from services.notifier.messages import MessageStore
 from services.notifier.report import ReportReader
 from services.notifier.settings import Settings, SettingsError, load_settings
@@ -59,7 +60,8 @@ async def serve(settings: Settings) -> None:
         server, port = await _open_door(settings, store, channel)
         outbox = Outbox(store, transport_of(settings), sender=settings.sender, now=_now)
         reports = ReportReader(channel, admin_url=settings.admin_url)
-        follower = Follower(channel, store, reports, sender=settings.sender, now=_now, queued=outbox.wake)
+        warnings = LicenseWarningReader(channel, admin_url=settings.admin_url)
+        follower = Follower(channel, store, reports, warnings, sender=settings.sender, now=_now, queued=outbox.wake)
         parts = [asyncio.create_task(part) for part in (follower.run(), outbox.run(), _told_to_end(settings, port))]
         try:
             done, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)

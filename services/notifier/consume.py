@@ -16,17 +16,20 @@ from muster.runtime.errors import failure_of
 from muster.runtime.telemetry import fault_of
 
 from services.notifier.cancellation import heed_cancellation
+from services.notifier.license_mail import render_warning
+from services.notifier.license_warning import LICENSE_REFUSED, LicenseWarningReader, Shortage
+from services.notifier.mail import Mail
 from services.notifier.messages import Draft, MessageKind, MessageStore
-from services.notifier.render import Mail, render
+from services.notifier.render import render
 from services.notifier.report import Reportable, ReportReader, tenant_of
 from services.notifier.report_data import Outcome
 from services.notifier.words import words_in
 
 log = structlog.get_logger()
 
-KINDS = ("run.*",)
+KINDS = ("run.*", LICENSE_REFUSED)
 MOST_TRIES = 8
-"""Times an event is tried whose report the directory answers with an error of its own, before it is given up."""
+"""Times an event is tried whose mail the directory answers with an error of its own, before it is given up."""
 
 _SILENCE_S = 60.0  # checkpoints come every few seconds; after this long the connection is dead
 _FIRST_WAIT_S = 0.2
@@ -52,6 +55,7 @@ class Follower:
         channel: grpc.aio.Channel,
         store: MessageStore,
         reports: ReportReader,
+        warnings: LicenseWarningReader,
         *,
         sender: str,
         now: Callable[[], datetime],
@@ -60,6 +64,7 @@ class Follower:
         self._events = events_pb2_grpc.EventServiceStub(channel)
         self._store = store
         self._reports = reports
+        self._warnings = warnings
         self._domain = parseaddr(sender)[1].rpartition("@")[2]
         self._now = now
         self._queued = queued
@@ -107,26 +112,37 @@ class Follower:
             now=self._now(),
         )
         if queued:
-            log.info("report.queued", run=event.resource, kind=event.kind, messages=queued)
+            log.info("mail.queued", about=event.resource, kind=event.kind, messages=queued)
             self._queued()
 
     async def _drafts(self, event: events_pb2.Event) -> list[Draft]:
-        reportable: Reportable | None = None
+        occasion: Reportable | Shortage | None = None
         try:
-            reportable = await self._reports.reportable(event)
-            if reportable is None:
+            occasion = await self._occasion(event)
+            if occasion is None:
                 return []
-            mail = render(await self._reports.gather(reportable))
+            mail = await self._mail(occasion)
         except grpc.aio.AioRpcError as error:
             if self._worth_another_try(event, error):
                 raise
             reason = failure_of(error).reason
-            log.error("report.not_gathered", run=event.resource, reason=reason)
-            return self._failed(event, reportable, f"the directory answered {reason}")
+            log.error("mail.not_gathered", about=event.resource, reason=reason)
+            return self._failed(event, occasion, f"the directory answered {reason}")
         except Exception as error:  # noqa: BLE001 - outermost; it logs
-            log.error("report.not_rendered", run=event.resource, **fault_of(error))
-            return self._failed(event, reportable, f"the report could not be rendered: {type(error).__name__}")
-        return [self._draft(event, reportable, mail, recipient) for recipient in reportable.recipients]
+            log.error("mail.not_rendered", about=event.resource, **fault_of(error))
+            return self._failed(event, occasion, f"the mail could not be rendered: {type(error).__name__}")
+        return [self._draft(event, mail, recipient) for recipient in occasion.recipients]
+
+    async def _occasion(self, event: events_pb2.Event) -> Reportable | Shortage | None:
+        """Say what the event asks to be mailed, and to whom; None when nothing is, or to nobody."""
+        if event.kind == LICENSE_REFUSED:
+            return await self._warnings.shortage(event)
+        return await self._reports.reportable(event)
+
+    async def _mail(self, occasion: Reportable | Shortage) -> Mail:
+        if isinstance(occasion, Shortage):
+            return render_warning(await self._warnings.gather(occasion))
+        return render(await self._reports.gather(occasion))
 
     def _worth_another_try(self, event: events_pb2.Event, error: grpc.aio.AioRpcError) -> bool:
         """Wait for a directory that is down; try other errors a few times, since they may be the event's own."""
@@ -136,10 +152,10 @@ class Follower:
         self._tries[event.name] = tries
         return tries < MOST_TRIES and error.code() is not grpc.StatusCode.NOT_FOUND
 
-    def _draft(self, event: events_pb2.Event, reportable: Reportable, mail: Mail, recipient: str) -> Draft:
+    def _draft(self, event: events_pb2.Event, mail: Mail, recipient: str) -> Draft:
         return Draft(
             recipient=recipient,
-            kind=MessageKind.NO_FILE if reportable.outcome is Outcome.NO_FILE else MessageKind.REPORT,
+            kind=_kind(event),
             message_id=self._message_id(event, recipient),
             subject=mail.subject,
             text=mail.text,
@@ -149,12 +165,13 @@ class Follower:
             urgent=mail.urgent,
         )
 
-    def _failed(self, event: events_pb2.Event, reportable: Reportable | None, error: str) -> list[Draft]:
+    def _failed(self, event: events_pb2.Event, occasion: Reportable | Shortage | None, error: str) -> list[Draft]:
         """Show in the list of messages what was not mailed, to whom it would have gone as far as that is known."""
-        subject = words_in(reportable.source.language if reportable else "").say("subject.not_made")
+        not_made = "license.not_made" if event.kind == LICENSE_REFUSED else "subject.not_made"
+        subject = words_in(occasion.source.language if occasion else "").say(not_made)
         return [
-            Draft(recipient, MessageKind.REPORT, self._message_id(event, recipient), subject, error=error)
-            for recipient in (reportable.recipients if reportable else ("",))
+            Draft(recipient, _kind(event), self._message_id(event, recipient), subject, error=error)
+            for recipient in (occasion.recipients if occasion else ("",))
         ]
 
     def _message_id(self, event: events_pb2.Event, recipient: str) -> str:
@@ -163,6 +180,11 @@ class Follower:
         known = f"{event.name} {moment.isoformat()} {recipient}".encode()
         digest = hashlib.blake2b(known, digest_size=10).hexdigest()
         return f"<{moment:%Y%m%dT%H%M%SZ}.{digest}@{self._domain}>"
+
+
+def _kind(event: events_pb2.Event) -> MessageKind:
+    kinds = {LICENSE_REFUSED: MessageKind.LICENSE, f"run.{Outcome.NO_FILE.value}": MessageKind.NO_FILE}
+    return kinds.get(event.kind, MessageKind.REPORT)
 
 
 async def _next(

@@ -43,6 +43,7 @@ class MessageKind(enum.IntEnum):
 
     REPORT = 1
     NO_FILE = 2
+    LICENSE = 3
 
 
 @dataclass(frozen=True)

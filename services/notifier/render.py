@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import re
-import textwrap
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cache
-
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
-from markupsafe import Markup, escape
 
 from services.notifier import sections
 from services.notifier.attachment import rejected_rows_csv
+from services.notifier.mail import Mail, fill
 from services.notifier.report_data import Outcome, ReportData
 from services.notifier.safe import neutral, plain
-from services.notifier.words import TEMPLATES, Words, words_in
+from services.notifier.words import Words, words_in
 
 ATTACHMENT_NAME = "rejected-rows.csv"
 URGENT_NIGHTS = 2
@@ -32,18 +26,6 @@ _TONES = {
 _WITH_CHANGES = (Outcome.APPLIED, Outcome.HELD, Outcome.PLANNED)
 
 
-@dataclass(frozen=True)
-class Mail:
-    """A rendered mail, not yet addressed."""
-
-    subject: str
-    text: str
-    html: str
-    attachment_name: str
-    attachment: bytes
-    urgent: bool
-
-
 def render(data: ReportData) -> Mail:
     """Render the report in its language; without rejected rows nothing is attached."""
     words = words_in(data.language)
@@ -58,6 +40,8 @@ def render(data: ReportData) -> Mail:
         "lead": list(_lead(data, words)),
         "decisions": list(_decisions(data, words)),
         "link": f"{data.admin_url}/{data.run}" if data.admin_url else "",
+        "link_label": words.say("decision.link"),
+        "facts_heading": words.say("heading.facts"),
         "facts": list(_facts(data, words)),
         "planned": planned,
         "counts": sections.counts(data.counts, words) if data.counts.rows or data.outcome in _WITH_CHANGES else [],
@@ -68,12 +52,12 @@ def render(data: ReportData) -> Mail:
         "warnings_note": "" if data.warnings_are_all else words.say("caption.warnings_not_all", n=len(data.warnings)),
         "source_name": plain(data.source_name),
     }
-    templates = _templates()
+    text, html = fill("report", page)
     attached = rejected_rows_csv(sections.rejected_cells(data.rejected, words)) if data.rejected else b""
     return Mail(
         subject=subject,
-        text=templates.get_template("report.txt").render(page),
-        html=templates.get_template("report.html").render(page),
+        text=text,
+        html=html,
         attachment_name=ATTACHMENT_NAME if attached else "",
         attachment=attached,
         urgent=_is_urgent(data),
@@ -231,35 +215,3 @@ def _rejected_notes(data: ReportData, words: Words) -> Iterator[str]:
     if data.counts.rejected > attached:
         missing = words.say("caption.rejected_not_attached", n=data.counts.rejected - attached)
         yield f"{missing} muster runs show {plain(data.run)} --issues"
-
-
-@cache
-def _templates() -> Environment:
-    """A missing value is an error here and not a blank in a mail; everything in HTML is escaped."""
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=select_autoescape(["html"]),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters["wrapped"] = _wrapped
-    environment.filters["with_code"] = _with_code
-    return environment
-
-
-def _wrapped(text: str, indent: int = 0) -> str:
-    """Fold a paragraph for a text mail, never inside a command or a name."""
-    return textwrap.fill(
-        text,
-        width=76,
-        subsequent_indent=" " * indent,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
-
-
-def _with_code(text: str) -> Markup:
-    """Escape the text, then set what stands between backticks as code."""
-    return Markup(re.sub(r"`([^`]{1,200})`", r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped just before

@@ -50,7 +50,7 @@ class Reportable:
     @property
     def recipients(self) -> tuple[str, ...]:
         """Addresses that get the report, each once."""
-        return tuple({address.casefold(): address for address in self.source.report_to}.values())
+        return recipients_of(self.source)
 
 
 class ReportReader:
@@ -149,6 +149,11 @@ class ReportReader:
                 break
             request.page_token = page.next_page_token
         return tuple(found[:MOST_ISSUES])
+
+
+def recipients_of(source: sources_pb2.Source) -> tuple[str, ...]:
+    """List the addresses that are told about a source, each once."""
+    return tuple({address.casefold(): address for address in source.report_to}.values())
 
 
 def tenant_of(name: str) -> str:

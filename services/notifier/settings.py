@@ -6,8 +6,8 @@ import email.utils
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import DirectoryPath, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SecretsSettingsSource, SettingsConfigDict
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -37,6 +37,22 @@ class Settings(BaseSettings):
     smtp_password: SecretStr = Field(default=SecretStr(""), description="password of the login")
     smtp_tls: Literal["none", "starttls", "tls"] = Field(default="starttls", description="how the way is kept private")
     admin_url: str = Field(default="", description="where the admin panel is, for links in mails; empty: no links")
+    secrets_dir: DirectoryPath | None = Field(default=None, description="folder with a file for a setting, named so")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - pydantic-settings' signature
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Let a variable come before the file of its name; that a folder is none, secrets_dir tells by itself."""
+        assert isinstance(file_secret_settings, SecretsSettingsSource)
+        folder = env_settings().get("secrets_dir")
+        file_secret_settings.secrets_dir = folder if folder and Path(folder).is_dir() else None
+        return init_settings, env_settings, dotenv_settings, file_secret_settings
 
     @field_validator("database_url")
     @classmethod

@@ -218,7 +218,7 @@ def test_a_report_that_cannot_be_rendered_is_a_failed_message_for_each_address(n
         ("a@x.example", MessageState.FAILED),
         ("b@x.example", MessageState.FAILED),
     ]
-    assert messages[0].last_error == "the report could not be rendered: ZeroDivisionError"
+    assert messages[0].last_error == "the mail could not be rendered: ZeroDivisionError"
 
 
 def test_the_stream_is_followed_again_when_the_directory_comes_back(notifier, directory):

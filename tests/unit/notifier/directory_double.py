@@ -7,6 +7,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from concurrent import futures
+from fnmatch import fnmatch
 from typing import Self
 
 import grpc
@@ -37,7 +38,9 @@ class DirectoryDouble(
     sources_pb2_grpc.SourceServiceServicer,
     tenants_pb2_grpc.TenantServiceServicer,
 ):
-    """One tenant with one source; `add_run` ends a run and writes its event."""
+    """One tenant with one source; `add_run` ends a run and `refuse` a person's wish for a seat, with its event."""
+
+    token = NOTIFIER_TOKEN
 
     def __init__(self, *report_to: str) -> None:
         self.tenant = tenants_pb2.Tenant(name=TENANT, display_name="Ingleby Council", language="en")
@@ -53,6 +56,7 @@ class DirectoryDouble(
         self.runs: dict[str, imports_pb2.ImportRun] = {}
         self.changes: dict[str, list[imports_pb2.ImportChange]] = {}
         self.issues: dict[str, list[imports_pb2.ImportIssue]] = {}
+        self.refusals: list[licenses_pb2.Refusal] = []
         self.events: list[events_pb2.Event] = []
         self.failing: dict[str, grpc.StatusCode] = {}
         self.calls: list[str] = []
@@ -97,14 +101,21 @@ class DirectoryDouble(
         self.add_event(f"run.{status}", name)
         return name
 
-    def add_event(self, kind: str, resource: str) -> None:
-        """Write one event."""
+    def refuse(self, user_name: str) -> None:
+        """Refuse a person a seat for the first time, and write the event."""
+        self.refusals.append(licenses_pb2.Refusal(source=SOURCE, user_name=user_name, attempts=1))
+        waiting = len(self.refusals)
+        self.add_event("license.refused", self.license.name, actor=SOURCE, user_name=user_name, refused=waiting)
+
+    def add_event(self, kind: str, resource: str, *, actor: str = "", **after: str | int) -> None:
+        """Write one event; `after` is what it tells."""
         with self._written:
             number = len(self.events) + 1
-            event = events_pb2.Event(name=f"{TENANT}/events/evt_{number:06}", kind=kind, resource=resource)
+            event = events_pb2.Event(name=f"{TENANT}/events/evt_{number:06}", kind=kind, resource=resource, actor=actor)
             event.time.FromSeconds(1_772_300_000 + number)
             if resource in self.runs:
                 event.after.update({"reason": self.runs[resource].reason})
+            event.after.update(after)
             self.events.append(event)
             self._written.notify_all()
 
@@ -119,7 +130,7 @@ class DirectoryDouble(
                 news = self.events[position:]
             for event in news:
                 position += 1
-                if event.kind.startswith("run."):
+                if any(fnmatch(event.kind, kind) for kind in request.kinds):
                     yield events_pb2.WatchEventsResponse(event=event, cursor=str(position))
 
     def GetTenant(self, request, context):
@@ -131,8 +142,14 @@ class DirectoryDouble(
         self._answer("GetLicense", context)
         return licenses_pb2.GetLicenseResponse(license=self.license)
 
+    def ListRefusals(self, request, context):
+        self._answer("ListRefusals", context)
+        return licenses_pb2.ListRefusalsResponse(refusals=self.refusals[: request.page_size], total=len(self.refusals))
+
     def GetSource(self, request, context):
         self._answer("GetSource", context)
+        if request.name != SOURCE:
+            context.abort(grpc.StatusCode.NOT_FOUND, "no such source")
         return sources_pb2.GetSourceResponse(source=self.source)
 
     def GetImportRun(self, request, context):

@@ -7,18 +7,19 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from muster.runtime.client import open_aio_channel
 from pydantic import SecretStr
 
 from services.notifier.consume import Follower
 from services.notifier.deliver import Outbox
+from services.notifier.license_warning import LicenseWarningReader
 from services.notifier.messages import Message, MessageStore
 from services.notifier.report import ReportReader
 from services.notifier.settings import Settings
 from services.notifier.smtp import FileTransport, Transport
-from tests.unit.notifier.directory_double import NOTIFIER_TOKEN, DirectoryDouble
+from tests.unit.notifier.directory_double import NOTIFIER_TOKEN, TENANT
 
 SENDER = "Muster <muster@vendor.example>"
 START = datetime(2026, 3, 1, 2, 0, tzinfo=UTC)
@@ -37,10 +38,19 @@ class Clock:
         self.time += timedelta(**amount)
 
 
+class Directory(Protocol):
+    """A directory, the double or the real one: where it answers, and the notifier's token there."""
+
+    @property
+    def address(self) -> str: ...
+    @property
+    def token(self) -> str: ...
+
+
 class Notifier:
     """The parts around one store, of which a test runs those it is about."""
 
-    def __init__(self, database_url: str, directory: DirectoryDouble, transport: Transport) -> None:
+    def __init__(self, database_url: str, directory: Directory, transport: Transport) -> None:
         self.clock = Clock()
         self.store = MessageStore(database_url)
         self.store.migrate()
@@ -56,9 +66,9 @@ class Notifier:
         """Send what is due, once."""
         asyncio.run(self._drain())
 
-    def messages(self) -> list[Message]:
-        """All messages of the one tenant, oldest first."""
-        return self.store.page("tenants/ten_000017", before=None, limit=1_000)[::-1]
+    def messages(self, tenant: str = TENANT) -> list[Message]:
+        """All messages of the tenant, oldest first."""
+        return self.store.page(tenant, before=None, limit=1_000)[::-1]
 
     async def _drain(self) -> None:
         await self._make_outbox().drain()
@@ -68,9 +78,12 @@ class Notifier:
 
     async def _follow_until(self, done: Callable[[], bool], *, send: bool, timeout_s: float) -> None:
         outbox = self._make_outbox()
-        async with open_aio_channel(self._directory.address, NOTIFIER_TOKEN) as channel:
+        async with open_aio_channel(self._directory.address, self._directory.token) as channel:
             reports = ReportReader(channel)
-            follower = Follower(channel, self.store, reports, sender=SENDER, now=self.clock, queued=outbox.wake)
+            warnings = LicenseWarningReader(channel)
+            follower = Follower(
+                channel, self.store, reports, warnings, sender=SENDER, now=self.clock, queued=outbox.wake
+            )
             parts = [asyncio.create_task(part) for part in (follower.run(), *((outbox.run(),) if send else ()))]
             try:
                 deadline = time.monotonic() + timeout_s

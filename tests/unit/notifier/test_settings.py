@@ -50,6 +50,7 @@ def test_the_usual_port_follows_the_way_the_connection_is_kept_private(environme
         ("NOTIFIER_SENDER", "a@example.org\nBcc: b@example.org"),
         ("NOTIFIER_ADMIN_URL", "javascript:alert(1)"),
         ("NOTIFIER_SMTP_USERNAME", "someone"),
+        ("NOTIFIER_SECRETS_DIR", "/nowhere/secrets"),
     ],
 )
 def test_what_is_missing_or_wrong_is_named(environment, name, value):
@@ -60,3 +61,15 @@ def test_what_is_missing_or_wrong_is_named(environment, name, value):
     with pytest.raises(SettingsError, match=name) as caught:
         load_settings()
     assert "mst_svc_secret" not in str(caught.value)
+
+
+def test_a_setting_may_be_a_file_and_a_variable_comes_before_it(environment, tmp_path):
+    environment.setenv("NOTIFIER_SECRETS_DIR", str(tmp_path))
+    environment.delenv("NOTIFIER_TOKEN")
+    (tmp_path / "notifier_token").write_text("mst_svc_in_a_file\n")
+    (tmp_path / "notifier_directory").write_text("elsewhere:1\n")
+
+    settings = load_settings()
+
+    assert settings.token.get_secret_value() == "mst_svc_in_a_file"
+    assert settings.directory == ENOUGH["NOTIFIER_DIRECTORY"]

@@ -55,7 +55,7 @@ def test_every_word_of_the_vocabulary_is_explained_with_a_cure(language):
 
 def test_every_text_that_the_templates_ask_for_is_there():
     words = words_in("en")
-    for template in TEMPLATES.glob("report.*"):
+    for template in (*TEMPLATES.glob("*.html"), *TEMPLATES.glob("*.txt")):
         for asked in re.findall(r'say\(("[a-z._]+"(?: if [a-z_]+ else "[a-z._]+")?)', template.read_text("utf-8")):
             for key in re.findall(r'"([a-z._]+)"', asked):
                 assert words.has(key), f"{template.name}: {key}"
