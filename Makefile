@@ -40,7 +40,7 @@ test-processes: install ## the same tests on local processes, as on a machine wi
 lint: install ## ruff, mypy strict, the rooms and doors, buf lint and breaking
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy services cli protos/muster/runtime protos/generate.py tests bench
+	$(BIN)/mypy services cli protos/muster/runtime protos/generate.py tests bench deploy
 	$(BIN)/lint-imports
 	cd protos && ../$(BIN)/buf lint
 	@tag=$$(git describe --tags --abbrev=0 2>/dev/null) && (cd protos && ../$(BIN)/buf breaking --against "../.git#tag=$$tag,subdir=protos") || test -z "$$tag"

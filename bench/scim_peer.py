@@ -50,6 +50,7 @@ def main() -> None:
             for size in options.groups
         }
     listener = socket.create_server(("127.0.0.1", 0))
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # as the gateway's own
     print(
         json.dumps(
             {

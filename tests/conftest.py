@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
+from pathlib import Path
 
 import hypothesis
 import pytest
 
-from tests.stack.choice import VARIABLE, Choice, NoContainersError, choose
+from tests.stack.child_services import ChildServices
+from tests.stack.choice import VARIABLE, Choice, Kind, NoContainersError, choose
 from tests.stack.customer import Customer
 from tests.stack.databases import KINDS, Databases
 from tests.stack.sftp import SftpFolder, SftpServer
@@ -25,6 +27,7 @@ StartSystem = Callable[..., System]
 """`start_system("sqlite", NOTIFIER_SMTP_HOST="")` gives a System to enter by `with`."""
 
 _CHOICE = pytest.StashKey[Choice]()
+_IMAGES = pytest.StashKey[Mapping[str, str]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -48,6 +51,34 @@ def pytest_report_header(config: pytest.Config) -> str:
     return str(config.stash[_CHOICE])
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out the tests of images and docker-compose.yml where they are not what the tests run on."""
+    about_containers = Path(__file__).parent / "containers" in (collection_path, *collection_path.parents)
+    return True if about_containers and config.stash[_CHOICE].kind is Kind.PROCESSES else None
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Build the images before the first test, if any is going to ask for them: no test's time limit is for that."""
+    config = session.config
+    wanted = any("images" in getattr(item, "fixturenames", ()) for item in session.items)
+    if wanted and config.stash[_CHOICE].kind is Kind.CONTAINERS and not config.option.collectonly:
+        from tests.stack.images import build_once  # noqa: PLC0415 - only where there are containers
+
+        config.stash[_IMAGES] = build_once(_folder_of_the_run(config))
+
+
+def _folder_of_the_run(config: pytest.Config) -> Path:
+    """A folder that all processes of this test run have in common, and no other run."""
+    own: Path = config._tmp_path_factory.getbasetemp()  # type: ignore[attr-defined]
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@pytest.fixture(scope="session")
+def images(request: pytest.FixtureRequest) -> Mapping[str, str]:
+    """The images' ids by name, such as `importer`; none where the stack is processes."""
+    return request.config.stash.get(_IMAGES, {})
+
+
 @pytest.fixture(scope="session")
 def stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
     """The servers of this test process: `stack.postgres()`, `stack.sftp()`."""
@@ -68,9 +99,10 @@ def sftp_folder(sftp_server: SftpServer) -> SftpFolder:
 
 
 @pytest.fixture(scope="session")
-def smtp_sink() -> Iterator[SmtpSink]:
+def smtp_sink(request: pytest.FixtureRequest) -> Iterator[SmtpSink]:
     """A mail server that keeps what it gets; tests tell theirs apart by recipient."""
-    with SmtpSink() as sink:
+    in_containers = request.config.stash[_CHOICE].kind is Kind.CONTAINERS  # which do not reach the loopback
+    with SmtpSink(listen_on="0.0.0.0" if in_containers else "127.0.0.1") as sink:
         yield sink
 
 
@@ -91,15 +123,21 @@ def database_url(request: pytest.FixtureRequest, databases: Databases) -> Iterat
 
 
 @pytest.fixture(scope="session")
-def start_system(stack: Stack, smtp_sink: SmtpSink, tmp_path_factory: pytest.TempPathFactory) -> StartSystem:
-    """Make a system on a fresh database of a kind, to be started and stopped by `with`."""
+def start_system(
+    stack: Stack, images: Mapping[str, str], smtp_sink: SmtpSink, tmp_path_factory: pytest.TempPathFactory
+) -> StartSystem:
+    """Make a system on a fresh database of a kind, to be started and stopped by `with`.
+
+    On PostgreSQL services are run as PostgreSQL is: in containers or as processes. On SQLite they are processes.
+    """
     credentials = Credentials()
     databases = Databases(tmp_path_factory.mktemp("systems"), stack.postgres, credentials.prepare)
 
     def start(kind: str, **settings: str) -> System:
         folder = tmp_path_factory.mktemp(f"system-{kind}")
+        runner = stack.run_services(folder, images) if kind == "postgresql" else ChildServices(folder)
         address = (smtp_sink.host, smtp_sink.port)
-        return System(folder, databases.make(kind), credentials, smtp=address, settings=settings)
+        return System(runner, folder, databases.make(kind), credentials, smtp=address, settings=settings)
 
     return start
 
@@ -124,7 +162,7 @@ def shared_systems(start_system: StartSystem) -> Iterator[Callable[[str], System
 
 @pytest.fixture(params=KINDS)
 def system(request: pytest.FixtureRequest, shared_systems: Callable[[str], System]) -> System:
-    """Directory, importer and notifier as processes, on SQLite and on PostgreSQL."""
+    """Directory, importer and notifier, on SQLite and on PostgreSQL."""
     return shared_systems(request.param)
 
 

@@ -66,7 +66,7 @@ class Installation:
         keepsake.save(self._data, layout.kept)
         for child in self._children:
             child.wait_until_well(wanted=self._wanted)
-        self._line = _line_of(layout)
+        self._line = line_of(layout)
         return self._tell()
 
     def look_after(self) -> list[str]:
@@ -141,7 +141,8 @@ class Installation:
         return self._line
 
 
-def _line_of(layout: Layout) -> dict[str, Any]:
+def line_of(layout: Layout) -> dict[str, Any]:
+    """Say where all is and as whom, as `up` prints it."""
     demo = layout.kept.demo
     return {
         "directory": layout.address("directory"),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import DirectoryPath, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SecretsSettingsSource, SettingsConfigDict
 
 _PREFIX = "IMPORTER_"
 
@@ -29,6 +29,23 @@ class ImporterSettings(BaseSettings):
     """End when stdin closes, because the parent is gone."""
     temp_dir: Path | None = None
     """Where fetched files are kept while they are read; none: the system's place."""
+    secrets_dir: DirectoryPath | None = None
+    """Folder with a file for each setting that shall not stand in the environment, named like its variable."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - pydantic-settings' signature
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Let a variable come before the file of its name; that a folder is none, secrets_dir tells by itself."""
+        assert isinstance(file_secret_settings, SecretsSettingsSource)
+        folder = env_settings().get("secrets_dir")
+        file_secret_settings.secrets_dir = folder if folder and Path(folder).is_dir() else None
+        return init_settings, env_settings, dotenv_settings, file_secret_settings
 
 
 def load_settings() -> ImporterSettings:

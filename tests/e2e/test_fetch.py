@@ -11,7 +11,7 @@ import pytest
 
 from tests.builders import a_csv, a_row
 from tests.stack.customer import FILE, outcome_of, status_of
-from tests.stack.system import Service
+from tests.stack.service import Service
 from tests.stack.waiting import wait_until
 
 A_FILE = a_csv(a_row(1))

@@ -6,7 +6,7 @@ import pytest
 
 from tests.fault.night import Night, Point
 from tests.stack.customer import outcome_of, status_of
-from tests.stack.system import Service
+from tests.stack.service import Service
 from tests.stack.waiting import wait_until
 
 BEFORE_AND_WHILE_APPLYING = pytest.mark.parametrize(

@@ -103,7 +103,8 @@ class Customer:
         source.sftp.path = f"/{FILE}"
         if folder is not None:
             server = folder.server
-            source.sftp.host, source.sftp.port, source.sftp.username = server.host, server.port, server.username
+            source.sftp.host, source.sftp.port = self.system.reach(server.host, server.port)
+            source.sftp.username = server.username
             source.sftp.path = folder.path_of(FILE)
             source.sftp.host_key = server.host_keys[0] if host_key is None else host_key
             credentials = (

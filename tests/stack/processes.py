@@ -6,12 +6,13 @@ import secrets
 import shutil
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import asyncssh
 
+from tests.stack.child_services import ChildServices
 from tests.stack.loop import LoopThread
 from tests.stack.postgres import SETTINGS, PostgresServer
 from tests.stack.sftp import SftpServer, authorized_keys, host_key_line, make_login_keys
@@ -64,6 +65,10 @@ class Processes:
             host_keys=[host_key_line(key.export_public_key().decode()) for key in host_keys],
             writable_folder="/upload",
         )
+
+    def run_services(self, folder: Path, images: Mapping[str, str]) -> ChildServices:
+        """Run services as child processes."""
+        return ChildServices(folder)
 
     def stop(self) -> None:
         """Stop every server and remove its files, whatever became of the tests."""

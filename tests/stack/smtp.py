@@ -54,10 +54,11 @@ class ReceivedMail:
 class SmtpSink:
     """Takes every mail; tests tell theirs apart by recipient."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, listen_on: str = "127.0.0.1") -> None:
         self.host = "127.0.0.1"
         self.port = 0
         self.answer = ACCEPTED
+        self._listen_on = listen_on
         self._mails: list[ReceivedMail] = []
         self._came = threading.Condition()
         self._loop = LoopThread("smtp-sink")
@@ -109,7 +110,7 @@ class SmtpSink:
 
     async def _listen(self) -> asyncio.Server:
         return await asyncio.get_running_loop().create_server(
-            lambda: SMTP(self, hostname="sink.test", enable_SMTPUTF8=True), self.host, self.port
+            lambda: SMTP(self, hostname="sink.test", enable_SMTPUTF8=True), self._listen_on, self.port
         )
 
     async def _close(self, server: asyncio.Server) -> None:

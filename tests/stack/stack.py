@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Protocol, Self
 
 from tests.stack.choice import Kind
 from tests.stack.postgres import PostgresServer
+from tests.stack.service import Runner
 from tests.stack.sftp import SftpServer
 
 
@@ -17,6 +20,9 @@ class Servers(Protocol):
 
     def start_sftp(self) -> SftpServer:
         """Start an SFTP server with one customer."""
+
+    def run_services(self, folder: Path, images: Mapping[str, str]) -> Runner:
+        """Run services beside these servers: from images, or as children with their files in `folder`."""
 
     def stop(self) -> None:
         """Stop all that was started."""
@@ -49,6 +55,10 @@ class Stack:
         if self._sftp is None:
             self._sftp = self._servers.start_sftp()
         return self._sftp
+
+    def run_services(self, folder: Path, images: Mapping[str, str]) -> Runner:
+        """Run the services of one system, the way the servers are run."""
+        return self._servers.run_services(folder, images)
 
 
 def _servers_of(kind: Kind) -> Servers:

@@ -1,15 +1,10 @@
-"""The three services as child processes on one database, to be killed and started again."""
+"""The services on one database, whoever runs them: typed doors to them, to be killed and started again."""
 
 from __future__ import annotations
 
 import base64
-import enum
-import json
-import os
 import secrets
-import subprocess
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -21,6 +16,7 @@ import asyncssh
 import grpc
 from muster.directory.v1 import (
     accounts_pb2_grpc,
+    api_keys_pb2_grpc,
     events_pb2_grpc,
     groups_pb2_grpc,
     imports_pb2_grpc,
@@ -32,24 +28,16 @@ from muster.directory.v1 import (
 from muster.importer.v1 import importer_pb2_grpc
 from muster.notifier.v1 import messages_pb2_grpc
 from muster.runtime.client import open_channel, wait_until_serving
+from sqlalchemy.engine import make_url
 
-from tests.stack.waiting import wait_until
-
-START_TIMEOUT_S = 60.0
+from tests.stack.service import START_TIMEOUT_S, Runner, Service
+from tests.stack.waiting import wait_until_well
 
 
 def _public_host_key() -> str:
     """A host key that nobody has; the hosted drop is tested with `muster up`."""
     key = asyncssh.generate_private_key("ssh-ed25519").export_public_key().decode()
     return " ".join(key.split()[:2])
-
-
-class Service(enum.StrEnum):
-    """The children, in the order of their start."""
-
-    DIRECTORY = "directory"
-    IMPORTER = "importer"
-    NOTIFIER = "notifier"
 
 
 @dataclass(frozen=True)
@@ -91,17 +79,12 @@ class Credentials:
         return self.tokens[f"{database_url.partition(':')[0]} {grant}"]
 
 
-@dataclass
-class _Child:
-    process: subprocess.Popen[bytes]
-    address: str
-
-
 class System:
-    """Directory, importer and notifier, and typed doors to them with vendor support's token."""
+    """The services, and typed doors to them with vendor support's token."""
 
     def __init__(
         self,
+        runner: Runner,
         folder: Path,
         database_url: str,
         credentials: Credentials,
@@ -112,16 +95,17 @@ class System:
         self.folder = folder
         self.database_url = database_url
         self.credentials = credentials
+        self._runner = runner
         self._smtp = smtp
         self._settings = dict(settings or {})
-        self._children: dict[Service, _Child] = {}
         self._channels: dict[Service, grpc.Channel] = {}
 
     def __enter__(self) -> Self:
         try:
             self.start(Service.DIRECTORY)
-            with ThreadPoolExecutor(2) as threads:
-                list(threads.map(self.start, (Service.IMPORTER, Service.NOTIFIER)))
+            others = [service for service in Service if service is not Service.DIRECTORY]
+            with ThreadPoolExecutor(len(others)) as threads:
+                list(threads.map(self.start, others))
         except BaseException:
             self.stop()
             raise
@@ -131,63 +115,54 @@ class System:
         self.stop()
 
     def stop(self) -> None:
-        """End every child as an operator would, the directory last, and close the channels."""
+        """End every service as an operator would, the directory last, and close the channels."""
         for channel in self._channels.values():
             channel.close()
         self._channels.clear()
-        clients = [service for service in self._children if service is not Service.DIRECTORY]
-        for services in (clients, self._children.keys() - clients):
-            _end([self._children[service].process for service in services])
+        self._runner.end([service for service in Service if service is not Service.DIRECTORY])
+        self._runner.end([Service.DIRECTORY])
 
     def start(self, service: Service) -> None:
-        """Start a child, the second time on its old address, and wait until it is healthy."""
-        before = self._children.get(service)
-        address = before.address if before else "127.0.0.1:0"
-        out, errors = self.folder / f"{service}.out", self.folder / f"{service}.log"
-        with out.open("wb") as stdout, errors.open("ab") as stderr:
-            process = subprocess.Popen(
-                [_script(service), *(["serve"] if service is Service.DIRECTORY else [])],
-                env=_environment(self._environment_of(service, address)),
-                stdin=subprocess.PIPE,  # closed with us, so that no child outlives the tests
-                stdout=stdout,
-                stderr=stderr,
-            )
-        self._children[service] = _Child(process, address)
+        """Start a service, the second time on its old address, and wait until it is healthy."""
+        self._runner.start(service, self._environment_of(service))
 
-        def listening() -> str | None:
-            assert process.poll() is None, f"{service} ended: {errors.read_text()[-3000:]}"
-            line = out.read_text().partition("\n")
-            return str(json.loads(line[0])["listening"]) if line[1] else None
+        def alive() -> bool:
+            return not self._runner.has_ended(service)
 
-        said = wait_until(listening, timeout_s=START_TIMEOUT_S, what=f"{service} to say where it listens")
-        self._children[service] = _Child(process, str(said))
-        wait_until_serving(str(said), timeout_s=START_TIMEOUT_S, alive=lambda: process.poll() is None)
+        try:
+            if service is Service.SCIM_GATEWAY:
+                wait_until_well(f"http://{self.address(service)}/healthz", timeout_s=START_TIMEOUT_S, alive=alive)
+            else:
+                wait_until_serving(self.address(service), timeout_s=START_TIMEOUT_S, alive=alive)
+        except TimeoutError as error:
+            raise AssertionError(f"{service} did not start: {self.log_of(service)[-3000:]}") from error
 
     def kill(self, service: Service) -> None:
-        """SIGKILL a child: no handler runs, no buffer is flushed."""
-        process = self._children[service].process
-        process.kill()
-        process.wait(10)
-        _close_pipes(process)
+        """SIGKILL a service: no handler runs, no buffer is flushed."""
+        self._runner.kill(service)
 
     def revive(self) -> None:
         """Start what a test has killed and left."""
-        for service, child in list(self._children.items()):
-            if child.process.poll() is not None:
+        for service in Service:
+            if self._runner.has_ended(service):
                 self.start(service)
 
     def restart(self, service: Service) -> None:
-        """SIGKILL a child if it lives, and start it again."""
+        """SIGKILL a service, and start it again."""
         self.kill(service)
         self.start(service)
 
     def address(self, service: Service) -> str:
-        """Where a child listens."""
-        return self._children[service].address
+        """Where tests reach a service."""
+        return self._runner.address(service)
+
+    def reach(self, host: str, port: int) -> tuple[str, int]:
+        """Where the services reach a server that tests reach at `host:port`."""
+        return self._runner.reach(host, port)
 
     def log_of(self, service: Service) -> str:
-        """What a child has logged."""
-        return (self.folder / f"{service}.log").read_text()
+        """What a service has logged."""
+        return self._runner.log_of(service)
 
     def channel(self, service: Service, token: str | None = None) -> grpc.Channel:
         """A channel with support's token (kept and closed by the system), or with another (the caller's to close)."""
@@ -197,6 +172,11 @@ class System:
             support = self.credentials.token(self.database_url, "support")
             self._channels[service] = open_channel(self.address(service), support)
         return self._channels[service]
+
+    @property
+    def scim_url(self) -> str:
+        """Where identity providers call."""
+        return f"http://{self.address(Service.SCIM_GATEWAY)}/scim/v2"
 
     @property
     def tenants(self) -> Any:
@@ -229,6 +209,11 @@ class System:
         return sources_pb2_grpc.SourceServiceStub(self.channel(Service.DIRECTORY))
 
     @property
+    def api_keys(self) -> Any:
+        """ApiKeyService."""
+        return api_keys_pb2_grpc.ApiKeyServiceStub(self.channel(Service.DIRECTORY))
+
+    @property
     def imports(self) -> Any:
         """ImportService."""
         return imports_pb2_grpc.ImportServiceStub(self.channel(Service.DIRECTORY))
@@ -248,57 +233,35 @@ class System:
         """MessageService."""
         return messages_pb2_grpc.MessageServiceStub(self.channel(Service.NOTIFIER))
 
-    def _environment_of(self, service: Service, address: str) -> dict[str, str]:
+    def _environment_of(self, service: Service) -> dict[str, str]:
         prefix = service.upper()
-        own = {f"{prefix}_LISTEN": address, f"{prefix}_EXIT_WITH_STDIN": "true"}
         if service is Service.DIRECTORY:
-            own |= self.credentials.directory_environment(self.database_url)
-            own["DIRECTORY_STAGE_DIR"] = str(self.folder / "stage")
+            own = self.credentials.directory_environment(self._database_url_inside())
         else:
-            own[f"{prefix}_DIRECTORY"] = self.address(Service.DIRECTORY)
+            own = {f"{prefix}_DIRECTORY": self._runner.address_inside(Service.DIRECTORY)}
+        if service in {Service.IMPORTER, Service.NOTIFIER}:  # the gateway forwards its callers' keys and has none
             own[f"{prefix}_TOKEN"] = self.credentials.token(self.database_url, service)
-        if service is Service.IMPORTER:
-            own["IMPORTER_TEMP_DIR"] = str(self.folder / "incoming")
-            (self.folder / "incoming").mkdir(exist_ok=True)
         if service is Service.NOTIFIER:
             own |= self._notifier_environment()
         return own | {name: value for name, value in self._settings.items() if name.startswith(prefix)}
 
     def _notifier_environment(self) -> dict[str, str]:
         is_sqlite = self.database_url.startswith("sqlite")
+        host, port = self.reach(*self._smtp)
         return {
-            "NOTIFIER_DATABASE_URL": f"sqlite:///{self.folder / 'notifier.db'}" if is_sqlite else self.database_url,
+            "NOTIFIER_DATABASE_URL": f"sqlite:///{self.folder / 'notifier.db'}"
+            if is_sqlite
+            else self._database_url_inside(),
             "NOTIFIER_SENDER": "muster@vendor.example",
-            "NOTIFIER_MAIL_DIR": str(self.folder / "mail"),
-            "NOTIFIER_SMTP_HOST": self._smtp[0],
-            "NOTIFIER_SMTP_PORT": str(self._smtp[1]),
+            "NOTIFIER_SMTP_HOST": host,
+            "NOTIFIER_SMTP_PORT": str(port),
             "NOTIFIER_SMTP_TLS": "none",
         }
 
-
-def _script(service: str) -> str:
-    """The console script beside this Python."""
-    return str(Path(sys.executable).parent / f"muster-{service}")
-
-
-def _environment(own: Mapping[str, str]) -> dict[str, str]:
-    """Our environment without settings of services that may stand in it."""
-    prefixes = tuple(f"{service.upper()}_" for service in Service)
-    return {name: value for name, value in os.environ.items() if not name.startswith(prefixes)} | dict(own)
-
-
-def _end(processes: Sequence[subprocess.Popen[bytes]]) -> None:
-    for process in processes:
-        process.terminate()
-    for process in processes:
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        _close_pipes(process)
-
-
-def _close_pipes(process: subprocess.Popen[bytes]) -> None:
-    if process.stdin is not None:
-        process.stdin.close()
+    def _database_url_inside(self) -> str:
+        """The database's URL as the services see it; files and sockets are at the same place for everybody."""
+        url = make_url(self.database_url)
+        if url.host is None or url.port is None:
+            return self.database_url
+        host, port = self.reach(url.host, url.port)
+        return url.set(host=host, port=port).render_as_string(hide_password=False)

@@ -200,7 +200,7 @@ class ProvisioningServicer(Servicer, provisioning_pb2_grpc.ProvisioningServiceSe
                         "user_name": facts.user_name,
                         "seats_total": error.seats_total,
                         "seats_used": error.seats_used,
-                        "refused": count_refusals(session, caller.tenant_id),
+                        "refused": count_refusals(session, caller.tenant_id, caller.source_id),
                     }
                     call.tell([Change("license.refused", ("lic", caller.tenant_id), after=told)])
             raise
@@ -244,7 +244,7 @@ def _member_ids(members: Iterable[str]) -> list[int]:
     found = {member: _known_ids([member]) for member in members}
     unknown = [member for member, numbers in found.items() if not numbers]
     if unknown:
-        raise UnknownMembers(unknown[:20])
+        raise UnknownMembers(unknown[:20], are_foreign=len(unknown) == len(found))
     return [number for numbers in found.values() for number in numbers]
 
 

@@ -65,7 +65,9 @@ def list_refusals(session: Session, tenant_id: int, *, after_number: int, limit:
     return list(session.exec(query.order_by(col(LicenseRefusal.number)).limit(limit)))
 
 
-def count_refusals(session: Session, tenant_id: int) -> int:
-    """Count who waits for a seat."""
+def count_refusals(session: Session, tenant_id: int, source_id: int = 0) -> int:
+    """Count who waits for a seat: all, or those of one connection."""
     query = select(func.count()).select_from(LicenseRefusal).where(col(LicenseRefusal.tenant_id) == tenant_id)
+    if source_id:
+        query = query.where(col(LicenseRefusal.source_id) == source_id)
     return session.exec(query).one()

@@ -244,15 +244,21 @@ class GroupUnknown(DirectoryError):
 
 
 class UnknownMembers(DirectoryError):
-    """Some of the members are no users that the connection sees; `members` are the first of them."""
+    """Some of the members are no users that the connection sees; `members` are the first of them.
+
+    `are_foreign`: nobody else was named, and none of these is an id that was ever given out here.
+    """
 
     reason = "UNKNOWN_MEMBERS"
 
-    def __init__(self, members: Sequence[str]) -> None:
+    def __init__(self, members: Sequence[str], *, are_foreign: bool = False) -> None:
         self.members = list(members)
+        self.are_foreign = are_foreign
         named = ", ".join(member[:64] for member in self.members[:10])
         super().__init__(
-            f"no such users: {named}", violations=[("members", f"no user {member[:64]}") for member in self.members]
+            f"no such users: {named}",
+            metadata={"foreign": str(are_foreign).lower()},
+            violations=[("members", f"no user {member[:64]}") for member in self.members],
         )
 
 

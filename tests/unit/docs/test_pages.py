@@ -13,7 +13,7 @@ from tests.unit.docs.pages import ROOT, all_pages, anchors, codes, fences, page,
 
 PAGES = [str(path.relative_to(ROOT)) for path in all_pages()]
 ADRS = sorted(path.name for path in (ROOT / "docs/adr").glob("0*.md"))
-PROJECTS = ("protos", "services/directory", "services/importer", "services/notifier", "cli")
+PROJECTS = ("protos", "services/directory", "services/importer", "services/notifier", "services/scim_gateway", "cli")
 
 
 @pytest.mark.parametrize("name", PAGES)

@@ -19,7 +19,10 @@ def rules():
 
 
 def test_every_rule_is_there_once_in_order():
-    assert RULE.findall(TEXT) == [*(f"R{number}" for number in range(1, 47)), *(f"S{number}" for number in range(1, 15))]
+    assert RULE.findall(TEXT) == [
+        *(f"R{number}" for number in range(1, 47)),
+        *(f"S{number}" for number in range(1, 15)),
+    ]
 
 
 def test_every_mark_that_code_and_tests_cite_is_a_rule():

@@ -1,0 +1,1 @@
+"""The one-shot jobs of docker-compose.yml: make secrets, make the demo tenant."""
