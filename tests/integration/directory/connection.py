@@ -31,25 +31,25 @@ class Connection:
     def stub(self):
         return provisioning_pb2_grpc.ProvisioningServiceStub(self.directory.caller_with(self.key).channel)
 
-    def create(self, user_name: str = "", **facts) -> pb.ProvisionedUser:
+    def create(self, user_name: str = "", **facts):
         request = pb.CreateProvisionedUserRequest(facts=user_facts(user_name, **facts), request_id=str(uuid.uuid4()))
         return self._stub.CreateProvisionedUser(request).user
 
-    def update(self, user: str, user_name: str, *, etag: str = "", **facts) -> pb.ProvisionedUser:
+    def update(self, user: str, user_name: str, *, etag: str = "", **facts):
         request = pb.UpdateProvisionedUserRequest(id=user, facts=user_facts(user_name, **facts), etag=etag)
         return self._stub.UpdateProvisionedUser(request).user
 
-    def set_active(self, user: pb.ProvisionedUser, *, active: bool) -> pb.ProvisionedUser:
+    def set_active(self, user: pb.ProvisionedUser, *, active: bool):
         said = json.loads(user.attributes)
         return self.update(user.id, said["userName"], email=mail_of(said), active=active)
 
     def delete(self, user: str, etag: str = ""):
         self._stub.DeleteProvisionedUser(pb.DeleteProvisionedUserRequest(id=user, etag=etag))
 
-    def get(self, user: str) -> pb.ProvisionedUser:
+    def get(self, user: str):
         return self._stub.GetProvisionedUser(pb.GetProvisionedUserRequest(id=user, with_groups=True)).user
 
-    def create_group(self, name: str = "Crisis", group_id: str = "", members=()) -> pb.ProvisionedGroup:
+    def create_group(self, name: str = "Crisis", group_id: str = "", members=()):
         request = pb.CreateProvisionedGroupRequest(facts=group_facts(name, group_id), members=members)
         return self._stub.CreateProvisionedGroup(request).group
 
@@ -62,7 +62,7 @@ class Connection:
     def delete_group(self, group: str):
         self._stub.DeleteProvisionedGroup(pb.DeleteProvisionedGroupRequest(id=group))
 
-    def group(self, group: str) -> pb.ProvisionedGroup:
+    def group(self, group: str):
         request = pb.GetProvisionedGroupRequest(id=group)
         return next(iter(self._stub.GetProvisionedGroup(request))).group
 
@@ -70,13 +70,13 @@ class Connection:
         answers = self._stub.GetProvisionedGroup(pb.GetProvisionedGroupRequest(id=group, with_members=True))
         return [member.id for answer in answers for member in answer.members]
 
-    def search(self, user_filter: f.Filter | None = None, **request) -> pb.SearchProvisionedResponse:
+    def search(self, user_filter: f.Filter | None = None, **request):
         kinds = request.pop("kinds", [USER])
         return self._stub.SearchProvisioned(
             pb.SearchProvisionedRequest(kinds=kinds, user_filter=user_filter, **request)
         )
 
-    def find(self, path: str, value: str, operator: int = EQ, **attribute) -> list[str]:
+    def find(self, path: str, value: str, operator=EQ, **attribute) -> list[str]:
         """The ids that an `eq` (or another operator) on one attribute finds."""
         answer = self.search(comparison(path, value, operator, **attribute))
         assert answer.total == len(answer.resources)
@@ -95,7 +95,7 @@ def connect(directory: ServedDirectory, office: Office, **settings) -> Connectio
     return Connection(directory, office, source.name, office.api_key(source.name).secret)
 
 
-def user_facts(user_name: str = "", **facts) -> pb.UserFacts:
+def user_facts(user_name: str = "", **facts):
     """Facts as a gateway would send them: a document beside the mapped attributes."""
     user_name = user_name or f"person{next(_numbers)}@example.org"
     email = facts.pop("email", user_name)
@@ -114,12 +114,12 @@ def user_facts(user_name: str = "", **facts) -> pb.UserFacts:
     return pb.UserFacts(user_name=user_name, email=email, attributes=json.dumps(said).encode(), **facts)
 
 
-def group_facts(name: str, group_id: str = "") -> pb.GroupFacts:
+def group_facts(name: str, group_id: str = ""):
     said = {"displayName": name, "externalId": group_id}
     return pb.GroupFacts(external_id=group_id, display_name=name, attributes=json.dumps(said).encode())
 
 
-def mail_of(said) -> str:
+def mail_of(said):
     return said["emails"][0]["value"]
 
 
@@ -131,7 +131,7 @@ def attribute(path: str, **characteristics) -> f.Attribute:
     )
 
 
-def comparison(path: str, value, operator: int = EQ, **characteristics) -> f.Filter:
+def comparison(path: str, value, operator=EQ, **characteristics) -> f.Filter:
     kind = "boolean" if isinstance(value, bool) else "number" if isinstance(value, int | float) else "text"
     if kind == "boolean":
         characteristics["type"] = f.ATTRIBUTE_TYPE_BOOLEAN

@@ -20,20 +20,20 @@ def connection(directory, office) -> Connection:
     return connect(directory, office)
 
 
-def name_of(office, user) -> str:
+def name_of(office, user):
     return f"{office.name}/users/{user.id if hasattr(user, 'id') else user}"
 
 
-def id_of(name: str) -> str:
+def id_of(name: str):
     return name.rpartition("/")[2]
 
 
-def registered(office, group) -> groups_pb2.Group:
+def registered(office, group):
     name = f"{office.name}/groups/{group.id}"
     return office.support.groups.GetGroup(groups_pb2.GetGroupRequest(name=name)).group
 
 
-def user_of(office, user) -> users_pb2.User:
+def user_of(office, user):
     return office.support.users.GetUser(users_pb2.GetUserRequest(name=name_of(office, user))).user
 
 

@@ -20,11 +20,11 @@ def connection(directory, office) -> Connection:
     return connect(directory, office)
 
 
-def name_of(office, user) -> str:
+def name_of(office, user):
     return f"{office.name}/users/{user.id}"
 
 
-def registered(office, user) -> users_pb2.User:
+def registered(office, user):
     return office.support.users.GetUser(users_pb2.GetUserRequest(name=name_of(office, user))).user
 
 

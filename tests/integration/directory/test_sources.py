@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
@@ -312,7 +313,7 @@ def test_a_scim_source_is_enabled_at_once_and_creates_unknown_groups(office: Off
 
 
 def test_a_scim_source_keeps_the_settings_it_has(office: Office):
-    given = {
+    given: Any = {
         "region": "SE",
         "unknown_groups": pb.UNKNOWN_GROUPS_IGNORE,
         "report_to": ["it@example.org"],
