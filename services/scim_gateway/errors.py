@@ -103,7 +103,7 @@ def _invalid(failure: Failure) -> SCIMException:
 
 
 class ForeignMembersException(InvalidValueException):
-    """Nobody but members with ids that this server never gave was named."""
+    """Nobody was named but by words that have the form of no id."""
 
 
 def _unknown_members(failure: Failure) -> SCIMException:

@@ -18,7 +18,7 @@ QUIRKS = {
     "foreign_schema": "schemas names a schema that is not served. Entra ID does so for groups.",
     "empty_object": "an empty text clears an attribute that is no text. Entra ID always does.",
     "json_in_text": "a role is JSON in a text. Entra ID: map with SingleAppRoleAssignment, or AssertiveAppRole….",
-    "foreign_members": "a member has an id that was never given out here, so nobody was added. Check the matching.",
+    "foreign_members": "a member is named by a word that is no id, so nobody was added. Check the matching.",
     "bare_member_id": "a member is a bare id, not an object with value.",
     "unknown_attribute": "an attribute that no schema here has is ignored. Take it out of the attribute mapping.",
     "no_operations": "a PATCH has no operations and changes nothing. Entra ID's validator does so.",

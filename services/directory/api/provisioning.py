@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -31,6 +32,8 @@ from services.directory.store.provisioning_tables import GROUP, USER
 from services.directory.store.session import TenantLockedError
 
 _Answer = TypeVar("_Answer", bound=Message)
+_LIKE_AN_ID = re.compile(r"usr_.*|[0-9]+|[0-9A-Fa-f]{8}-?([0-9A-Fa-f]{4}-?){3}[0-9A-Fa-f]{12}", re.DOTALL)
+"""What servers give out as ids: ours, numbers and UUIDs. Who sends one means somebody; other words are a probe's."""
 
 
 class ProvisioningServicer(Servicer, provisioning_pb2_grpc.ProvisioningServiceServicer):
@@ -244,7 +247,7 @@ def _member_ids(members: Iterable[str]) -> list[int]:
     found = {member: _known_ids([member]) for member in members}
     unknown = [member for member, numbers in found.items() if not numbers]
     if unknown:
-        raise UnknownMembers(unknown[:20], are_foreign=len(unknown) == len(found))
+        raise UnknownMembers(unknown[:20], are_foreign=not any(map(_LIKE_AN_ID.fullmatch, found)))
     return [number for numbers in found.values() for number in numbers]
 
 

@@ -246,7 +246,7 @@ class GroupUnknown(DirectoryError):
 class UnknownMembers(DirectoryError):
     """Some of the members are no users that the connection sees; `members` are the first of them.
 
-    `are_foreign`: nobody else was named, and none of these is an id that was ever given out here.
+    `are_foreign`: nobody else was named, and none of these has the form of an id, here or elsewhere.
     """
 
     reason = "UNKNOWN_MEMBERS"
