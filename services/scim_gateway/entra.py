@@ -52,8 +52,34 @@ def tolerate_patch(kind: str, body: Any, note: Note) -> Any:
     operations = body.get(key)
     if not isinstance(operations, list):
         return body
-    rewritten = [_tolerated_operation(kind, each, note) if isinstance(each, dict) else each for each in operations]
+    rewritten = [
+        _tolerated_operation(kind, part, note) if isinstance(part, dict) else part
+        for each in operations
+        for part in _by_path(each, note)
+    ]
     return {**body, key: rewritten}
+
+
+def _by_path(operation: Any, note: Note) -> list[Any]:
+    """Part an operation without path: keys that select among values, `emails[type eq "work"].value`, become paths.
+
+    As a key such a one would name no attribute, and what it says would be lost.
+    """
+    if not isinstance(operation, dict):
+        return [operation]
+    named = {key.lower(): key for key in operation}
+    values = operation.get(named.get("value", ""))
+    if str(operation.get(named.get("path", "")) or "").strip() or not isinstance(values, dict):
+        return [operation]
+    selecting = {key: value for key, value in values.items() if "[" in key}
+    if not selecting:
+        return [operation]
+    note("dotted_keys")
+    rest = {key: value for key, value in values.items() if key not in selecting}
+    parts: list[Any] = [{**operation, named["value"]: rest}] if rest else []
+    return parts + [
+        {"op": operation.get(named.get("op", "")), "path": key, "value": selecting[key]} for key in selecting
+    ]
 
 
 def tolerate_filter(kind: str, text: str, note: Note) -> str:
@@ -75,7 +101,7 @@ def _tolerated_operation(kind: str, operation: Json, note: Note) -> Json:
         result["op"] = op.lower()
         note("op_case")
     path = result.get("path")
-    if not path:
+    if not path or (isinstance(path, str) and not path.strip()):
         result.pop("path", None)
         if isinstance(result.get("value"), dict):
             result["value"] = _tolerated_keys(kind, result["value"], note)
@@ -178,7 +204,7 @@ def _with_booleans(entry: Json, note: Note) -> Json:
 
 def _tolerated_manager(value: Any, note: Note) -> Any:
     """Give manager the one form it has, an object with value; nothing in any form is null."""
-    if isinstance(value, list):
+    while isinstance(value, list):
         note("manager_as_id")
         value = value[0] if value else None
     if isinstance(value, str):

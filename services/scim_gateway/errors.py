@@ -87,6 +87,11 @@ def _synced_elsewhere(failure: Failure) -> SCIMException:
 
 
 def _group_unknown(failure: Failure) -> SCIMException:
+    if not failure.metadata.get("group_id"):
+        return ForbiddenException(
+            detail="This connection does not create groups, and a group without externalId is no group that is here. "
+            "Send the Group ID of an existing group as externalId, or let the connection create groups."
+        )
     return ForbiddenException(
         detail=f"No group has Group ID {_group_id(failure)}, and this connection does not create groups. Have an "
         "administrator make a group with this Group ID, or let the connection create groups."
@@ -163,5 +168,6 @@ _MADE: dict[str, Callable[[Failure], SCIMException]] = {
 def too_large(limit_bytes: int) -> SCIMException:
     """The body is larger than what is read at most."""
     return PayloadTooLargeException(
-        detail=f"The request's body is larger than {limit_bytes // (1024 * 1024)} MiB. Send fewer members at a time."
+        detail=f"The request's body is larger than {limit_bytes // (1024 * 1024)} MiB. Send less at a time: "
+        "fewer members, or fewer and shorter attributes."
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from http import HTTPStatus
 from typing import Any
 
@@ -120,7 +121,8 @@ class GatewayService(ScimService):
         if isinstance(exception, MethodNotAllowedException):
             return method_error(exception)
         if isinstance(exception, SCIMException):
-            return exception.to_error()
+            error = exception.to_error()
+            return error.model_copy(update={"detail": plain(error.detail)}) if error.detail else error
         log.error("scim.fault", **fault_of(exception))
         request_id = structlog.contextvars.get_contextvars().get("request_id", "")
         detail = f"A fault of ours; nothing is wrong with the request. Tell support this request id: {request_id}"
@@ -132,6 +134,18 @@ class GatewayService(ScimService):
         if isinstance(exception, TryLaterException):
             response.headers["Retry-After"] = str(max(1, round(exception.retry_after_s + 0.5)))
         return response
+
+
+_DUMP = re.compile(r"\d+ validation errors? for [^\n]*\n(?P<name>[^\n]+)\n\s+(?P<what>.*?) \[type=", re.DOTALL)
+
+
+def plain(detail: str) -> str:
+    """Say a validation's own dump in the words of SCIM: the attribute, and what it should be."""
+    dump = _DUMP.match(detail)
+    if dump is None:
+        return detail
+    name = re.sub(r"_([a-z0-9])", lambda found: found[1].upper(), dump["name"])
+    return f"{name}: {dump['what']}."
 
 
 def method_error(exception: MethodNotAllowedException) -> Error:

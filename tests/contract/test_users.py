@@ -172,3 +172,25 @@ def test_a_request_about_a_user_of_another_source_says_so_in_the_log(provider, s
         test_a_user_of_another_source_can_be_seen_and_not_changed(provider, store)
     said = [line.get("owned_by_file", False) for line in lines if line["event"] == "scim" and line["method"] != "GET"]
     assert said == [True, True, False]
+
+
+def test_a_key_that_selects_among_values_is_a_path(provider):
+    user = provider.a_user(emails=[{"type": "work", "value": "old@example.org"}])["id"]
+    said = {
+        "displayName": "Ann",
+        'emails[type eq "work"].value': "new@example.org",
+        'phoneNumbers[type eq "mobile"].value': "+46701234567",
+    }
+    answer = provider.patch(f"/Users/{user}", {"op": "replace", "value": said})
+    assert answer.status == 200
+    assert answer.body["displayName"] == "Ann"
+    assert [each["value"] for each in answer.body["emails"]] == ["new@example.org"]
+    assert answer.body["phoneNumbers"] == [{"type": "mobile", "value": "+46701234567"}]
+
+
+def test_a_value_of_the_wrong_kind_is_told_in_words_of_scim(provider):
+    user = provider.a_user()["id"]
+    answer = provider.patch(f"/Users/{user}", {"op": "replace", "path": "displayName", "value": 7})
+    assert answer.status == 400
+    assert answer.body["detail"].startswith("displayName: ")
+    assert "pydantic" not in answer.body["detail"]

@@ -32,7 +32,7 @@ from services.directory.store.provisioning_tables import GROUP, USER
 from services.directory.store.session import TenantLockedError
 
 _Answer = TypeVar("_Answer", bound=Message)
-_LIKE_AN_ID = re.compile(r"usr_.*|[0-9]+|[0-9A-Fa-f]{8}-?([0-9A-Fa-f]{4}-?){3}[0-9A-Fa-f]{12}", re.DOTALL)
+_LIKE_AN_ID = re.compile(r"(usr|grp)_.*|[0-9]+|[0-9A-Fa-f]{8}-?([0-9A-Fa-f]{4}-?){3}[0-9A-Fa-f]{12}", re.DOTALL)
 """What servers give out as ids: ours, numbers and UUIDs. Who sends one means somebody; other words are a probe's."""
 
 

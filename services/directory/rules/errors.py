@@ -237,7 +237,7 @@ class GroupUnknown(DirectoryError):
     def __init__(self, *, group_external_id: str) -> None:
         self.group_external_id = group_external_id
         super().__init__(
-            "no group has this Group ID, and this connection does not create groups: give a group this Group ID, "
+            "no group has this Group ID, and this connection does not create groups: make a group with this Group ID, "
             "or let the connection create unknown groups",
             metadata={"group_id": group_external_id},
         )

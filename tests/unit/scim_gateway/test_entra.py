@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from services.scim_gateway import schemas
@@ -209,6 +209,7 @@ JSON = st.recursive(
 )
 
 
+@example(body={"manager": [[]]}, kind="User")
 @given(body=JSON, kind=st.sampled_from(["User", "Group"]))
 def test_nothing_that_comes_makes_it_stumble_and_once_is_enough(body, kind):
     notes = Notes()
