@@ -8,6 +8,7 @@ from typing import Any
 
 import structlog
 from muster.runtime.telemetry import fault_of
+from pydantic import ValidationError
 from scim2_models import (
     Context,
     Error,
@@ -122,7 +123,9 @@ class GatewayService(ScimService):
             return method_error(exception)
         if isinstance(exception, SCIMException):
             error = exception.to_error()
-            return error.model_copy(update={"detail": plain(error.detail)}) if error.detail else error
+            if isinstance(exception.__cause__, ValidationError) and str(exception.__cause__) == error.detail:
+                error.detail = in_words_of_scim(exception.__cause__)
+            return error
         log.error("scim.fault", **fault_of(exception))
         request_id = structlog.contextvars.get_contextvars().get("request_id", "")
         detail = f"A fault of ours; nothing is wrong with the request. Tell support this request id: {request_id}"
@@ -136,16 +139,11 @@ class GatewayService(ScimService):
         return response
 
 
-_DUMP = re.compile(r"\d+ validation errors? for [^\n]*\n(?P<name>[^\n]+)\n\s+(?P<what>.*?) \[type=", re.DOTALL)
-
-
-def plain(detail: str) -> str:
-    """Say a validation's own dump in the words of SCIM: the attribute, and what it should be."""
-    dump = _DUMP.match(detail)
-    if dump is None:
-        return detail
-    name = re.sub(r"_([a-z0-9])", lambda found: found[1].upper(), dump["name"])
-    return f"{name}: {dump['what']}."
+def in_words_of_scim(invalid: ValidationError) -> str:
+    """Say the first thing that is wrong with a value: the attribute, and what it should be."""
+    first = invalid.errors(include_url=False)[0]
+    name = re.sub(r"_([a-z0-9])", lambda found: found[1].upper(), ".".join(map(str, first["loc"])))
+    return f"{name}: {first['msg']}."
 
 
 def method_error(exception: MethodNotAllowedException) -> Error:

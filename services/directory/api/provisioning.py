@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -26,14 +25,12 @@ from services.directory.operations.tokens import Caller
 from services.directory.rules import names
 from services.directory.rules.errors import InvalidArgument, LicenseLimitReached, NotFound, UnknownMembers
 from services.directory.rules.etags import etag_of
-from services.directory.rules.provisioned import GroupFacts, UserFacts, fold_text
+from services.directory.rules.provisioned import GroupFacts, UserFacts, fold_text, is_like_an_id
 from services.directory.store.events import Change
 from services.directory.store.provisioning_tables import GROUP, USER
 from services.directory.store.session import TenantLockedError
 
 _Answer = TypeVar("_Answer", bound=Message)
-_LIKE_AN_ID = re.compile(r"(usr|grp)_.*|[0-9]+|[0-9A-Fa-f]{8}-?([0-9A-Fa-f]{4}-?){3}[0-9A-Fa-f]{12}", re.DOTALL)
-"""What servers give out as ids: ours, numbers and UUIDs. Who sends one means somebody; other words are a probe's."""
 
 
 class ProvisioningServicer(Servicer, provisioning_pb2_grpc.ProvisioningServiceServicer):
@@ -247,7 +244,7 @@ def _member_ids(members: Iterable[str]) -> list[int]:
     found = {member: _known_ids([member]) for member in members}
     unknown = [member for member, numbers in found.items() if not numbers]
     if unknown:
-        raise UnknownMembers(unknown[:20], are_foreign=not any(map(_LIKE_AN_ID.fullmatch, found)))
+        raise UnknownMembers(unknown[:20], are_foreign=not any(map(is_like_an_id, found)))
     return [number for numbers in found.values() for number in numbers]
 
 

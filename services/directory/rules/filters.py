@@ -109,13 +109,12 @@ class Sort:
 
 
 def check_size(tree: Filter) -> None:
-    """Refuse a tree that is deeper than 32 or has more than 200 nodes. Errors: InvalidFilter."""
-    nodes, level, depth = 0, [tree], 0
+    """Refuse a tree of more than 200 nodes; how deep it is was judged when it was read. Errors: InvalidFilter."""
+    nodes, level = 0, [tree]
     while level:
-        depth += 1
         nodes += len(level)
-        if depth > MOST_DEPTH or nodes > MOST_NODES:
-            raise InvalidFilter(f"the filter is too large: at most {MOST_DEPTH} deep and {MOST_NODES} terms")
+        if nodes > MOST_NODES:
+            raise InvalidFilter(f"the filter is too large: at most {MOST_NODES} terms")
         level = [child for node in level for child in _children(node)]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ MOST_DOCUMENT_BYTES: Final = 64 * 1024
 MOST_NAME_CHARACTERS: Final = 1024
 _APART: Final = frozenset({"id", "meta", "groups", "members", "password"})
 """Attributes that are never part of a document: kept elsewhere, or not at all."""
+_LIKE_AN_ID: Final = re.compile(r"(usr|grp)_.*|[0-9]+|[0-9A-Fa-f]{8}-?([0-9A-Fa-f]{4}-?){3}[0-9A-Fa-f]{12}", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,11 @@ def check_group(facts: GroupFacts) -> ProvisionedGroup:
         document=_written(document),
         folded=fold(document),
     )
+
+
+def is_like_an_id(text: str) -> bool:
+    """Say whether a server gives out such ids: ours, numbers and UUIDs. Who sends one means somebody."""
+    return _LIKE_AN_ID.fullmatch(text) is not None
 
 
 def fold_text(value: str) -> str:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import itertools
 import json
+import threading
 import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+import grpc
 from muster.directory.v1 import filters_pb2 as f
 from muster.directory.v1 import provisioning_pb2 as pb
 from muster.directory.v1 import provisioning_pb2_grpc
+from muster.runtime.errors import failure_of
 
 from tests.integration.directory.serving import Office, ServedDirectory
 
@@ -93,6 +98,22 @@ def connect(directory: ServedDirectory, office: Office, **settings) -> Connectio
     """A new connection of the tenant on its main account."""
     source = office.scim_source(**settings)
     return Connection(directory, office, source.name, office.api_key(source.name).secret)
+
+
+def outcomes_at_once(*calls: Callable[[], object]) -> list[str]:
+    """Make all calls at the same moment; gives OK or the reason of each, in the order of the calls."""
+    gate = threading.Barrier(len(calls))
+
+    def outcome(call: Callable[[], object]) -> str:
+        gate.wait()
+        try:
+            call()
+        except grpc.RpcError as error:
+            return failure_of(error).reason
+        return "OK"
+
+    with ThreadPoolExecutor(len(calls)) as threads:
+        return list(threads.map(outcome, calls))
 
 
 def user_facts(user_name: str = "", **facts):

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import json
-import threading
-from concurrent.futures import ThreadPoolExecutor
 
-import grpc
 import pytest
-from muster.directory.v1 import groups_pb2, provisioning_pb2, sources_pb2, users_pb2
-from muster.runtime.errors import failure_of
+from muster.directory.v1 import groups_pb2, licenses_pb2, provisioning_pb2, sources_pb2, users_pb2
 
-from tests.integration.directory.connection import Connection, connect, group_facts
+from tests.integration.directory.connection import Connection, connect, group_facts, outcomes_at_once
 from tests.integration.directory.serving import counted_statements, fields_of, groups_in, refused
 
 
@@ -217,8 +213,6 @@ def test_a_deleted_group_leaves_its_people(connection, office):
 
 
 def test_a_membership_change_costs_the_same_number_of_statements_in_any_group(connection, store, office, support):
-    from muster.directory.v1 import licenses_pb2  # noqa: PLC0415 - for the seats of this test
-
     support.licenses.UpdateLicense(licenses_pb2.UpdateLicenseRequest(name=office.license, seats_total=300))
     people = [connection.create().id for _ in range(120)]
     small = connection.create_group("Small", "SMALL", members=people[:2])
@@ -234,21 +228,11 @@ def test_a_membership_change_costs_the_same_number_of_statements_in_any_group(co
 def test_two_who_change_a_group_at_once_both_win(connection, directory):
     people = [connection.create().id for _ in range(8)]
     group = connection.create_group("Crisis", "CRISIS")
-    gate = threading.Barrier(8)
-    failures = []
-
-    def join(user: str) -> None:
-        gate.wait()
-        try:
-            connection.stub.UpdateProvisionedGroup(
-                provisioning_pb2.UpdateProvisionedGroupRequest(id=group.id, add=[user])
-            )
-        except grpc.RpcError as error:
-            failures.append(failure_of(error))
-
-    with ThreadPoolExecutor(8) as threads:
-        list(threads.map(join, people))
-    assert failures == []
+    requests = [provisioning_pb2.UpdateProvisionedGroupRequest(id=group.id, add=[user]) for user in people]
+    outcomes = outcomes_at_once(
+        *(lambda request=request: connection.stub.UpdateProvisionedGroup(request) for request in requests)
+    )
+    assert outcomes == ["OK"] * 8
     assert sorted(connection.members(group.id)) == sorted(people)
 
 
@@ -257,17 +241,10 @@ def test_who_is_put_to_sleep_while_joining_is_never_a_dormant_member(connection,
     for _ in range(5):
         ann = connection.create()
         group = connection.create_group("Crisis")
-        gate = threading.Barrier(2)
-        steps = [
+        outcomes = outcomes_at_once(
             lambda ann=ann: connection.set_active(ann, active=False),
             lambda ann=ann, group=group: connection.change_group(group.id, add=[ann.id]),
-        ]
-
-        def step(work, gate=gate) -> None:
-            gate.wait()
-            work()
-
-        with ThreadPoolExecutor(2) as threads:
-            list(threads.map(step, steps))
+        )
+        assert outcomes == ["OK"] * 2
         assert office.members(f"{office.name}/groups/{group.id}") == []
         assert connection.members(group.id) == [ann.id]

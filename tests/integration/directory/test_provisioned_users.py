@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import json
-import threading
-from concurrent.futures import ThreadPoolExecutor
 
-import grpc
 import pytest
 from muster.directory.v1 import groups_pb2, licenses_pb2, provisioning_pb2, users_pb2
-from muster.runtime.errors import failure_of
 
-from tests.integration.directory.connection import Connection, connect, group_facts, user_facts
-from tests.integration.directory.serving import fields_of, refused
+from tests.integration.directory.connection import Connection, connect, group_facts, outcomes_at_once, user_facts
+from tests.integration.directory.serving import Office, fields_of, refused
 
 
 @pytest.fixture
@@ -250,8 +246,6 @@ def test_a_manual_user_is_nobodys_to_delete(connection, office):
 
 
 def test_what_is_unknown_of_another_tenant_or_no_id_is_not_found(connection, directory, support):
-    from tests.integration.directory.serving import Office  # noqa: PLC0415 - another one for this test
-
     other = Office(support)
     stranger = connect(directory, other).create("eve@example.org")
     for user in (stranger.id, "usr_nonsense", "bjensen", ""):
@@ -264,8 +258,6 @@ def test_what_is_unknown_of_another_tenant_or_no_id_is_not_found(connection, dir
 
 
 def test_a_full_license_refuses_the_create_and_lists_whom(directory, support):
-    from tests.integration.directory.serving import Office  # noqa: PLC0415 - one with a single seat
-
     office = Office(support, seats=1)
     connection = connect(directory, office)
     connection.create("ann@example.org")
@@ -287,8 +279,6 @@ def test_a_full_license_refuses_the_create_and_lists_whom(directory, support):
 
 
 def test_a_full_license_refuses_to_wake_and_leaves_the_sleeper_as_it_was(directory, support):
-    from tests.integration.directory.serving import Office  # noqa: PLC0415 - one with a single seat
-
     office = Office(support, seats=1)
     connection = connect(directory, office)
     sleeper = connection.create("ann@example.org")
@@ -301,46 +291,22 @@ def test_a_full_license_refuses_to_wake_and_leaves_the_sleeper_as_it_was(directo
     assert "title" not in json.loads(kept.attributes)
 
 
-def test_the_last_seats_go_to_exactly_as_many_as_there_are(directory, support):
-    from tests.integration.directory.serving import Office  # noqa: PLC0415 - one with five seats
+def create_in(connection, user_name):
+    """One POST, on a channel of its own."""
+    request = provisioning_pb2.CreateProvisionedUserRequest(facts=user_facts(user_name))
+    return lambda: connection.stub.CreateProvisionedUser(request)
 
+
+def test_the_last_seats_go_to_exactly_as_many_as_there_are(directory, support):
     office = Office(support, seats=5)
     connection = connect(directory, office)
-    outcomes = []
-    gate = threading.Barrier(16)
-
-    def create(number: int) -> None:
-        gate.wait()
-        try:
-            connection.stub.CreateProvisionedUser(
-                provisioning_pb2.CreateProvisionedUserRequest(facts=user_facts(f"racer{number}@example.org"))
-            )
-            outcomes.append("OK")
-        except grpc.RpcError as error:
-            outcomes.append(failure_of(error).reason)
-
-    with ThreadPoolExecutor(16) as threads:
-        list(threads.map(create, range(16)))
+    outcomes = outcomes_at_once(*(create_in(connection, f"racer{number}@example.org") for number in range(16)))
     assert sorted(outcomes) == ["LICENSE_LIMIT_REACHED"] * 11 + ["OK"] * 5
     assert office.seats().seats_used == 5
 
 
 def test_the_same_user_at_once_is_made_once(connection, office):
-    gate = threading.Barrier(8)
-    outcomes = []
-
-    def create(_: int) -> None:
-        gate.wait()
-        try:
-            connection.stub.CreateProvisionedUser(
-                provisioning_pb2.CreateProvisionedUserRequest(facts=user_facts("ann@example.org"))
-            )
-            outcomes.append("OK")
-        except grpc.RpcError as error:
-            outcomes.append(failure_of(error).reason)
-
-    with ThreadPoolExecutor(8) as threads:
-        list(threads.map(create, range(8)))
+    outcomes = outcomes_at_once(*[create_in(connection, "ann@example.org")] * 8)
     assert outcomes.count("OK") == 1
     assert set(outcomes) <= {"OK", "USER_NAME_TAKEN", "EMAIL_TAKEN"}
     assert office.seats().seats_used == 1

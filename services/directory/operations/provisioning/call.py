@@ -10,9 +10,8 @@ from typing import Any, Final
 from sqlalchemy import bindparam, text
 from sqlmodel import Session
 
-from services.directory.rules.errors import SourceStateError
 from services.directory.store.events import Actor, Change, append_events
-from services.directory.store.tables import Account, Source, SourceState, UtcDateTime
+from services.directory.store.tables import Account, Source, UtcDateTime
 
 _STATEMENTS: Final[dict[str, Any]] = {}
 """Statements of fixed text, each prepared once."""
@@ -90,8 +89,5 @@ class Call:
 
 
 def begin(session: Session, tenant_id: int, source_id: int, *, now: datetime) -> Call:
-    """Begin a call of a connection. Errors: SourceStateError, when an administrator has disabled it."""
-    source = session.get(Source, (tenant_id, source_id))
-    if source is None or source.state == SourceState.DISABLED:
-        raise SourceStateError("this connection is disabled: an administrator can enable it again", state="disabled")
-    return Call(session, tenant_id, source, now)
+    """Begin a call of a connection, whose key has been let in."""
+    return Call(session, tenant_id, session.get_one(Source, (tenant_id, source_id)), now)

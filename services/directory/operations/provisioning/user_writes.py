@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from sqlalchemy import insert, update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import col
 
@@ -75,25 +76,27 @@ def take_over(call: Call, user: User, person: ProvisionedUser) -> None:
         forget_refusal(call.session, call.tenant_id, call.source.id, person.name_key)
 
 
-def change_user(call: Call, user: User, person: ProvisionedUser, *, deleted: bool) -> None:
-    """Write what differs, and put the user to sleep or wake it as `active` says (S6)."""
+def change_user(call: Call, user: User, person: ProvisionedUser, *, kept: Any) -> None:
+    """Write what differs, and put the user to sleep or wake it as `active` says (S6).
+
+    `kept` is what the connection said last; None of a user whom it deleted and who comes back.
+    """
     values = _register_values(person)
     before = {column: getattr(user, column) for column in values}
     changed = [column for column, value in values.items() if before[column] != value]
-    kept = kept_facts(call, user.id)
     was_active = user.state == UserState.ACTIVE
-    is_same = kept is not None and not deleted and kept.document == person.document and not changed
-    if is_same and kept is not None and kept.is_active == person.active and kept.external_id == person.external_id:
+    said = (person.document, person.active, person.external_id)
+    if kept is not None and not changed and said == (kept.document, bool(kept.is_active), kept.external_id):
         return
     set_columns(call, user, {column: values[column] for column in changed})
     _keep(call, user.id, person)
-    if not deleted:
+    if kept is not None:
         news: dict[str, Any] = {name: values[name] for name in changed} | _told_keys(kept, person)
         old = {name: before[name] for name in changed}
         call.tell([Change("user.updated", ("usr", user.id), before=old, after=news)] if news else [])
     if person.active and not was_active:
-        _wake(call, user, person, restored=deleted)
-    elif deleted:
+        _wake(call, user, person, restored=kept is None)
+    elif kept is None:
         set_columns(call, user, {"state": UserState.DORMANT})
         call.tell([Change("user.dormant", ("usr", user.id))])
     elif was_active and not person.active:
@@ -166,8 +169,8 @@ def kept_facts(call: Call, user_id: int) -> Any:
 
 
 def _keep(call: Call, user_id: int, person: ProvisionedUser) -> None:
-    """Keep what the connection said, over what it said before."""
-    row = {
+    """Keep what the connection said, over what it may have said before."""
+    said = {
         "name_key": person.name_key,
         "external_id": person.external_id,
         "is_active": person.active,
@@ -175,18 +178,10 @@ def _keep(call: Call, user_id: int, person: ProvisionedUser) -> None:
         "document": person.document,
         "folded": person.folded | {"id": short_name("usr", user_id)},
     }
-    key = {
-        "tenant_id": call.tenant_id,
-        "source_id": call.source.id,
-        "kind": USER,
-        "resource_id": user_id,
-    }
-    kept = kept_facts(call, user_id)
-    if kept is None:
-        _guarded(lambda: call.session.connection().execute(insert(ProvisionedResource), [key | row]))
-        return
-    conditions = [col(getattr(ProvisionedResource, name)) == value for name, value in key.items()]
-    statement = update(ProvisionedResource).where(*conditions).values(**row)
+    key = {"tenant_id": call.tenant_id, "source_id": call.source.id, "kind": USER, "resource_id": user_id}
+    dialect = sqlite if call.is_sqlite else postgresql
+    statement = dialect.insert(ProvisionedResource).values(**key, **said)
+    statement = statement.on_conflict_do_update(index_elements=list(key), set_=said)
     _guarded(lambda: call.session.connection().execute(statement))
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
+from typing import Any
 
 from sqlmodel import col, select
 
@@ -44,7 +44,7 @@ def create_user(call: Call, facts: UserFacts) -> UserView:
         take_over(call, holder, person)
     elif gone is not None:
         user_id = gone.id
-        change_user(call, gone, person, deleted=True)
+        change_user(call, gone, person, kept=None)
     else:
         user_id = insert_user(call, person)
     return get_user(call, user_id, with_groups=True)
@@ -56,7 +56,7 @@ def update_user(call: Call, user_id: int, facts: UserFacts, *, etag: str) -> Use
     Errors: InvalidArgument, NotFound, StaleEtag, UserNameTaken, EmailTaken, OwnedByOtherSource, LicenseLimitReached.
     """
     person = check_user(facts, region=call.source.region)
-    user = _locked(call, user_id, etag)
+    user, kept = _locked(call, user_id, etag)
     if user.owner_source_id not in {MANUAL, call.source.id}:
         return get_user(call, user_id, with_groups=True)
     _require_free_name(call, person, user_id=user_id)
@@ -66,7 +66,7 @@ def update_user(call: Call, user_id: int, facts: UserFacts, *, etag: str) -> Use
     else:
         if person.active and (user.state != UserState.ACTIVE or user.email != person.email):
             _require_free_email(call, person, user_id=user_id)
-        change_user(call, user, person, deleted=False)
+        change_user(call, user, person, kept=kept)
     return get_user(call, user_id, with_groups=True)
 
 
@@ -75,7 +75,7 @@ def delete_user(call: Call, user_id: int, *, etag: str) -> None:
 
     Errors: NotFound (also for a manual user, who is nothing of the connection's), StaleEtag.
     """
-    user = _locked(call, user_id, etag)
+    user, _ = _locked(call, user_id, etag)
     if user.owner_source_id == MANUAL:
         raise NotFound(resource=USER_NAME.format(call.tenant_id, user_id))
     if user.owner_source_id != call.source.id:
@@ -105,7 +105,6 @@ def delete_user(call: Call, user_id: int, *, etag: str) -> None:
 def take_over_as_is(call: Call, users: Sequence[User]) -> None:
     """Take manual users over whom the sync has put into a group (S14); what they say of themselves stays."""
     for view, user in zip(foreign_users(call, [user.id for user in users]), users, strict=True):
-        document = json.loads(view.document)
         facts = UserFacts(
             user_name=user.email,
             external_id="",
@@ -115,28 +114,29 @@ def take_over_as_is(call: Call, users: Sequence[User]) -> None:
             title=user.title,
             phone=user.phone,
             secondary_phone=user.secondary_phone,
-            attributes=json.dumps(document).encode(),
+            attributes=view.document.encode(),
         )
         person = check_user(facts, region=call.source.region)
         _require_free_name(call, person, user_id=user.id)
         take_over(call, user, person)
 
 
-def _locked(call: Call, user_id: int, etag: str) -> User:
-    """Read a user whom the connection sees, and hold its row to the end. Errors: NotFound, StaleEtag."""
+def _locked(call: Call, user_id: int, etag: str) -> tuple[User, Any]:
+    """Read a user whom the connection sees, and hold its row to the end; with it what the connection said last, if own.
+
+    Errors: NotFound, StaleEtag.
+    """
     user = call.session.get(User, (call.tenant_id, user_id), with_for_update=True)
     resource = USER_NAME.format(call.tenant_id, user_id)
     if user is None:
         raise NotFound(resource=resource)
-    if user.owner_source_id == call.source.id:
-        kept = kept_facts(call, user_id)
-        if kept is None or kept.is_gone:
-            raise NotFound(resource=resource)
-    elif user.state != UserState.ACTIVE:
+    kept = kept_facts(call, user_id) if user.owner_source_id == call.source.id else None
+    is_seen = user.state == UserState.ACTIVE if user.owner_source_id != call.source.id else kept and not kept.is_gone
+    if not is_seen:
         raise NotFound(resource=resource)
     require_etag(etag, resource=resource, revision=user.revision)
     call.session.expunge(user)
-    return user
+    return user, kept
 
 
 def _gone_user(call: Call, person: ProvisionedUser) -> User | None:
