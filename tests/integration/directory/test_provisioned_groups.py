@@ -142,6 +142,17 @@ def test_replace_keeps_the_added_and_removes_the_rest_but_never_manual_users(con
     assert office.members(group_name) == [manual.name]
 
 
+def test_replace_does_not_touch_who_stays(connection, office):
+    ann, ben, eve = (connection.create() for _ in range(3))
+    group = connection.create_group("Crisis", "CRISIS", members=[ann.id, ben.id])
+    changed = connection.change_group(group.id, add=[ben.id, eve.id], replace=True)
+    assert (changed.added, changed.removed) == (1, 1)
+    assert connection.members(group.id) == [ben.id, eve.id]
+    assert [event.resource for event in office.events("membership.removed")] == [name_of(office, ann)]
+    same = connection.change_group(group.id, add=[ben.id, eve.id], replace=True)
+    assert (same.added, same.removed, same.group.etag) == (0, 0, changed.group.etag)
+
+
 def test_an_own_user_put_in_by_hand_goes_when_the_provider_says(connection, office):
     ann = connection.create()
     group = connection.create_group("Crisis", "CRISIS")
