@@ -43,7 +43,7 @@ class AccountServicer(Servicer, accounts_pb2_grpc.AccountServiceServicer):
         """Read one account."""
         tenant_id, account_id = names.parse(names.ACCOUNT, request.name, field="name")
         access.require(context, tenant_id)
-        with self.store.read() as session:
+        with self.store.read(tenant_id) as session:
             return pb.GetAccountResponse(account=_message(accounts.get_account(session, tenant_id, account_id)))
 
     def ListAccounts(self, request: pb.ListAccountsRequest, context: grpc.ServicerContext) -> pb.ListAccountsResponse:
@@ -51,7 +51,7 @@ class AccountServicer(Servicer, accounts_pb2_grpc.AccountServiceServicer):
         tenant_id = names.parse_tenant(request.tenant, field="tenant")
         access.require(context, tenant_id)
         page = pages.page_of(request)
-        with self.store.read() as session:
+        with self.store.read(tenant_id) as session:
             found = accounts.list_accounts(session, tenant_id, after_id=page.after[0], limit=page.limit)
         kept, token = page.cut(found, lambda view: (view.account.id,))
         return pb.ListAccountsResponse(accounts=map(_message, kept), next_page_token=token)

@@ -46,7 +46,7 @@ class ApiKeyServicer(Servicer, api_keys_pb2_grpc.ApiKeyServiceServicer):
         tenant_id, source_id = names.parse(names.SOURCE, request.source, field="source")
         access.require(context, tenant_id)
         page = pages.page_of(request)
-        with self.store.read() as session:
+        with self.store.read(tenant_id) as session:
             found = api_keys.list_keys(session, tenant_id, source_id, after_number=page.after[0], limit=page.limit)
         kept, token = page.cut(found, lambda key: (key.number,))
         now = self.clock()
@@ -89,7 +89,7 @@ class ApiKeyServicer(Servicer, api_keys_pb2_grpc.ApiKeyServiceServicer):
         access.require(context, 0)
         if not tokens.is_id(request.key_id):  # perhaps a whole key: it is not repeated
             raise InvalidArgument([("key_id", f"must be the {tokens.ID_LENGTH} characters after mst_scim_")])
-        with self.store.read() as session:
+        with self.store.read(None) as session:
             return pb.FindApiKeyResponse(api_key=_message(api_keys.find_key(session, request.key_id), self.clock()))
 
 

@@ -39,7 +39,7 @@ class EventServicer(Servicer, events_pb2_grpc.EventServiceServicer):
         if request.import_run:
             run_id = names.parse_within(names.IMPORT_RUN, request.import_run, tenant_id=tenant_id, field="import_run")
         page = pages.page_of(request, start=BEGINNING)
-        with self.store.read() as session:
+        with self.store.read(tenant_id) as session:
             found = events.list_events(
                 session,
                 tenant_id,
@@ -62,7 +62,7 @@ class EventServicer(Servicer, events_pb2_grpc.EventServiceServicer):
             said_at = time.monotonic()
             while context.is_active():
                 commits = self.store.commits.count
-                with self.store.read() as session:
+                with self.store.read(None) as session:
                     batch = events.next_events(session, kinds, after=cursor, limit=_BATCH)
                 for event in batch.events:
                     place = (event.xid, event.position)

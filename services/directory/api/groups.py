@@ -46,7 +46,7 @@ class GroupServicer(Servicer, groups_pb2_grpc.GroupServiceServicer):
         """Read one group."""
         tenant_id, group_id = names.parse(names.GROUP, request.name, field="name")
         access.require(context, tenant_id)
-        with self.store.read() as session:
+        with self.store.read(tenant_id) as session:
             return pb.GetGroupResponse(group=_message(groups.get_group(session, tenant_id, group_id)))
 
     def ListGroups(self, request: pb.ListGroupsRequest, context: grpc.ServicerContext) -> pb.ListGroupsResponse:
@@ -54,7 +54,7 @@ class GroupServicer(Servicer, groups_pb2_grpc.GroupServiceServicer):
         tenant_id = names.parse_tenant(request.tenant, field="tenant")
         access.require(context, tenant_id)
         page = pages.page_of(request)
-        with self.store.read() as session:
+        with self.store.read(tenant_id) as session:
             found = groups.list_groups(session, tenant_id, after_id=page.after[0], limit=page.limit)
         kept, token = page.cut(found, lambda view: (view.group.id,))
         return pb.ListGroupsResponse(groups=map(_message, kept), next_page_token=token)
@@ -66,7 +66,7 @@ class GroupServicer(Servicer, groups_pb2_grpc.GroupServiceServicer):
         tenant_id, group_id = names.parse(names.GROUP, request.group, field="group")
         access.require(context, tenant_id)
         page = pages.page_of(request)
-        with self.store.read() as session:
+        with self.store.read(tenant_id) as session:
             found = groups.list_members(session, tenant_id, group_id, after_id=page.after[0], limit=page.limit)
         kept, token = page.cut(found, lambda member: (member.user_id,))
         people = [

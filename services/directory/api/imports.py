@@ -165,7 +165,7 @@ class ImportServicer(Servicer, imports_pb2_grpc.ImportServiceServicer):
         """Read one run."""
         tenant_id, run_id = parse(IMPORT_RUN, request.name, field="name")
         access.require(context, tenant_id)
-        with self._imports.store.read() as session:
+        with self._imports.store.read(tenant_id) as session:
             run = import_reads.get_run(session, tenant_id, run_id)
         applied = self._imports.progress.of(run_id)
         return imports_pb2.GetImportRunResponse(import_run=to_proto(run, applied_rows=applied))
@@ -177,7 +177,7 @@ class ImportServicer(Servicer, imports_pb2_grpc.ImportServiceServicer):
         tenant_id, source_id = parse(SOURCE, request.source, field="source")
         access.require(context, tenant_id)
         page = pages.page_of(request, start=(0,))
-        with self._imports.store.read() as session:
+        with self._imports.store.read(tenant_id) as session:
             runs = import_reads.list_runs(session, tenant_id, source_id, before_id=page.after[0], limit=page.limit)
         shown, token = page.cut(runs, lambda run: (run.id,))
         return imports_pb2.ListImportRunsResponse(import_runs=[to_proto(run) for run in shown], next_page_token=token)
@@ -221,7 +221,7 @@ class ImportServicer(Servicer, imports_pb2_grpc.ImportServiceServicer):
         tenant_id, run_id = parse(IMPORT_RUN, request.import_run, field="import_run")
         access.require(context, tenant_id)
         page = pages.page_of(request, start=(0,))
-        with self._imports.store.read() as session:
+        with self._imports.store.read(tenant_id) as session:
             issues = import_reads.list_issues(
                 session,
                 tenant_id,

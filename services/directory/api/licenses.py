@@ -27,7 +27,7 @@ class LicenseServicer(Servicer, licenses_pb2_grpc.LicenseServiceServicer):
         """Read total and used seats."""
         tenant_id = names.parse_license(request.name, field="name")
         access.require(context, tenant_id)
-        with self.store.read() as session:
+        with self.store.read(tenant_id) as session:
             return pb.GetLicenseResponse(license=_message(licenses.get_license(session, tenant_id)))
 
     def UpdateLicense(
@@ -50,7 +50,7 @@ class LicenseServicer(Servicer, licenses_pb2_grpc.LicenseServiceServicer):
         tenant_id = names.parse_license(request.license, field="license")
         access.require(context, tenant_id)
         page = pages.page_of(request)
-        with self.store.read() as session:
+        with self.store.read(tenant_id) as session:
             found = refusals.list_refusals(session, tenant_id, after_number=page.after[0], limit=page.limit)
             total = refusals.count_refusals(session, tenant_id)
         kept, token = page.cut(found, lambda refusal: (refusal.number,))

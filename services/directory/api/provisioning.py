@@ -42,7 +42,7 @@ class ProvisioningServicer(Servicer, provisioning_pb2_grpc.ProvisioningServiceSe
         """Read a user."""
         caller = access.require_connection(context)
         user_id = names.parse_id("usr", request.id)
-        with self.store.read() as session:
+        with self.store.read(caller.tenant_id) as session:
             call = self._begin(session, caller)
             view = reads.get_user(call, user_id, with_groups=request.with_groups)
         return pb.GetProvisionedUserResponse(user=_user(caller.tenant_id, view))
@@ -53,7 +53,7 @@ class ProvisioningServicer(Servicer, provisioning_pb2_grpc.ProvisioningServiceSe
         """Read a group: its head, then its members."""
         caller = access.require_connection(context)
         group_id = names.parse_id("grp", request.id)
-        with self.store.read() as session:
+        with self.store.read(caller.tenant_id) as session:
             call = self._begin(session, caller)
             yield pb.GetProvisionedGroupResponse(group=_group(caller.tenant_id, reads.get_group(call, group_id)))
             for chunk in reads.members(call, group_id) if request.with_members else ():
@@ -65,7 +65,7 @@ class ProvisioningServicer(Servicer, provisioning_pb2_grpc.ProvisioningServiceSe
         """Find users and groups."""
         caller = access.require_connection(context)
         wanted = _search(request)
-        with self.store.read() as session:
+        with self.store.read(caller.tenant_id) as session:
             found = search.search(self._begin(session, caller), wanted)
         answer = pb.SearchProvisionedResponse(
             total=found.total, next_page_token=found.next_token, previous_page_token=found.previous_token

@@ -59,7 +59,7 @@ class SourceServicer(Servicer, sources_pb2_grpc.SourceServiceServicer):
         """Read one source."""
         tenant_id, source_id = names.parse(names.SOURCE, request.name, field="name")
         access.require(context, tenant_id)
-        with self.store.read() as session:
+        with self.store.read(tenant_id) as session:
             return pb.GetSourceResponse(source=source_message(sources.get_source(session, tenant_id, source_id)))
 
     def ListSources(self, request: pb.ListSourcesRequest, context: grpc.ServicerContext) -> pb.ListSourcesResponse:
@@ -67,7 +67,7 @@ class SourceServicer(Servicer, sources_pb2_grpc.SourceServiceServicer):
         tenant_id = names.parse_tenant(request.tenant, field="tenant")
         access.require(context, tenant_id)
         page = pages.page_of(request)
-        with self.store.read() as session:
+        with self.store.read(tenant_id) as session:
             found = sources.list_sources(session, tenant_id, after_position=page.after[0], limit=page.limit)
         kept, token = page.cut(found, lambda source: (source.position,))
         return pb.ListSourcesResponse(sources=map(source_message, kept), next_page_token=token)
@@ -127,7 +127,7 @@ class SourceServicer(Servicer, sources_pb2_grpc.SourceServiceServicer):
         """Read where and as whom to fetch, secrets included."""
         tenant_id, source_id = names.parse(names.SOURCE, request.name, field="name")
         access.require(context, tenant_id)
-        with self.store.read() as session:
+        with self.store.read(tenant_id) as session:
             secret = source_secrets.get_source_secret(session, tenant_id, source_id, seal=self.seal, drop=self.drop)
         return pb.GetSourceSecretResponse(
             endpoint=pb.SftpEndpoint(
@@ -149,7 +149,7 @@ class SourceServicer(Servicer, sources_pb2_grpc.SourceServiceServicer):
         """Page through the logins of all hosted drops."""
         access.require(context, 0)
         page = pages.page_of(request)
-        with self.store.read() as session:
+        with self.store.read(None) as session:
             found = source_secrets.list_drop_logins(session, after_id=page.after[0], limit=page.limit)
         kept, token = page.cut(found, lambda source: (source.id,))
         logins = [

@@ -37,14 +37,14 @@ class TenantServicer(Servicer, tenants_pb2_grpc.TenantServiceServicer):
         """Read one tenant."""
         tenant_id = names.parse_tenant(request.name, field="name")
         access.require(context, tenant_id)
-        with self.store.read() as session:
+        with self.store.read(tenant_id) as session:
             return pb.GetTenantResponse(tenant=_message(tenants.get_tenant(session, tenant_id)))
 
     def ListTenants(self, request: pb.ListTenantsRequest, context: grpc.ServicerContext) -> pb.ListTenantsResponse:
         """Page through all tenants."""
         access.require(context, 0)
         page = pages.page_of(request)
-        with self.store.read() as session:
+        with self.store.read(None) as session:
             found = tenants.list_tenants(session, after_id=page.after[0], limit=page.limit)
         kept, token = page.cut(found, lambda tenant: (tenant.id,))
         return pb.ListTenantsResponse(tenants=map(_message, kept), next_page_token=token)

@@ -51,7 +51,7 @@ class UserServicer(Servicer, users_pb2_grpc.UserServiceServicer):
         """Read one user."""
         tenant_id, user_id = names.parse(names.USER, request.name, field="name")
         access.require(context, tenant_id)
-        with self.store.read() as session:
+        with self.store.read(tenant_id) as session:
             return pb.GetUserResponse(user=_message(users.get_users(session, tenant_id, [user_id])[0]))
 
     def BatchGetUsers(
@@ -63,7 +63,7 @@ class UserServicer(Servicer, users_pb2_grpc.UserServiceServicer):
         if len(request.names) > _MOST_IN_BATCH:
             raise InvalidArgument([("names", f"at most {_MOST_IN_BATCH} users a call")])
         user_ids = [names.parse_within(names.USER, name, tenant_id=tenant_id, field="names") for name in request.names]
-        with self.store.read() as session:
+        with self.store.read(tenant_id) as session:
             return pb.BatchGetUsersResponse(users=map(_message, users.get_users(session, tenant_id, user_ids)))
 
     def ListUsers(self, request: pb.ListUsersRequest, context: grpc.ServicerContext) -> pb.ListUsersResponse:
@@ -72,7 +72,7 @@ class UserServicer(Servicer, users_pb2_grpc.UserServiceServicer):
         access.require(context, tenant_id)
         page = pages.page_of(request)
         states = list(UserState) if request.show_deleted else [UserState.ACTIVE]
-        with self.store.read() as session:
+        with self.store.read(tenant_id) as session:
             found = users.list_users(
                 session, tenant_id, email=request.email, states=states, after_id=page.after[0], limit=page.limit
             )

@@ -163,7 +163,7 @@ class ApplyWorker:
 def _open_runs(imports: Imports) -> list[tuple[int, int]]:
     """Find runs to apply, of all tenants; those whose importer is gone are ended on the way."""
     now = imports.clock()
-    with imports.store.read() as session:
+    with imports.store.read(None) as session:
         runs = session.exec(
             select(ImportRun).where(
                 col(ImportRun.status).in_([RunStatus.STAGING, RunStatus.PLANNED, RunStatus.APPLYING])

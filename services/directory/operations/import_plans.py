@@ -63,7 +63,7 @@ def plan_run(imports: Imports, tenant_id: int, run_id: int) -> ImportRun:
 
     On SQLite the register stays free for writers meanwhile: the plan is written into the run's own file.
     """
-    with imports.store.read() as session:
+    with imports.store.read(tenant_id) as session:
         run = run_of(session, tenant_id, run_id)
     if run.status == RunStatus.HELD or (is_at_rest(run) and run.status == RunStatus.PLANNED):
         return run

@@ -59,7 +59,7 @@ class Change:
 def settled_hashes(imports: Imports, tenant_id: int, run_id: int) -> Iterator[bytes]:
     """Yield the hashes of rows of the run's source that need not be sent, a page at a time. Errors: RunState."""
     require_staging(imports, tenant_id, run_id)
-    with imports.store.read() as session:
+    with imports.store.read(tenant_id) as session:
         run = run_of(session, tenant_id, run_id)
         last = last_apply_of(session, source_of(session, tenant_id, run.source_id))
         yield from settled_rows.settled_hashes(session.connection(), tenant_id, run.source_id, last)
@@ -95,7 +95,7 @@ def watch_run(imports: Imports, tenant_id: int, run_id: int) -> Iterator[tuple[I
     """Yield the run and how many people have been written whenever either changes, until it is at rest."""
     seen: tuple[int, int, int] | None = None
     while True:
-        with imports.store.read() as session:
+        with imports.store.read(tenant_id) as session:
             run = run_of(session, tenant_id, run_id)
         rows = imports.progress.of(run_id)
         now = (run.status, run.revision, rows)
@@ -114,10 +114,10 @@ def list_changes(
 
     Errors: NotFound; RunState when the run never had a plan, or its plan is gone.
     """
-    with imports.store.read() as session:
+    with imports.store.read(tenant_id) as session:
         run = run_of(session, tenant_id, run_id)
     if run.status in {RunStatus.APPLIED, RunStatus.APPLYING}:
-        with imports.store.read() as session:
+        with imports.store.read(tenant_id) as session:
             return _made(session, run, action=action, after=after, limit=limit)
     if run.status not in {RunStatus.PLANNED, RunStatus.HELD}:
         return []

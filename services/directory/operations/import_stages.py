@@ -46,7 +46,7 @@ def _staged_run_ids(imports: Imports) -> list[int]:
 
 
 def _is_needed(imports: Imports, run_id: int) -> bool:
-    with imports.store.read() as session:
+    with imports.store.read(None) as session:
         run = session.exec(select(ImportRun).where(ImportRun.id == run_id)).first()
         if run is None:
             return False

@@ -261,7 +261,7 @@ def require_status(run: ImportRun, *allowed: RunStatus) -> None:
 
 def require_staging(imports: Imports, tenant_id: int, run_id: int) -> None:
     """RunState unless the run takes rows."""
-    with imports.store.read() as session:
+    with imports.store.read(tenant_id) as session:
         require_status(run_of(session, tenant_id, run_id), RunStatus.STAGING)
 
 

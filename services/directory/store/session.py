@@ -40,8 +40,8 @@ class Store:
         self._sqlite_turn = threading.Lock()
 
     @contextmanager
-    def read(self) -> Iterator[Session]:
-        """Read one consistent state; nothing is written."""
+    def read(self, tenant_id: int | None) -> Iterator[Session]:  # noqa: ARG002
+        """Read one consistent state of a tenant (None: across tenants); nothing is written."""
         level = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ"}
         with Session(self.engine.execution_options(**level)) as session:
             yield session

@@ -116,7 +116,7 @@ class Night:
         return self.read(run)
 
     def read(self, run):
-        with self.store.read() as session:
+        with self.store.read(None) as session:
             return session.get(ImportRun, (self.tenant_id, run.id))
 
     def staged(self, run):

@@ -159,7 +159,7 @@ def test_a_revoked_token_is_refused_at_once(directory: ServedDirectory):
 
 def test_the_database_keeps_no_token(directory: ServedDirectory):
     token = directory.token(Grant.SUPPORT)
-    with directory.store.read() as session:
+    with directory.store.read(None) as session:
         kept = session.get(ServiceToken, token.split("_")[2])
     assert token.split("_")[3].encode() not in kept.secret_hmac
     assert len(kept.secret_hmac) == 32

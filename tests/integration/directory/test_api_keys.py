@@ -34,7 +34,7 @@ def source(office: Office) -> sources_pb2.Source:
 
 
 def caller_of(directory: ServedDirectory, key: str) -> TokenCaller | None:
-    with directory.store.read() as session:
+    with directory.store.read(None) as session:
         return authenticate(session, key, pepper=PEPPER, now=directory.clock())
 
 
@@ -63,7 +63,7 @@ def test_a_key_says_which_tenant_and_which_connection(directory: ServedDirectory
 def test_the_database_keeps_no_key_and_no_list_shows_one(directory: ServedDirectory, office, source):
     made = office.support.api_keys.CreateApiKey(pb.CreateApiKeyRequest(source=source.name, request_id=REQUEST_ID))
     secret = made.secret.rpartition("_")[2].encode()
-    with directory.store.read() as session:
+    with directory.store.read(None) as session:
         kept = session.get(ApiKey, made.api_key.key_id)
         replayed = session.get(RequestReplay, (kept.tenant_id, REQUEST_ID))
     assert len(kept.secret_hmac) == 32

@@ -45,14 +45,14 @@ def test_the_schema_goes_down_to_nothing_with_data_and_up_again(database_url, fr
     assert set(inspect(fresh.engine).get_table_names()) <= {"alembic_version"}
     migrate(database_url)
     a_tenant(fresh)
-    with fresh.read() as session:
+    with fresh.read(None) as session:
         assert session.get(tables.Tenant, 1).display_name == "Springfield"
 
 
 def test_migrating_again_leaves_the_data_alone(database_url, fresh):
     a_tenant(fresh)
     migrate(database_url)
-    with fresh.read() as session:
+    with fresh.read(None) as session:
         assert session.get(tables.License, 1).seats_total == 3
 
 

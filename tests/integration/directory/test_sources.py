@@ -157,7 +157,7 @@ def test_a_hosted_drop_gets_a_login_that_is_shown_once(office: Office, importer:
     (record,) = [record for record in page.logins if record.source == answer.source.name]
     assert record.username == login.username
     assert record.password_sha256 == hashlib.sha256(login.password.encode()).digest()
-    with store.read() as session:
+    with store.read(None) as session:
         row = session.get(Source, names.parse(names.SOURCE, answer.source.name, field="name"))
         assert login.password.encode() not in row.sealed_credentials
 

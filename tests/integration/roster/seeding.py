@@ -146,7 +146,7 @@ def _rows(
 def read_register(store: Store, seeded: Seeded, before: Register) -> Register:
     """Read the tenant back, with the names of `before` for whatever was there; the sources are `before`'s own."""
     sources = {number: name for name, number in seeded.sources.items()} | {tables.MANUAL: MANUAL}
-    with store.read() as session:
+    with store.read(None) as session:
         found = {table: _all(session, table, seeded.tenant_id) for table in (tables.Claim, tables.Group, tables.User)}
         memberships = _all(session, tables.Membership, seeded.tenant_id)
         [license_] = _all(session, tables.License, seeded.tenant_id)
@@ -186,7 +186,7 @@ def read_register(store: Store, seeded: Seeded, before: Register) -> Register:
 def read_row_hashes(store: Store, seeded: Seeded) -> dict[tuple[str, str], str]:
     """Read which rows are settled: the hashes kept with claims, by source and UniqueID."""
     sources = {number: name for name, number in seeded.sources.items()}
-    with store.read() as session:
+    with store.read(None) as session:
         claims = _all(session, tables.Claim, seeded.tenant_id)
     return {(sources[claim.source_id], claim.external_id): claim.row_hash for claim in claims if claim.row_hash}
 
