@@ -8,7 +8,19 @@ from sqlalchemy import text
 from sqlalchemy.engine import Connection
 from sqlmodel import Session
 
-SEQUENCES: Final = ("tenant", "account", "group", "user", "source", "import_run", "event", "api_key", "refusal")
+SEQUENCES: Final = (
+    "tenant",
+    "account",
+    "group",
+    "user",
+    "source",
+    "import_run",
+    "event",
+    "api_key",
+    "refusal",
+    "invitation",
+    "administrator",
+)
 
 
 def next_id(session: Session, name: str) -> int:

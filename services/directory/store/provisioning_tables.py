@@ -12,6 +12,7 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
+    SmallInteger,
     String,
     Text,
     text,
@@ -27,7 +28,7 @@ GROUP: Final = 2
 
 
 class ApiKey(SQLModel, table=True):
-    """A key of a SCIM connection: its HMAC, and until when it opens."""
+    """A key of a SCIM connection, or a client's secret for OAuth 2.0: its HMAC, and until when it opens."""
 
     __tablename__ = "api_keys"
     __table_args__ = (
@@ -38,6 +39,7 @@ class ApiKey(SQLModel, table=True):
     tenant_id: int = Field(sa_column=big_column("tenant_id"))
     source_id: int = Field(sa_column=big_column("source_id"))
     number: int = Field(sa_column=big_column("number"))
+    kind: int = Field(default=1, sa_column=Column("kind", SmallInteger, nullable=False, server_default="1"))
     secret_hmac: bytes = Field(sa_column=Column("secret_hmac", LargeBinary, nullable=False))
     expires_days: int = Field(default=0, sa_column=Column("expires_days", Integer, nullable=False, server_default="0"))
     expire_time: datetime | None = Field(default=None, sa_column=Column("expire_time", UtcDateTime, nullable=True))
@@ -87,7 +89,7 @@ class ProvisionedResource(SQLModel, table=True):
 
 
 class SleepingMembership(SQLModel, table=True):
-    """A membership of a dormant user, which wakes with the user (S6)."""
+    """A membership of a dormant user, which wakes with the user; a manual one only until `until` (S6, S7)."""
 
     __tablename__ = "sleeping_memberships"
     __table_args__ = (
@@ -100,6 +102,7 @@ class SleepingMembership(SQLModel, table=True):
     group_id: int = Field(sa_column=key_column("group_id"))
     user_id: int = Field(sa_column=key_column("user_id"))
     origin_source_id: int = Field(sa_column=key_column("origin_source_id"))
+    until: datetime | None = Field(default=None, sa_column=Column("until", UtcDateTime, nullable=True))
 
 
 class LicenseRefusal(SQLModel, table=True):

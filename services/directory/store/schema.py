@@ -6,9 +6,15 @@ from typing import Final
 
 from sqlmodel import SQLModel
 
-from services.directory.store import provisioning_tables, tables
+from services.directory.store import (
+    administrator_tables,
+    event_tables,
+    people_tables,
+    provisioning_tables,
+    tables,
+)
 
-ROOMS: Final = (tables, provisioning_tables)
+ROOMS: Final = (tables, provisioning_tables, people_tables, administrator_tables, event_tables)
 """The modules that declare tables."""
 
 NAMES: Final = frozenset(

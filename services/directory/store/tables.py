@@ -72,6 +72,7 @@ class SourceState(enum.IntEnum):
     TRIAL = 1
     ENABLED = 2
     DISABLED = 3
+    PAUSED = 4
 
 
 class RunStatus(enum.IntEnum):
@@ -136,16 +137,21 @@ class Tenant(SQLModel, table=True):
     main_account_id: int = Field(sa_column=big_column("main_account_id"))
     revision: int = Field(default=1, sa_column=_revision())
     create_time: datetime = Field(sa_column=_time("create_time"))
+    delete_time: datetime | None = Field(default=None, sa_column=_time("delete_time", nullable=True))
 
 
 class License(SQLModel, table=True):
-    """A tenant's seats; `seats_used` is kept by whoever creates or deletes users, in the same transaction."""
+    """A tenant's seats; `seats_used` is kept by whoever creates or deletes users, in the same transaction.
+
+    `told_percent` is the highest mark (90, 100) that seats in use have passed and of which an event told.
+    """
 
     __tablename__ = "licenses"
     __table_args__ = (ForeignKeyConstraint(["tenant_id"], ["tenants.id"]),)
     tenant_id: int = Field(sa_column=key_column("tenant_id"))
     seats_total: int = Field(sa_column=big_column("seats_total"))
     seats_used: int = Field(default=0, sa_column=big_column("seats_used", server_default="0"))
+    told_percent: int = Field(default=0, sa_column=_small("told_percent", 0))
     revision: int = Field(default=1, sa_column=_revision())
 
 
@@ -192,7 +198,11 @@ class Group(SQLModel, table=True):
 
 
 class User(SQLModel, table=True):
-    """A person. `owner_source_id` is MANUAL or the source that owns the attributes."""
+    """A person. `owner_source_id` is MANUAL or the source that owns the attributes.
+
+    `way_out` and `leave_time` say how and when a dormant or deleted user left (rules/leaving.py); an active one has 0
+    and NULL. `erase_time` is when the personal data of a deleted one was erased.
+    """
 
     __tablename__ = "users"
     __table_args__ = (
@@ -220,6 +230,9 @@ class User(SQLModel, table=True):
     revision: int = Field(default=1, sa_column=_revision())
     create_time: datetime = Field(sa_column=_time("create_time"))
     update_time: datetime = Field(sa_column=_time("update_time"))
+    way_out: int = Field(default=0, sa_column=_small("way_out", 0))
+    leave_time: datetime | None = Field(default=None, sa_column=_time("leave_time", nullable=True))
+    erase_time: datetime | None = Field(default=None, sa_column=_time("erase_time", nullable=True))
 
 
 class Source(SQLModel, table=True):
@@ -277,6 +290,7 @@ class Source(SQLModel, table=True):
     nights_without_file: int = Field(default=0, sa_column=_small("nights_without_file", 0))
     revision: int = Field(default=1, sa_column=_revision())
     create_time: datetime = Field(sa_column=_time("create_time"))
+    delete_time: datetime | None = Field(default=None, sa_column=_time("delete_time", nullable=True))
 
 
 class Claim(SQLModel, table=True):

@@ -22,6 +22,9 @@ NOT_BY_TENANT = {
     "api_keys": [("key_id",)],
     "events": [("xid", "position")],
     "id_counters": [("name",)],
+    "administrators": [("email",)],
+    "administrator_sessions": [("token_id",)],
+    "subscriptions": [("name",)],
 }
 """The exceptions: what must be found before, or across, tenants."""
 
