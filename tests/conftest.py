@@ -57,6 +57,15 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return True if about_containers and config.stash[_CHOICE].kind is Kind.PROCESSES else None
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave for the long form what hardly depends on the database, but for the one that `mostly` names."""
+    for item in items:
+        marker = item.get_closest_marker("mostly")
+        parameters = getattr(item, "callspec", None)
+        if marker and parameters and marker.args[0] not in parameters.params.values():
+            item.add_marker(pytest.mark.long)
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Build the images before the first test, if any is going to ask for them: no test's time limit is for that."""
     config = session.config

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import asyncssh
+import psutil
 import pytest
 
 from tests.stack.choice import choose
@@ -117,11 +118,15 @@ def test_make_demo_prints_what_the_readme_shows(tmp_path):
         capture_output=True,
         text=True,
         timeout=200,
-        env=surroundings() | {"TMPDIR": str(tmp_path)},
+        env=surroundings() | {"TMPDIR": str(tmp_path), "MUSTER_DIRECTORY": "nowhere:1"},
         check=False,
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr
     assert disagreement(["…", *shown.lines], done.stdout) == []
+    assert "delete_limit" in done.stdout
+    assert "truncated" in done.stdout
+    assert list(tmp_path.iterdir()) == []  # and it leaves nothing behind
+    assert not [each for each in psutil.process_iter(["environ"]) if str(tmp_path) in str(each.info["environ"])]
 
 
 def test_make_test_runs_these_tests_and_prints_the_stack():

@@ -10,7 +10,13 @@ from tests.stack.service import Service
 from tests.stack.waiting import wait_until
 
 BEFORE_AND_WHILE_APPLYING = pytest.mark.parametrize(
-    "point", [Point.STAGING, Point.PLANNING, Point.APPLYING], ids=lambda point: point.name.lower()
+    "point",
+    [
+        pytest.param(Point.STAGING, marks=pytest.mark.mostly("postgresql")),
+        pytest.param(Point.PLANNING, marks=pytest.mark.mostly("postgresql")),
+        Point.APPLYING,
+    ],
+    ids=lambda point: point.name.lower(),
 )
 
 
@@ -28,6 +34,7 @@ def test_r45_a_killed_directory_leaves_the_old_or_the_new_register(night: Night,
     night.assert_next_night_works()
 
 
+@pytest.mark.mostly("sqlite")
 @pytest.mark.parametrize("point", [Point.STAGING, Point.PLANNING], ids=lambda point: point.name.lower())
 def test_r45_a_killed_importer_leaves_the_old_register_and_its_run_gives_way(night: Night, point: Point):
     lost = night.begin()
@@ -55,6 +62,7 @@ def test_a_run_that_is_applying_needs_no_importer(night: Night):
     night.assert_next_night_works()
 
 
+@pytest.mark.mostly("sqlite")
 def test_a_report_comes_once_though_the_notifier_was_killed_before_the_night(night: Night):
     night.system.kill(Service.NOTIFIER)
     run = night.customer.run(night.source)
@@ -64,6 +72,7 @@ def test_a_report_comes_once_though_the_notifier_was_killed_before_the_night(nig
     night.assert_reported([run])
 
 
+@pytest.mark.mostly("sqlite")
 def test_a_report_comes_once_though_the_notifier_was_killed_during_the_night(night: Night):
     ended = night.begin()
     night.wait_for(Point.APPLYING)
@@ -75,6 +84,7 @@ def test_a_report_comes_once_though_the_notifier_was_killed_during_the_night(nig
     night.assert_reported([run])
 
 
+@pytest.mark.mostly("sqlite")
 def test_a_notifier_killed_while_mailing_repeats_at_most_what_was_under_way(night: Night):
     before = len(night.mails()) or len(night.smtp_sink.wait_for(1, to=night.customer.report_to))
     dry_row = b"UniqueID,Name,Mail\r\n"
@@ -86,6 +96,7 @@ def test_a_notifier_killed_while_mailing_repeats_at_most_what_was_under_way(nigh
     night.assert_reported(runs, repeats=1)
 
 
+@pytest.mark.mostly("sqlite")
 def test_a_mail_server_that_is_away_gets_the_report_when_it_is_back(night: Night):
     night.smtp_sink.wait_for(1, to=night.customer.report_to)
     night.smtp_sink.go_away()

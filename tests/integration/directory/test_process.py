@@ -16,6 +16,8 @@ from muster.runtime import client
 
 from tests.integration.directory.serving import refused
 
+pytestmark = pytest.mark.mostly("sqlite")
+
 PROGRAM = [str(Path(sys.executable).parent / "muster-directory")]
 
 
