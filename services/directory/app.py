@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import structlog
 from muster.runtime.errors import RpcError
@@ -18,6 +18,7 @@ from services.directory.api.access import AccessInterceptor
 from services.directory.api.registration import SERVICE_NAMES, register_all
 from services.directory.api.servicer import Resources
 from services.directory.api.translate import translate
+from services.directory.operations.housekeeping import Housekeeper, HousekeepingWorker
 from services.directory.operations.import_applies import ApplyWorker
 from services.directory.operations.imports import Imports
 from services.directory.operations.source_secrets import HostedDrop
@@ -62,7 +63,7 @@ def serve(settings: Settings) -> None:
     """Serve until told to end; prints `{"listening": "host:port"}` once calls are answered."""
     if settings.migrate_on_start:
         migrate(settings.database_url)
-    directory = Directory(make_resources(settings), settings.listen)
+    directory = Directory(make_resources(settings), settings.listen, keeps_house=settings.housekeeping)
     directory.start()
 
     def ready() -> None:
@@ -83,19 +84,24 @@ def make_resources(settings: Settings) -> Resources:
         stages=settings.stages,
         pepper=settings.pepper_bytes,
         drop=HostedDrop(settings.drop_host, settings.drop_port, settings.drop_host_key),
+        event_retention=timedelta(days=settings.event_retention_days),
     )
 
 
 class Directory:
     """The server and what works beside it, on one store, which it closes at its end."""
 
-    def __init__(self, resources: Resources, address: str) -> None:
+    def __init__(self, resources: Resources, address: str, *, keeps_house: bool = False) -> None:
         imports = Imports(resources.store, resources.stages, clock=resources.clock)
         apply_worker = ApplyWorker(imports)
         self._store = resources.store
-        self._workers = [apply_worker]
+        self._watchers = resources.watchers
+        housekeeper = Housekeeper(imports, resources.event_retention)
+        self._workers: list[ApplyWorker | HousekeepingWorker] = [apply_worker]
+        if keeps_house:
+            self._workers.append(HousekeepingWorker(housekeeper))
         self._server = Server(
-            lambda server: register_all(server, resources, imports, apply_worker),
+            lambda server: register_all(server, resources, imports, apply_worker, housekeeper),
             service_names=SERVICE_NAMES,
             address=address,
             interceptors=[AccessInterceptor(resources.store, pepper=resources.pepper, clock=resources.clock)],
@@ -112,6 +118,7 @@ class Directory:
     def stop(self) -> None:
         """Stop answering, then working."""
         self._server.stop()
+        self._watchers.wait_until_free()
         for worker in self._workers:
             worker.stop()
         self._store.close()

@@ -5,12 +5,15 @@ from __future__ import annotations
 import base64
 import binascii
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import BeforeValidator, DirectoryPath, Field, SecretStr
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SecretsSettingsSource, SettingsConfigDict
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
+
+LEAST_EVENT_RETENTION_DAYS: Final = 100
+"""Younger events are needed by runs that may be undone and by people who may be restored."""
 
 
 def _seal_key(text: object) -> bytes:
@@ -58,6 +61,10 @@ class Settings(BaseSettings):
     """End when stdin closes, because the parent is gone."""
     migrate_on_start: bool = False
     """Bring the database to this release's schema before serving."""
+    event_retention_days: Annotated[int, Field(ge=LEAST_EVENT_RETENTION_DAYS)] = 730
+    """Days after which an event leaves the log for the archive; at least 100."""
+    housekeeping: bool = True
+    """Do what has come due once an hour: delete long dormant users, erase deleted ones, put old events away."""
     log_level: str = "INFO"
     """Least level that is logged."""
     secrets_dir: DirectoryPath | None = None

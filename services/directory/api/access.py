@@ -12,11 +12,16 @@ message), and gives `caller.actor` for events and `caller.grant`. Methods that l
 
     caller = access.require_connection(context)
 
-which gives `caller.tenant_id`, `caller.source_id` and an actor that is the source.
+which gives `caller.tenant_id`, `caller.source_id` and an actor that is the source. What signed-in administrators do
+with their own session begins with `access.require_administrator(context)`.
+
+Administrators of an account are kept to it here as well: whatever the fields of `rules.account_reach` name must be
+within, and lists are narrowed by what is given them as `caller.scope`.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
@@ -25,14 +30,17 @@ import grpc
 from muster.runtime import identity
 
 from services.directory.operations.api_keys import KeyUses
+from services.directory.operations.scope import require_in_scope
 from services.directory.operations.tokens import Caller, authenticate
 from services.directory.rules import names
-from services.directory.rules.errors import PermissionDenied, SourceStateError, Unauthenticated
+from services.directory.rules.account_reach import REACHES, Reach
+from services.directory.rules.errors import InvalidArgument, PermissionDenied, SourceStateError, Unauthenticated
 from services.directory.rules.grants import METHOD_RULES, Grant, Rule
 from services.directory.store.session import Store
 from services.directory.store.tables import SourceState
 
 _CALLER = "_muster_caller"
+_MOST_NAMED = 1000
 
 
 def require(context: grpc.ServicerContext, tenant_id: int) -> Caller:
@@ -50,7 +58,16 @@ def require_connection(context: grpc.ServicerContext) -> Caller:
         raise PermissionDenied
     if caller.source_state != SourceState.ENABLED:
         state = caller.source_state.name.lower()
-        raise SourceStateError(f"the connection is {state}: an administrator can enable it", state=state)
+        cure = "resume" if caller.source_state == SourceState.PAUSED else "enable"
+        raise SourceStateError(f"the connection is {state}: an administrator can {cure} it", state=state)
+    return caller
+
+
+def require_administrator(context: grpc.ServicerContext) -> Caller:
+    """Give the caller, which must be a signed-in administrator. Errors: PermissionDenied."""
+    caller = caller_of(context)
+    if not caller.administrator_id:
+        raise PermissionDenied
     return caller
 
 
@@ -112,16 +129,27 @@ class AccessInterceptor(grpc.ServerInterceptor):  # type: ignore[type-arg]  # no
         return call
 
     def _admit(self, method: str, request: Any, context: grpc.ServicerContext) -> None:
+        rule = METHOD_RULES.get(method)
+        if rule is not None and rule.anonymous:
+            return
         now = self._clock()
         caller = self._caller(identity.token_of(context.invocation_metadata()), now)
-        rule = METHOD_RULES.get(method)
-        if rule is None or caller.grant not in rule.grants:
+        reach = REACHES.get(method) if caller.grant is Grant.ACCOUNT else None
+        if rule is None or (caller.grant not in rule.grants and reach is None):
             raise PermissionDenied
         if caller.tenant_id and not rule.by_key:
             _compare_tenant(caller, rule, request)
+        if reach is not None:
+            self._keep_within(caller, reach, request)
         if caller.grant is Grant.CONNECTION:
-            self._key_uses.note(caller.token_id, now)
+            self._key_uses.note(caller.tenant_id, caller.token_id, now)
         setattr(context, _CALLER, caller)
+
+    def _keep_within(self, caller: Caller, reach: Reach, request: Any) -> None:
+        """Require that an administrator of an account names nothing outside of it."""
+        named = _named(caller, reach, request)
+        with self._store.read(caller.tenant_id) as session:
+            require_in_scope(session, caller.scope, named)
 
     def _caller(self, token: str | None, now: datetime) -> Caller:
         if not token:
@@ -137,8 +165,31 @@ def _compare_tenant(caller: Caller, rule: Rule, request: Any) -> None:
     """Read the tenant out of the request's own text; no look-up is made for it."""
     if request is None or not rule.tenant_field:
         raise PermissionDenied
-    value = request
-    for part in rule.tenant_field.split("."):
-        value = getattr(value, part)
-    if not caller.reaches(names.tenant_of(value, field=rule.tenant_field)):
+    if not caller.reaches(names.tenant_of(_value(request, rule.tenant_field), field=rule.tenant_field)):
         raise PermissionDenied
+
+
+def _value(request: Any, path: str) -> Any:
+    value = request
+    for part in path.split("."):
+        value = getattr(value, part)
+    return value
+
+
+def _named(caller: Caller, reach: Reach, request: Any) -> dict[str, list[int]]:
+    """Read the ids of all that the request names, by prefix. Errors: PermissionDenied, InvalidArgument."""
+    named: defaultdict[str, list[int]] = defaultdict(list)
+    for path in (*reach.required, *reach.optional):
+        value = _value(request, path)
+        texts = [value] if isinstance(value, str) else list(value)
+        if path in reach.required and not any(texts):
+            raise PermissionDenied
+        if len(texts) > _MOST_NAMED:
+            raise InvalidArgument([(path, f"at most {_MOST_NAMED} a call")])
+        for text in filter(None, texts):
+            tenant_id, prefix, number = names.parse_tended(text, field=path)
+            is_own = (prefix, number) == ("acc", caller.account_id)
+            if tenant_id != caller.tenant_id or (is_own and path == reach.never_own):
+                raise PermissionDenied
+            named[prefix].append(number)
+    return named

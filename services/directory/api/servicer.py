@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,7 +17,9 @@ from sqlmodel import Session
 
 from services.directory.operations.replay import Attempt, write_once
 from services.directory.operations.source_secrets import HostedDrop
+from services.directory.operations.tenants import require_living
 from services.directory.rules.errors import TooManyWatchers
+from services.directory.rules.passwords import Passwords
 from services.directory.store.seal import Seal
 from services.directory.store.session import WRITER_WAIT_S, Store
 
@@ -43,6 +45,12 @@ class WatchSlots:
         finally:
             self._free.release()
 
+    def wait_until_free(self, *, timeout_s: float = 0.5) -> None:
+        """Wait until streams that were cut have let go of the store, at most `timeout_s` each."""
+        held = [self._free.acquire(timeout=timeout_s) for _ in range(self._most)]
+        for _ in filter(None, held):
+            self._free.release()
+
 
 @dataclass(frozen=True)
 class Resources:
@@ -55,6 +63,8 @@ class Resources:
     pepper: bytes = field(repr=False)
     drop: HostedDrop = field(default_factory=HostedDrop)
     watchers: WatchSlots = field(default_factory=WatchSlots)
+    passwords: Passwords = field(default_factory=Passwords)
+    event_retention: timedelta = timedelta(days=730)
 
 
 class Servicer:
@@ -68,6 +78,7 @@ class Servicer:
         self.pepper = resources.pepper
         self.drop = resources.drop
         self.watchers = resources.watchers
+        self.passwords = resources.passwords
 
     def write_once(
         self,
@@ -76,19 +87,28 @@ class Servicer:
         tenant_id: int | None,
         answer_type: type[_Answer],
         work: Callable[[Session, datetime], _Answer],
+        *,
+        deleted_too: bool = False,
     ) -> _Answer:
         """Run `work(session, now)` in one transaction, once per request_id; see `operations.replay`.
 
-        It waits for the tenant's lock as long as the caller's deadline lets it, at most 2 s (R44).
+        It waits for the tenant's lock as long as the caller's deadline lets it, at most 2 s (R44). Errors: NotFound for
+        a tenant that is none, or was deleted, unless `deleted_too`.
         """
         now = self.clock()
+
+        def effect(session: Session) -> _Answer:
+            if tenant_id and not deleted_too:
+                require_living(session, tenant_id)
+            return work(session, now)
+
         return write_once(
             self.store,
             self.seal,
             tenant_id,
             Attempt.of(request.DESCRIPTOR.full_name, request),
             answer_type,
-            lambda session: work(session, now),
+            effect,
             now=now,
             wait_s=lock_wait_s(context),
         )

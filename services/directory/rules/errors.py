@@ -11,6 +11,7 @@ from muster.runtime.errors import RpcError
 TENANT_BUSY_RETRY_S = 2.0
 STORE_RETRY_S = 1.0
 WATCHERS_RETRY_S = 5.0
+SIGN_INS_RETRY_S = 1.0
 
 
 class DirectoryError(RpcError):
@@ -72,6 +73,20 @@ class GroupIdTaken(DirectoryError):
     def __init__(self, *, group_external_id: str) -> None:
         self.group_external_id = group_external_id
         super().__init__("another group of the tenant has this Group ID", metadata={"group_id": group_external_id})
+
+
+class GroupIdReserved(DirectoryError):
+    """An administrator deleted the group with this Group ID, which waits to be released (S8)."""
+
+    reason = "GROUP_ID_RESERVED"
+
+    def __init__(self, *, group_external_id: str) -> None:
+        self.group_external_id = group_external_id
+        super().__init__(
+            "an administrator deleted the group with this Group ID, so no other can have it: release it first, with "
+            "`muster group release`, if a group is to have it again",
+            metadata={"group_id": group_external_id},
+        )
 
 
 class LicenseLimitReached(DirectoryError):
@@ -184,6 +199,16 @@ class SourceStateError(DirectoryError):
         super().__init__(message, metadata={"state": state})
 
 
+class FailedPrecondition(DirectoryError):
+    """What the resource is now does not allow this; `why` is a word such as `source_owns`."""
+
+    reason = "FAILED_PRECONDITION"
+
+    def __init__(self, message: str, *, why: str) -> None:
+        self.why = why
+        super().__init__(message, metadata={"why": why})
+
+
 class TooManyWatchers(DirectoryError):
     """Every stream slot is taken."""
 
@@ -268,6 +293,16 @@ class InvalidFilter(DirectoryError):
     reason = "INVALID_FILTER"
 
 
+class UserStateError(DirectoryError):
+    """The user's state (`state`, a word such as `deleted`) is not the one that this needs."""
+
+    reason = "USER_STATE"
+
+    def __init__(self, *, state: str, needed: str) -> None:
+        self.state = state
+        super().__init__(f"the user is {state}; this needs one who is {needed}", metadata={"state": state})
+
+
 class KeyStateError(DirectoryError):
     """The key is revoked or expired; `state` is which of these words."""
 
@@ -276,3 +311,99 @@ class KeyStateError(DirectoryError):
     def __init__(self, *, state: str) -> None:
         self.state = state
         super().__init__(f"the key is {state}: make a new one for its source", metadata={"state": state})
+
+
+class WrongPassword(DirectoryError):
+    """Mail, password or code is wrong; which of these is not told."""
+
+    reason = "WRONG_PASSWORD"
+
+    def __init__(self) -> None:
+        super().__init__("the mail address, the password or the code is wrong")
+
+
+class TotpRequired(DirectoryError):
+    """The password was right, and a code of the authenticator app is missing."""
+
+    reason = "TOTP_REQUIRED"
+
+    def __init__(self) -> None:
+        super().__init__("a code of the authenticator app is needed, too")
+
+
+class SignInLocked(DirectoryError):
+    """Too many wrong tries in a row: none is looked at until RetryInfo."""
+
+    reason = "SIGN_IN_LOCKED"
+
+    def __init__(self, *, retry_after_s: float) -> None:
+        self.retry_after_s = retry_after_s
+        super().__init__("too many wrong tries in a row; try again later")
+
+
+class TooManySignIns(DirectoryError):
+    """Too many passwords are being computed at once."""
+
+    reason = "TOO_MANY_SIGN_INS"
+    retry_after_s = SIGN_INS_RETRY_S
+
+    def __init__(self) -> None:
+        super().__init__("too many people are signing in at this moment; try again in a second")
+
+
+class PasswordResetRequired(DirectoryError):
+    """The password was right, and is no longer valid: the user chooses a new one (R27)."""
+
+    reason = "PASSWORD_RESET_REQUIRED"
+
+    def __init__(self) -> None:
+        super().__init__("this password is no longer valid: choose a new one by the link that was mailed")
+
+
+class LinkInvalid(DirectoryError):
+    """The link's token is not known, was used, was replaced by a newer one, or its time is over."""
+
+    reason = "LINK_INVALID"
+
+    def __init__(self) -> None:
+        super().__init__("this link is not valid any more; ask for a new one")
+
+
+class AdministratorExists(DirectoryError):
+    """Somebody signs in with this mail address already; one address signs in once, whatever the tenant."""
+
+    reason = "ADMINISTRATOR_EXISTS"
+
+    def __init__(self) -> None:
+        super().__init__("an administrator signs in with this mail address already")
+
+
+class TotpStateError(DirectoryError):
+    """Codes of an authenticator app are on, or off, or not begun; `state` is which: `on`, `off`."""
+
+    reason = "TOTP_STATE"
+
+    def __init__(self, *, state: str) -> None:
+        self.state = state
+        super().__init__(f"codes of an authenticator app are {state} for this administrator", metadata={"state": state})
+
+
+class AcceptUrlMissing(DirectoryError):
+    """The tenant has no `accept_url`, so that there is no page for a link to lead to (R36)."""
+
+    reason = "ACCEPT_URL_MISSING"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the tenant has no accept_url, which links lead to: set one, with `muster tenant update --accept-url`"
+        )
+
+
+class InvitationStateError(DirectoryError):
+    """The invitation's state (`state`, a word such as `accepted`) does not allow this."""
+
+    reason = "INVITATION_STATE"
+
+    def __init__(self, *, state: str) -> None:
+        self.state = state
+        super().__init__(f"the invitation is {state}: this is not possible any more", metadata={"state": state})

@@ -8,20 +8,26 @@ from typing import Final
 
 
 class Grant(enum.StrEnum):
-    """What a caller may do; TENANT and CONNECTION are bound to one tenant, the others see all."""
+    """What a caller may do; TENANT, ACCOUNT and CONNECTION are bound to one tenant, the others see all."""
 
     SUPPORT = "support"
     IMPORTER = "importer"
     NOTIFIER = "notifier"
+    PANEL = "panel"
+    """The administrators' panel: it signs them in, and does everything else with their own tokens."""
+    LOGIN = "login"
+    """The vendor's log-in page: people's passwords and invitations."""
     TENANT = "tenant"
+    ACCOUNT = "account"
+    """A signed-in administrator of one account and those below it; no service token has this grant."""
     CONNECTION = "connection"
     """A SCIM connection, which comes with an API key; no service token has this grant."""
 
 
-BOUND: Final = frozenset({Grant.TENANT, Grant.CONNECTION})
+BOUND: Final = frozenset({Grant.TENANT, Grant.ACCOUNT, Grant.CONNECTION})
 """Grants that reach one tenant alone."""
 
-SERVICE_GRANTS: Final = frozenset(Grant) - {Grant.CONNECTION}
+SERVICE_GRANTS: Final = frozenset(Grant) - {Grant.ACCOUNT, Grant.CONNECTION}
 """Grants that a service token can have."""
 
 
@@ -31,15 +37,19 @@ class Rule:
 
     `tenant_field` is a path in the request (`name`, `source.name`); empty: the method looks across tenants or takes a
     stream, and no grant that is bound to a tenant reaches it. Unless `by_key`: then the caller's key itself says tenant
-    and connection, and the request names neither.
+    and connection, or which administrator it is, and the request names neither. `anonymous`: the call needs no token,
+    since what it carries is checked by the method itself.
+
+    Grant.ACCOUNT stands in no rule: rules/account_reach.py says which methods it reaches, and what of them.
     """
 
     grants: frozenset[Grant]
     tenant_field: str = ""
     by_key: bool = False
+    anonymous: bool = False
 
 
-_READ: Final = SERVICE_GRANTS
+_READ: Final = frozenset({Grant.SUPPORT, Grant.IMPORTER, Grant.NOTIFIER, Grant.TENANT})
 _WRITE: Final = frozenset({Grant.SUPPORT, Grant.TENANT})
 _IMPORT: Final = frozenset({Grant.SUPPORT, Grant.IMPORTER})
 _DECIDE: Final = frozenset({Grant.SUPPORT, Grant.IMPORTER, Grant.TENANT})
@@ -47,17 +57,25 @@ _FOLLOW: Final = frozenset({Grant.SUPPORT, Grant.NOTIFIER})
 _SERVICES: Final = frozenset({Grant.SUPPORT, Grant.IMPORTER, Grant.NOTIFIER})
 _SUPPORT: Final = frozenset({Grant.SUPPORT})
 _CONNECTION: Final = Rule(frozenset({Grant.CONNECTION}), by_key=True)
+_LOGIN: Final = frozenset({Grant.SUPPORT, Grant.LOGIN})
+_MYSELF: Final = Rule(frozenset({Grant.SUPPORT, Grant.TENANT, Grant.ACCOUNT}), by_key=True)
+"""What signed-in administrators do with their own session; a service token is refused by the method."""
 
 _METHODS: Final = {
     "TenantService": {
         "CreateTenant": Rule(_SUPPORT),
         "GetTenant": Rule(_READ, "name"),
         "ListTenants": Rule(_SERVICES),
+        "UpdateTenant": Rule(_WRITE, "tenant.name"),
+        "DeleteTenant": Rule(_SUPPORT, "name"),
     },
     "AccountService": {
         "CreateAccount": Rule(_WRITE, "tenant"),
         "GetAccount": Rule(_READ, "name"),
         "ListAccounts": Rule(_READ, "tenant"),
+        "UpdateAccount": Rule(_WRITE, "account.name"),
+        "MoveAccount": Rule(_WRITE, "name"),
+        "DeleteAccount": Rule(_WRITE, "name"),
     },
     "GroupService": {
         "CreateGroup": Rule(_WRITE, "account"),
@@ -65,12 +83,23 @@ _METHODS: Final = {
         "ListGroups": Rule(_READ, "tenant"),
         "ListMemberships": Rule(_READ, "group"),
         "ModifyMemberships": Rule(_WRITE, "group"),
+        "ReplaceMemberships": Rule(_SUPPORT),
+        "UpdateGroup": Rule(_WRITE, "group.name"),
+        "DeleteGroup": Rule(_WRITE, "name"),
+        "MoveGroup": Rule(_WRITE, "name"),
+        "ReleaseGroupId": Rule(_WRITE, "tenant"),
+        "ListReservedGroupIds": Rule(_READ, "tenant"),
     },
     "UserService": {
         "CreateUser": Rule(_WRITE, "account"),
         "GetUser": Rule(_READ, "name"),
         "BatchGetUsers": Rule(_READ, "tenant"),
         "ListUsers": Rule(_READ, "tenant"),
+        "UpdateUser": Rule(_WRITE, "user.name"),
+        "DeleteUser": Rule(_WRITE, "name"),
+        "UndeleteUser": Rule(_WRITE, "name"),
+        "ExportUser": Rule(_WRITE, "name"),
+        "EraseUser": Rule(_WRITE, "name"),
     },
     "LicenseService": {
         "GetLicense": Rule(_READ, "name"),
@@ -85,6 +114,10 @@ _METHODS: Final = {
         "UpdateSource": Rule(_WRITE, "source.name"),
         "EnableSource": Rule(_WRITE, "name"),
         "DisableSource": Rule(_WRITE, "name"),
+        "PauseSource": Rule(_WRITE, "name"),
+        "ResumeSource": Rule(_WRITE, "name"),
+        "DetachSource": Rule(_WRITE, "name"),
+        "DeleteSource": Rule(_WRITE, "name"),
         "GetSourceSecret": Rule(_IMPORT, "name"),
         "ListDropLogins": Rule(_IMPORT),
     },
@@ -94,6 +127,29 @@ _METHODS: Final = {
         "RotateApiKey": Rule(_WRITE, "name"),
         "RevokeApiKey": Rule(_WRITE, "name"),
         "FindApiKey": Rule(_SUPPORT),
+        "IssueAccessToken": Rule(frozenset(), anonymous=True),
+    },
+    "AdministratorService": {
+        "CreateAdministrator": Rule(_WRITE, "parent"),
+        "GetAdministrator": Rule(_WRITE, "name"),
+        "ListAdministrators": Rule(_WRITE, "parent"),
+        "UpdateAdministrator": Rule(_WRITE, "administrator.name"),
+        "DeleteAdministrator": Rule(_WRITE, "name"),
+        "ResetAdministratorPassword": Rule(_WRITE, "name"),
+        "SignIn": Rule(frozenset({Grant.SUPPORT, Grant.PANEL})),
+        "SignOut": _MYSELF,
+        "GetSession": _MYSELF,
+        "ChangePassword": _MYSELF,
+        "BeginTotp": _MYSELF,
+        "ConfirmTotp": _MYSELF,
+        "EndTotp": _MYSELF,
+    },
+    "CredentialService": {
+        "RequestPasswordReset": Rule(_LOGIN, "tenant"),
+        "MintPasswordResetLink": Rule(_FOLLOW, "user"),
+        # The link's token says whose password it is.
+        "ResetPassword": Rule(_LOGIN),
+        "VerifyPassword": Rule(_LOGIN, "tenant"),
     },
     "ProvisioningService": {
         "GetProvisionedUser": _CONNECTION,
@@ -120,9 +176,26 @@ _METHODS: Final = {
         "ListImportChanges": Rule(_READ, "import_run"),
         "ListImportIssues": Rule(_READ, "import_run"),
     },
+    "OperationsService": {
+        "CheckIntegrity": Rule(_SUPPORT, "tenant"),
+        "PurgeExpired": Rule(_SUPPORT),
+    },
+    "InvitationService": {
+        "CreateInvitation": Rule(_WRITE, "user"),
+        "BatchCreateInvitations": Rule(_WRITE, "tenant"),
+        "GetInvitation": Rule(_READ, "name"),
+        "ListInvitations": Rule(_READ, "tenant"),
+        "RevokeInvitation": Rule(_WRITE, "name"),
+        "MintInvitationLink": Rule(_FOLLOW, "name"),
+        # The link's token says whose invitation it is.
+        "AcceptInvitation": Rule(_LOGIN),
+    },
     "EventService": {
         "ListEvents": Rule(_READ, "tenant"),
-        "WatchEvents": Rule(_FOLLOW),
+        "WatchEvents": Rule(_FOLLOW | {Grant.TENANT}, "tenant"),
+        "AcknowledgeEvents": Rule(_FOLLOW),
+        "ListSubscriptions": Rule(_FOLLOW),
+        "DeleteSubscription": Rule(_FOLLOW),
     },
 }
 

@@ -17,6 +17,10 @@ SOURCE: Final = NamePattern("tenants/{ten}/sources/{src}")
 IMPORT_RUN: Final = NamePattern("tenants/{ten}/importRuns/{run}")
 EVENT: Final = NamePattern("tenants/{ten}/events/{evt}")
 LICENSE: Final = NamePattern("tenants/{ten}/license")
+INVITATION: Final = NamePattern("tenants/{ten}/invitations/{inv}")
+ADMINISTRATOR: Final = NamePattern("tenants/{ten}/administrators/{adm}")
+SUPPORT_ADMINISTRATOR: Final = NamePattern("administrators/{adm}")
+"""Vendor support's administrators belong to no tenant."""
 _API_KEYS: Final = "/apiKeys/"
 
 PATTERN_OF_KIND: Final = {
@@ -26,6 +30,8 @@ PATTERN_OF_KIND: Final = {
     "src": SOURCE,
     "run": IMPORT_RUN,
     "evt": EVENT,
+    "adm": ADMINISTRATOR,
+    "inv": INVITATION,
 }
 """An event's `resource_kind` and the pattern of its name; `ten` and `lic` have no id of their own."""
 
@@ -42,6 +48,19 @@ def format_resource(kind: str, tenant_id: int, number: int) -> str:
     if kind == "lic":
         return LICENSE.format(tenant_id)
     return PATTERN_OF_KIND[kind].format(tenant_id, number)
+
+
+def parse_resource(name: str, *, tenant_id: int, field: str) -> tuple[str, int]:
+    """Read (kind, id) of what an event is about, which must be the tenant's. Errors: InvalidArgument, NotFound."""
+    for kind, pattern in {"ten": TENANT, "lic": LICENSE, **PATTERN_OF_KIND}.items():
+        try:
+            numbers = pattern.parse(name)
+        except InvalidNameError:
+            continue
+        if numbers[0] != tenant_id:
+            raise NotFound(resource=name)
+        return kind, numbers[-1]
+    raise InvalidArgument([(field, "must be the name of a resource that events tell of")])
 
 
 def short_id(prefix: str, number: int) -> str:
@@ -98,6 +117,34 @@ def parse_api_key(name: str, *, field: str) -> tuple[int, int, str]:
         raise InvalidArgument([(field, f"must be a name like {SOURCE.pattern}{_API_KEYS}{{key_id}}")])
     tenant_id, source_id = parse(SOURCE, source, field=field)
     return tenant_id, source_id, key_id
+
+
+def client_id_of(source_id: int) -> str:
+    """Write the client_id of a connection, for all of its clients' secrets: its short id (S13)."""
+    return short_id("src", source_id)
+
+
+def format_administrator(tenant_id: int, number: int) -> str:
+    """Write an administrator's name; tenant 0 is vendor support's."""
+    return ADMINISTRATOR.format(tenant_id, number) if tenant_id else SUPPORT_ADMINISTRATOR.format(number)
+
+
+def parse_administrator(name: str, *, field: str) -> tuple[int, int]:
+    """Read (tenant, id) of an administrator's name; tenant 0 is vendor support's."""
+    if name.startswith("administrators/"):
+        return 0, _parse(SUPPORT_ADMINISTRATOR, name, field)[0]
+    return parse(ADMINISTRATOR, name, field=field)
+
+
+def parse_tended(name: str, *, field: str) -> tuple[int, str, int]:
+    """Read (tenant, prefix, id) of an account, a group, a user or an invitation: what is tended day by day."""
+    collection = name.split("/")[2:3]
+    for prefix in ("acc", "grp", "usr", "inv"):
+        pattern = PATTERN_OF_KIND[prefix]
+        if pattern.pattern.split("/")[2:3] == collection:
+            tenant_id, number = parse(pattern, name, field=field)
+            return tenant_id, prefix, number
+    raise InvalidArgument([(field, "must name an account, a group, a user or an invitation")])
 
 
 def tenant_of(name: str, *, field: str) -> int:

@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, cast
 
-from sqlalchemy import insert, or_, text, tuple_
+from sqlalchemy import ColumnElement, insert, or_, text, true, tuple_
 from sqlalchemy.sql.elements import Tuple
 from sqlmodel import Session, col, select
 
 from services.directory.store import ids
+from services.directory.store.event_tables import ArchivedEvent
 from services.directory.store.tables import Event
 
 Cursor = tuple[int, int]
 """A place in commit order: transaction and position."""
 
 BEGINNING: Final[Cursor] = (-1, 0)
+END: Final[Cursor] = (2**63 - 1, 2**63 - 1)
+
+AnyEvent = Event | ArchivedEvent
+"""An event of the log, or one past its retention."""
+
+
+class Order(enum.Enum):
+    """From which end events are read."""
+
+    OLDEST_FIRST = 1
+    NEWEST_FIRST = 2
 
 
 @dataclass(frozen=True)
@@ -92,40 +105,66 @@ def transaction_id(session: Session) -> int:
     return int(session.connection().execute(text("SELECT pg_current_xact_id()::text::bigint")).scalar_one())
 
 
+@dataclass(frozen=True)
+class Sought:
+    """Which events are asked for: those for which all of this holds.
+
+    `kinds` are exact (`user.created`) or whole families (`user.*`); empty means all. `tenant_id` None: of all tenants.
+    """
+
+    kinds: Sequence[str] = ()
+    tenant_id: int | None = None
+    run_id: int = 0
+    resource: tuple[str, int] | None = None
+
+
 def committed_events(
     session: Session,
-    after: Cursor,
-    kinds: Sequence[str],
+    sought: Sought,
+    beyond: Cursor,
     *,
     limit: int,
-    tenant_id: int | None = None,
-    run_id: int = 0,
-) -> list[Event]:
-    """Read events past the cursor `after`, in commit order.
+    order: Order = Order.OLDEST_FIRST,
+    log: type[AnyEvent] = Event,
+) -> list[AnyEvent]:
+    """Read events beyond a cursor, in commit order or against it, from the log or from the archive.
 
     Only transactions below the oldest one still open are read: a lower one can no longer appear, so no cursor skips an
     event that commits late. On SQLite writers take turns, xid is 0, and the position alone is the commit order.
-    `kinds` are exact (`user.created`) or whole families (`user.*`); empty means all.
     """
-    query = select(Event).where(_place() > tuple_(*after))
-    if session.get_bind().dialect.name != "sqlite":
-        query = query.where(col(Event.xid) < _oldest_open_transaction(session))
+    is_forward = order is Order.OLDEST_FIRST
+    where = place(log)
+    query = select(log).where(where > tuple_(*beyond) if is_forward else where < tuple_(*beyond))
+    query = query.where(is_settled(session, log))
+    if sought.tenant_id is not None:
+        query = query.where(col(log.tenant_id) == sought.tenant_id)
+    if sought.run_id:
+        query = query.where(col(log.run_id) == sought.run_id)
+    if sought.resource is not None:
+        query = query.where(col(log.resource_kind) == sought.resource[0], col(log.resource_id) == sought.resource[1])
+    if sought.kinds:
+        exact = [kind for kind in sought.kinds if not kind.endswith(".*")]
+        families = [
+            col(log.kind).startswith(kind[:-1], autoescape=True) for kind in sought.kinds if kind.endswith(".*")
+        ]
+        query = query.where(or_(col(log.kind).in_(exact), *families))
+    columns = (col(log.xid), col(log.position))
+    query = query.order_by(*(column if is_forward else column.desc() for column in columns)).limit(limit)
+    return cast("list[AnyEvent]", list(session.scalars(query)))
+
+
+def is_settled(session: Session, log: type[AnyEvent] = Event) -> ColumnElement[bool]:
+    """Write the condition for events before which none can appear any more: those that may be read."""
+    if session.get_bind().dialect.name == "sqlite":
+        return true()
+    return col(log.xid) < _oldest_open_transaction(session)
+
+
+def newest_place(session: Session, tenant_id: int | None = None) -> Cursor:
+    """Read the place of the newest event that may be read, so that a watcher of few kinds need not look again."""
+    query = select(Event.xid, Event.position).where(is_settled(session))
     if tenant_id is not None:
         query = query.where(col(Event.tenant_id) == tenant_id)
-    if run_id:
-        query = query.where(col(Event.run_id) == run_id)
-    if kinds:
-        exact = [kind for kind in kinds if not kind.endswith(".*")]
-        families = [col(Event.kind).startswith(kind[:-1], autoescape=True) for kind in kinds if kind.endswith(".*")]
-        query = query.where(or_(col(Event.kind).in_(exact), *families))
-    return list(session.exec(query.order_by(col(Event.xid), col(Event.position)).limit(limit)))
-
-
-def newest_place(session: Session) -> Cursor:
-    """Read the place of the newest event that may be read, so that a watcher of few kinds need not look again."""
-    query = select(Event.xid, Event.position)
-    if session.get_bind().dialect.name != "sqlite":
-        query = query.where(col(Event.xid) < _oldest_open_transaction(session))
     found = session.exec(query.order_by(col(Event.xid).desc(), col(Event.position).desc()).limit(1)).first()
     return (found[0], found[1]) if found else BEGINNING
 
@@ -148,11 +187,19 @@ def basis(session: Session) -> Cursor:
 
 
 def has_changed(session: Session, tenant_id: int, since: Cursor) -> bool:
-    """Say whether anything but runs' own affairs was written in the tenant since a basis."""
-    if since == NOWHERE:
+    """Say whether anything but runs' own affairs was written in the tenant since a basis, or can no longer be said."""
+    if since == NOWHERE or has_archived(session, tenant_id, since):
         return True
     sql = f"SELECT count(*) FROM events WHERE {newer_than(tenant_id, since)} AND kind NOT LIKE 'run.%'"
     return bool(session.connection().execute(text(sql)).scalar_one())
+
+
+def has_archived(session: Session, tenant_id: int, since: Cursor) -> bool:
+    """Say whether events that came after a basis are in the log no more: then the log cannot tell what changed."""
+    query = select(ArchivedEvent.xid, ArchivedEvent.position).where(col(ArchivedEvent.tenant_id) == tenant_id)
+    newest = query.order_by(col(ArchivedEvent.xid).desc(), col(ArchivedEvent.position).desc()).limit(1)
+    found = session.exec(newest).first()
+    return found is not None and (found[0], found[1]) > since
 
 
 def newer_than(tenant_id: int, since: Cursor) -> str:
@@ -161,9 +208,9 @@ def newer_than(tenant_id: int, since: Cursor) -> str:
     return f"tenant_id = {tenant_id} AND xid >= {xid} AND position > {position}"
 
 
-def _place() -> Tuple:
+def place(log: type[AnyEvent] = Event) -> Tuple:
     """Compare as a row: both databases use the index for it, and not for the same written with OR."""
-    return tuple_(col(Event.xid), col(Event.position))
+    return tuple_(col(log.xid), col(log.position))
 
 
 def _oldest_open_transaction(session: Session) -> int:

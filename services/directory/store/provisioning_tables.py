@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from datetime import datetime
 from typing import Any, Final
 
@@ -27,6 +28,15 @@ GROUP: Final = 2
 """`ProvisionedResource.kind`; the numbers are those of the contract's ProvisionedKind."""
 
 
+class KeyKind(enum.IntEnum):
+    """How a key is shown; the numbers are those of the contract."""
+
+    KEY = 1
+    """As the bearer token itself."""
+    CLIENT_SECRET = 2
+    """In exchange for access tokens (S13)."""
+
+
 class ApiKey(SQLModel, table=True):
     """A key of a SCIM connection, or a client's secret for OAuth 2.0: its HMAC, and until when it opens."""
 
@@ -39,7 +49,7 @@ class ApiKey(SQLModel, table=True):
     tenant_id: int = Field(sa_column=big_column("tenant_id"))
     source_id: int = Field(sa_column=big_column("source_id"))
     number: int = Field(sa_column=big_column("number"))
-    kind: int = Field(default=1, sa_column=Column("kind", SmallInteger, nullable=False, server_default="1"))
+    kind: int = Field(default=KeyKind.KEY, sa_column=Column("kind", SmallInteger, nullable=False, server_default="1"))
     secret_hmac: bytes = Field(sa_column=Column("secret_hmac", LargeBinary, nullable=False))
     expires_days: int = Field(default=0, sa_column=Column("expires_days", Integer, nullable=False, server_default="0"))
     expire_time: datetime | None = Field(default=None, sa_column=Column("expire_time", UtcDateTime, nullable=True))

@@ -1,4 +1,7 @@
-"""Open transactions: reading, and writing under a tenant's lock, on SQLite and PostgreSQL alike."""
+"""Open transactions: reading, and writing under a tenant's lock, on SQLite and PostgreSQL alike.
+
+On PostgreSQL each is of a tenant, or looks across tenants, and row-level security holds it to that (store/fence.py).
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import create_engine, event, text
+from sqlalchemy import create_engine, event
 from sqlalchemy.engine import Connection, Engine, make_url
 from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlmodel import Session
+
+from services.directory.store.fence import Reach, step_in
+
+FOLD_ON_SQLITE = "muster_lower"
+"""Lower case of any script, on SQLite."""
 
 WRITER_WAIT_S = 2.0
 """How long a writer waits for an applying run before it is told TENANT_BUSY (R44)."""
@@ -23,27 +31,31 @@ class TenantLockedError(Exception):
 
 
 class Lock(enum.Enum):
-    """How a transaction holds its tenant: writers share, an apply is alone."""
+    """How a transaction holds its tenant: writers share, an apply is alone; what is no writer's affair needs none."""
 
+    NONE = ""
     SHARED = "pg_advisory_xact_lock_shared"
     EXCLUSIVE = "pg_advisory_xact_lock"
 
 
 class Store:
-    """The database. Leaving a `write` block commits; an exception inside rolls everything back."""
+    """The database. Leaving a `write` block commits; an exception inside rolls everything back.
+
+    A transaction says of which tenant it is (None: it looks across tenants). One of `engine` itself is nobody's: on
+    PostgreSQL it reaches the stages of runs, and no row of the register.
+    """
 
     def __init__(self, database_url: str) -> None:
-        self.engine = open_engine(database_url)
+        self.engine = open_engine(database_url, fenced=True)
         self.is_sqlite = self.engine.dialect.name == "sqlite"
         self.commits = Commits()
         # SQLite's own wait polls with growing sleeps; in one process a lock hands the turn over at once.
         self._sqlite_turn = threading.Lock()
 
     @contextmanager
-    def read(self, tenant_id: int | None) -> Iterator[Session]:  # noqa: ARG002
+    def read(self, tenant_id: int | None) -> Iterator[Session]:
         """Read one consistent state of a tenant (None: across tenants); nothing is written."""
-        level = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ"}
-        with Session(self.engine.execution_options(**level)) as session:
+        with Session(self.reading(tenant_id)) as session:
             yield session
 
     @contextmanager
@@ -51,14 +63,34 @@ class Store:
         self, tenant_id: int | None, *, lock: Lock = Lock.SHARED, wait_s: float = WRITER_WAIT_S
     ) -> Iterator[Session]:
         """Write in one transaction under the tenant's lock (None: no tenant's); `TenantLockedError` after `wait_s`."""
-        options = {"sqlite_begin": "BEGIN IMMEDIATE", "sqlite_wait_s": wait_s}
-        with self._turn(wait_s), Session(self.engine.execution_options(**options)) as session:
-            connection = _begin(session)
-            if not self.is_sqlite:
-                _lock(connection, tenant_id, lock, wait_s)
+        with self._turn(wait_s), Session(self.writing(tenant_id, lock=lock, wait_s=wait_s)) as session:
+            _begin(session)
             yield session
             session.commit()
         self.commits.ring()
+
+    def reading(self, tenant_id: int | None) -> Engine:
+        """Give the engine whose transactions each see one consistent state of a tenant (None: across tenants)."""
+        reach = Reach.ALL_TENANTS if tenant_id is None else tenant_id
+        return self.engine.execution_options(
+            postgresql_begin=f"BEGIN ISOLATION LEVEL REPEATABLE READ; {step_in(reach)}"
+        )
+
+    def writing(self, tenant_id: int | None, *, lock: Lock = Lock.SHARED, wait_s: float = WRITER_WAIT_S) -> Engine:
+        """Give the engine whose transactions hold a tenant (None: none, and look across tenants) from their begin.
+
+        For whoever needs a connection of its own; `write` also takes turns within the process and tells of commits.
+        """
+        reach = Reach.ALL_TENANTS if tenant_id is None else tenant_id
+        # The transaction's id comes before the wait for the lock: the order of events follows it (store/events.py).
+        steps = ["BEGIN", step_in(reach), "SELECT pg_current_xact_id()"]
+        if tenant_id is not None and lock is not Lock.NONE:
+            wait_ms = max(1, int(wait_s * 1000))  # 0 would wait for ever
+            steps += [f"SET LOCAL lock_timeout = {wait_ms}", f"SELECT {lock.value}({int(tenant_id)})"]
+            steps += ["SET LOCAL lock_timeout = 0"]
+        return self.engine.execution_options(
+            postgresql_begin="; ".join(steps), sqlite_begin="BEGIN IMMEDIATE", sqlite_wait_s=wait_s
+        )
 
     def close(self) -> None:
         """Give all connections back."""
@@ -107,36 +139,26 @@ def violates(error: IntegrityError, index: str, column: str) -> bool:
     return diagnosis.constraint_name == index if diagnosis is not None else column in str(error.orig)
 
 
-def _begin(session: Session) -> Connection:
+def _begin(session: Session) -> None:
     try:
-        return session.connection()
+        session.connection()
     except OperationalError as error:
-        if "database is locked" in str(error.orig):
+        is_locked = getattr(error.orig, "sqlstate", None) == "55P03"  # lock_not_available
+        if is_locked or "database is locked" in str(error.orig):
             raise TenantLockedError from error
         raise
 
 
-def _lock(connection: Connection, tenant_id: int | None, lock: Lock, wait_s: float) -> None:
-    """Take the transaction's id first: the order of events follows it (store/events.py)."""
-    connection.execute(text("SELECT pg_current_xact_id()"))
-    if tenant_id is None:
-        return
-    connection.execute(text(f"SET LOCAL lock_timeout = {max(1, int(wait_s * 1000))}"))  # 0 would wait for ever
-    try:
-        connection.execute(text(f"SELECT {lock.value}(:tenant)"), {"tenant": tenant_id})
-    except OperationalError as error:
-        if getattr(error.orig, "sqlstate", None) == "55P03":  # lock_not_available
-            raise TenantLockedError from error
-        raise
-    connection.execute(text("SET LOCAL lock_timeout = 0"))
+def open_engine(database_url: str, *, fenced: bool = False) -> Engine:
+    """Open a pool of connections; on SQLite the file and its folder are made.
 
-
-def open_engine(database_url: str) -> Engine:
-    """Open a pool of connections; on SQLite the file and its folder are made."""
+    Those of a `fenced` one step behind the fence at each begin; others work as the login itself, as migrations do.
+    """
     url = make_url(database_url)
     if url.get_backend_name() != "sqlite":
-        return create_engine(
+        engine = create_engine(
             url,
+            isolation_level="AUTOCOMMIT" if fenced else "READ COMMITTED",
             pool_size=40,
             max_overflow=8,
             pool_use_lifo=True,
@@ -144,6 +166,9 @@ def open_engine(database_url: str) -> Engine:
             hide_parameters=True,  # values of people stay out of errors and logs
             connect_args={"connect_timeout": 5},
         )
+        if fenced:
+            event.listen(engine, "begin", _begin_postgresql)
+        return engine
     if url.database:
         Path(url.database).parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(
@@ -159,8 +184,20 @@ def open_engine(database_url: str) -> Engine:
     return engine
 
 
+def _begin_postgresql(connection: Connection) -> None:
+    """Begin, step behind the fence and take locks in one round trip: connections are in autocommit, and we say BEGIN.
+
+    Both roles and all settings are LOCAL, so that nothing of a transaction is left to the connection's next one.
+    """
+    options = connection.get_execution_options()
+    connection.exec_driver_sql(str(options.get("postgresql_begin", f"BEGIN; {step_in(Reach.STAGES)}")))
+
+
 def _set_up_sqlite(dbapi_connection: Any, _: Any) -> None:
     dbapi_connection.isolation_level = None  # we say BEGIN ourselves, below
+    dbapi_connection.create_function(
+        FOLD_ON_SQLITE, 1, str.lower, deterministic=True
+    )  # its own lower() knows ASCII only
     cursor = dbapi_connection.cursor()
     cursor.execute("PRAGMA journal_mode = WAL")
     cursor.execute("PRAGMA synchronous = FULL")

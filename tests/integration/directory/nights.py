@@ -17,7 +17,7 @@ from services.directory.store import ids
 from services.directory.store.events import Actor
 from services.directory.store.seal import Seal
 from services.directory.store.tables import ImportRun, Source, SourceState
-from services.importer.row_block import Row, import_block
+from services.importer.row_block import GROUP_SEPARATOR, Row, import_block
 
 SOMEBODY = Actor("somebody")
 
@@ -38,7 +38,8 @@ class Clock:
 class Night:
     """One tenant with one enabled source, and runs of it.
 
-    A person is `anna`, `anna/Anna Berg` with another name, or `bo@anna` with her mail.
+    A person is `anna`, `anna/Anna Berg` with another name, `bo@anna` with her mail, or `anna+CREW,STAFF` with groups
+    (`anna+` with an empty cell).
     """
 
     def __init__(self, store, folder, clock):
@@ -116,7 +117,7 @@ class Night:
         return self.read(run)
 
     def read(self, run):
-        with self.store.read(None) as session:
+        with self.store.read(self.tenant_id) as session:
             return session.get(ImportRun, (self.tenant_id, run.id))
 
     def staged(self, run):
@@ -139,6 +140,8 @@ def hash_of(person):
 
 
 def _row(line, person, *, is_rejected):
+    row_hash = hash_of(person)
+    person, has_groups, groups = person.partition("+")
     who, _, display_name = person.partition("/")
     name, _, mailbox = who.partition("@")
     return Row(
@@ -150,9 +153,9 @@ def _row(line, person, *, is_rejected):
         title=None,
         phone=None,
         secondary_phone=None,
-        group_external_ids=None,
+        group_external_ids=groups.replace(",", GROUP_SEPARATOR) if has_groups else None,
         digest=person.encode().ljust(16)[:16],
-        row_hash=hash_of(person),
+        row_hash=row_hash,
     )
 
 

@@ -10,20 +10,26 @@ from pathlib import Path
 
 import grpc
 import pytest
+from argon2 import PasswordHasher
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.struct_pb2 import Struct
 from muster.directory.v1 import (
     accounts_pb2,
     accounts_pb2_grpc,
+    administrators_pb2,
+    administrators_pb2_grpc,
     api_keys_pb2,
     api_keys_pb2_grpc,
+    credentials_pb2_grpc,
     events_pb2,
     events_pb2_grpc,
     groups_pb2,
     groups_pb2_grpc,
     imports_pb2_grpc,
+    invitations_pb2_grpc,
     licenses_pb2,
     licenses_pb2_grpc,
+    operations_pb2_grpc,
     provisioning_pb2_grpc,
     sources_pb2,
     sources_pb2_grpc,
@@ -42,12 +48,16 @@ from services.directory.operations.source_secrets import HostedDrop
 from services.directory.operations.tokens import create_token
 from services.directory.rules import names
 from services.directory.rules.grants import Grant
+from services.directory.rules.passwords import Passwords
 from services.directory.store.seal import Seal
 
 PEPPER = b"a pepper of the tests only"
 SEAL_KEY = bytes(range(32))
 START = datetime(2024, 3, 4, 2, 0, tzinfo=UTC)
 DROP = HostedDrop("drop.example.org", 2222, "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA==")
+QUICK = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+"""Passwords at next to no cost."""
+
 _numbers = itertools.count(1)
 
 
@@ -70,8 +80,15 @@ class ServedDirectory:
     def __init__(self, store, stages: Path):
         self.store = store
         self.clock = Clock()
+        self.stages = stages
         resources = Resources(
-            store=store, seal=Seal(SEAL_KEY), clock=self.clock, stages=stages, pepper=PEPPER, drop=DROP
+            store=store,
+            seal=Seal(SEAL_KEY),
+            clock=self.clock,
+            stages=stages,
+            pepper=PEPPER,
+            drop=DROP,
+            passwords=Passwords(QUICK),
         )
         self._directory = Directory(resources, "127.0.0.1:0")
         self._directory.start()
@@ -110,19 +127,26 @@ class Caller:
         self.licenses = licenses_pb2_grpc.LicenseServiceStub(self.channel)
         self.sources = sources_pb2_grpc.SourceServiceStub(self.channel)
         self.imports = imports_pb2_grpc.ImportServiceStub(self.channel)
+        self.invitations = invitations_pb2_grpc.InvitationServiceStub(self.channel)
         self.events = events_pb2_grpc.EventServiceStub(self.channel)
+        self.operations = operations_pb2_grpc.OperationsServiceStub(self.channel)
         self.api_keys = api_keys_pb2_grpc.ApiKeyServiceStub(self.channel)
+        self.administrators = administrators_pb2_grpc.AdministratorServiceStub(self.channel)
+        self.credentials = credentials_pb2_grpc.CredentialServiceStub(self.channel)
         self.provisioning = provisioning_pb2_grpc.ProvisioningServiceStub(self.channel)
 
 
 class Office:
     """A tenant of its own, and short ways to fill it."""
 
-    def __init__(self, support: Caller, *, seats: int = 10):
+    def __init__(self, support: Caller, *, seats: int = 10, accept_url: str = ""):
         self.support = support
-        request = tenants_pb2.CreateTenantRequest(display_name=f"Office {next(_numbers)}", seats_total=seats)
+        request = tenants_pb2.CreateTenantRequest(
+            display_name=f"Office {next(_numbers)}", seats_total=seats, accept_url=accept_url
+        )
         self.tenant = support.tenants.CreateTenant(request).tenant
         self.name = self.tenant.name
+        self.tenant_id = names.parse_tenant(self.name, field="tenant")
         self.main_account = self.tenant.main_account
         self.license = f"{self.name}/license"
 
@@ -138,6 +162,20 @@ class Office:
 
     def user(self, email: str = "", account: str = "", groups=(), **fields) -> users_pb2.User:
         return self.support.users.CreateUser(self.user_request(email, account, groups, **fields)).user
+
+    def read_user(self, name: str) -> users_pb2.User:
+        return self.support.users.GetUser(users_pb2.GetUserRequest(name=name)).user
+
+    def update_user(self, name: str, *, etag: str = "", **fields) -> users_pb2.User:
+        request = users_pb2.UpdateUserRequest(user=users_pb2.User(name=name, etag=etag, **fields))
+        request.update_mask.paths.extend(fields)
+        return self.support.users.UpdateUser(request).user
+
+    def delete_user(self, name: str, *, etag: str = "") -> users_pb2.User:
+        return self.support.users.DeleteUser(users_pb2.DeleteUserRequest(name=name, etag=etag)).user
+
+    def restore_user(self, name: str) -> users_pb2.User:
+        return self.support.users.UndeleteUser(users_pb2.UndeleteUserRequest(name=name)).user
 
     def user_request(self, email: str = "", account: str = "", groups=(), **fields) -> users_pb2.CreateUserRequest:
         return users_pb2.CreateUserRequest(
@@ -178,6 +216,19 @@ class Office:
         return list(self.support.events.ListEvents(events_pb2.ListEventsRequest(tenant=self.name, kind=kind)).events)
 
 
+def make_administrator(caller: Caller, parent: str = "") -> administrators_pb2.CreateAdministratorResponse:
+    """A new administrator with a mail of its own."""
+    request = administrators_pb2.CreateAdministratorRequest(
+        parent=parent, email=f"admin{next(_numbers)}@example.org", display_name="Ann Admin"
+    )
+    return caller.administrators.CreateAdministrator(request)
+
+
+def sign_in(caller: Caller, email: str, password: str, code: str = "") -> administrators_pb2.SignInResponse:
+    request = administrators_pb2.SignInRequest(email=email, password=password, totp_code=code)
+    return caller.administrators.SignIn(request)
+
+
 def groups_in(values: Struct) -> list[str]:
     """The names of groups that an event's side holds."""
     return list(MessageToDict(values)["groups"])
@@ -199,12 +250,12 @@ def fields_of(told) -> list[str]:
 
 
 @contextmanager
-def counted_statements(store):
+def counted_statements(store, *, thread="rpc"):
     """Count the statements that calls send to the database; those of the workers beside them do not count."""
     statements = []
 
     def note(_connection, _cursor, statement, *_rest):
-        if threading.current_thread().name.startswith("rpc"):
+        if threading.current_thread().name.startswith(thread):
             statements.append(statement)
 
     event.listen(store.engine, "before_cursor_execute", note)

@@ -1,136 +1,16 @@
-"""Who is let in: every method of every service, walked by its descriptor."""
+"""Who is let in: tokens that are no longer, or never were, any good. test_walk.py asks every method."""
 
 from __future__ import annotations
 
 import grpc
 import pytest
-from google.protobuf import descriptor_pool
-from google.protobuf.message_factory import GetMessageClass
 from muster.directory.v1 import tenants_pb2, users_pb2
 from muster.runtime.errors import failure_of
 
-from services.directory.api.registration import SERVICE_NAMES
-from services.directory.rules import names
-from services.directory.rules.grants import METHOD_RULES, SERVICE_GRANTS, Grant
+from services.directory.rules.grants import Grant
 from services.directory.rules.tokens import SERVICE_TOKEN
 from services.directory.store.tables import ServiceToken
-from tests.integration.directory.serving import Office, ServedDirectory, refused
-
-PATTERNS = {
-    "tenant": names.TENANT,
-    "account": names.ACCOUNT,
-    "group": names.GROUP,
-    "source": names.SOURCE,
-    "import_run": names.IMPORT_RUN,
-    "license": names.LICENSE,
-}
-BY_SERVICE = {
-    "TenantService": names.TENANT,
-    "AccountService": names.ACCOUNT,
-    "GroupService": names.GROUP,
-    "UserService": names.USER,
-    "LicenseService": names.LICENSE,
-    "SourceService": names.SOURCE,
-    "ImportService": names.IMPORT_RUN,
-}
-KEY_ID = "0123456789ab"
-
-
-def all_methods():
-    pool = descriptor_pool.Default()
-    return [
-        pytest.param(method, id=f"{method.containing_service.name}.{method.name}")
-        for name in SERVICE_NAMES
-        for method in pool.FindServiceByName(name).methods
-    ]
-
-
-def path_of(method):
-    return f"/{method.containing_service.full_name}/{method.name}"
-
-
-def a_request(method, tenant_id):
-    """A request that names this tenant where the method reads it."""
-    request = GetMessageClass(method.input_type)()
-    field = METHOD_RULES[path_of(method)].tenant_field
-    if not field:
-        return request
-    holder = request
-    *parents, last = field.split(".")
-    for parent in parents:
-        holder = getattr(holder, parent)
-    setattr(holder, last, a_name(method.containing_service.name, last, tenant_id))
-    return request
-
-
-def a_name(service, field, tenant_id):
-    if (service, field) == ("ApiKeyService", "name"):
-        return names.format_api_key(tenant_id, 1, KEY_ID)
-    pattern = PATTERNS.get(field) or BY_SERVICE[service]
-    numbers = (tenant_id,) if pattern in {names.TENANT, names.LICENSE} else (tenant_id, 1)
-    return pattern.format(*numbers)
-
-
-def call(channel, method, request):
-    """Call a method by its descriptor; gives the reason with which it was refused, or None."""
-    kinds = {
-        (False, False): channel.unary_unary,
-        (False, True): channel.unary_stream,
-        (True, False): channel.stream_unary,
-    }
-    stub = kinds[method.client_streaming, method.server_streaming](
-        path_of(method),
-        request_serializer=type(request).SerializeToString,
-        response_deserializer=GetMessageClass(method.output_type).FromString,
-    )
-    argument = iter([request]) if method.client_streaming else request
-    try:
-        if method.server_streaming:
-            stream = stub(argument, timeout=10)
-            next(iter(stream), None)
-            stream.cancel()
-        else:
-            stub(argument, timeout=10)
-    except grpc.RpcError as error:
-        return failure_of(error).reason
-    return None
-
-
-@pytest.mark.parametrize("method", all_methods())
-def test_no_method_answers_without_a_token(directory: ServedDirectory, method):
-    caller = directory.caller_with("")
-    assert call(caller.channel, method, a_request(method, 1)) == "UNAUTHENTICATED"
-
-
-@pytest.mark.parametrize("method", all_methods())
-def test_no_method_answers_another_tenants_token(directory: ServedDirectory, support, method):
-    request = tenants_pb2.CreateTenantRequest(display_name="Ours", seats_total=1)
-    ours = support.tenants.CreateTenant(request).tenant.name
-    theirs = support.tenants.CreateTenant(request).tenant.name
-    caller = directory.caller(Grant.TENANT, ours)
-    theirs_id = names.parse_tenant(theirs, field="tenant")
-    assert call(caller.channel, method, a_request(method, theirs_id)) == "PERMISSION_DENIED"
-
-
-@pytest.mark.parametrize("method", all_methods())
-def test_a_connections_key_reaches_provisioning_and_nothing_else(directory: ServedDirectory, support, method):
-    office = Office(support)
-    caller = directory.caller_with(office.api_key(office.scim_source().name).secret)
-    outcome = call(caller.channel, method, a_request(method, names.parse_tenant(office.name, field="tenant")))
-    assert (outcome == "PERMISSION_DENIED") == (method.containing_service.name != "ProvisioningService")
-
-
-@pytest.mark.parametrize("grant", sorted(SERVICE_GRANTS))
-@pytest.mark.parametrize("method", all_methods())
-def test_a_method_refuses_every_grant_that_is_not_in_its_row(directory: ServedDirectory, support, method, grant):
-    tenant = support.tenants.CreateTenant(tenants_pb2.CreateTenantRequest(display_name="Ours")).tenant.name
-    caller = directory.caller(grant, tenant if grant is Grant.TENANT else "")
-    outcome = call(caller.channel, method, a_request(method, names.parse_tenant(tenant, field="tenant")))
-    assert (outcome == "PERMISSION_DENIED") == (grant not in METHOD_RULES[path_of(method)].grants)
-
-
-def test_every_method_has_a_row_and_every_row_a_method():
-    assert set(METHOD_RULES) == {path_of(parameter.values[0]) for parameter in all_methods()}
+from tests.integration.directory.serving import ServedDirectory, refused
 
 
 @pytest.mark.parametrize("damage", ["x", "", "mst_svc_000000000000_" + "0" * 72])

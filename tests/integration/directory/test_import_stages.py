@@ -22,7 +22,7 @@ def test_a_stage_that_a_crash_has_emptied_is_never_applied_as_if_it_were_whole(n
     run = night.plan("anna", "bo")
     night.in_stage(run, f"DELETE FROM {{{table}}}")
     run = night.apply(run)
-    with night.store.read(None) as session:
+    with night.store.read(night.tenant_id) as session:
         seats_used = session.get(License, night.tenant_id).seats_used
     if table == "rows":
         assert (run.status, run.reason, seats_used) == (RunStatus.FAILED, "stage_lost", 0)
@@ -83,7 +83,7 @@ def test_a_run_whose_importer_is_gone_ends_once_though_two_find_it(night, clock)
     with ThreadPoolExecutor(8) as threads:
         for ended in [threads.submit(import_applies._interrupt, night.imports, run) for _ in range(8)]:
             ended.result()
-    with night.store.read(None) as session:
+    with night.store.read(night.tenant_id) as session:
         events = session.exec(select(Event).where(Event.run_id == run.id)).all()
     assert [event.kind for event in events] == ["run.failed"]
 

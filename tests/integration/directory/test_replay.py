@@ -75,7 +75,7 @@ def test_a_day_later_the_request_id_is_forgotten(directory: ServedDirectory, off
     directory.clock.pass_hours(0.2)
     office.change_members(group.name, add=[ann.name], request_id=request_id)
     assert office.members(group.name) == [ann.name]
-    with store.read(None) as session:
+    with store.read(office.tenant_id) as session:
         count = select(func.count()).where(col(RequestReplay.request_id) == request_id)
         assert session.exec(count).one() == 1
 
@@ -86,7 +86,7 @@ def test_a_kept_answer_shows_no_password_in_the_database(office: Office, store, 
     )
     login = office.support.sources.CreateSource(request).drop_login
     assert office.support.sources.CreateSource(request).drop_login == login
-    with store.read(None) as session:
+    with store.read(office.tenant_id) as session:
         kept = session.exec(select(RequestReplay).where(col(RequestReplay.request_id) == request_id)).one()
     assert login.password.encode() not in kept.answer
 

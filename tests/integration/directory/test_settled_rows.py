@@ -26,7 +26,7 @@ def settled(night):
 
 
 def user_id(night, name):
-    with night.store.read(None) as session:
+    with night.store.read(night.tenant_id) as session:
         claim = session.exec(
             select(Claim).where(Claim.tenant_id == night.tenant_id, Claim.external_id == f"EMPLOYEE-{name}")
         ).one()
@@ -162,6 +162,6 @@ def test_r19_a_new_row_with_the_mail_of_a_settled_one_is_rejected(night):
         "rejected": 1,
         "created": 0,
     }
-    with night.store.read(None) as session:
+    with night.store.read(night.tenant_id) as session:
         issues = session.exec(select(ImportIssue).where(ImportIssue.run_id == run.id)).all()
     assert [(issue.line, issue.code) for issue in issues] == [(4, "duplicate_mail")]

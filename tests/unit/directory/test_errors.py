@@ -14,6 +14,7 @@ SAMPLES = [
     errors.NotFound(resource="tenants/x"),
     errors.EmailTaken(),
     errors.GroupIdTaken(group_external_id="G-1"),
+    errors.GroupIdReserved(group_external_id="G-1"),
     errors.LicenseLimitReached(seats_total=200, seats_used=200),
     errors.TenantBusy(),
     errors.StoreUnavailable(),
@@ -24,6 +25,7 @@ SAMPLES = [
     errors.PlanChanged(plan_hash="abc"),
     errors.StageMismatch(rows_announced=10, rows_received=9),
     errors.SourceStateError("no", state="disabled"),
+    errors.FailedPrecondition("no", why="source_owns"),
     errors.TooManyWatchers(most=8),
     errors.UserNameTaken(),
     errors.OwnedByOtherSource(owner="HR file"),
@@ -32,6 +34,17 @@ SAMPLES = [
     errors.UnknownMembers([f"usr_{number}" for number in range(30)]),
     errors.InvalidFilter("too large"),
     errors.KeyStateError(state="revoked"),
+    errors.InvitationStateError(state="accepted"),
+    errors.UserStateError(state="deleted", needed="active"),
+    errors.WrongPassword(),
+    errors.TotpRequired(),
+    errors.SignInLocked(retry_after_s=60.0),
+    errors.TooManySignIns(),
+    errors.PasswordResetRequired(),
+    errors.LinkInvalid(),
+    errors.AdministratorExists(),
+    errors.TotpStateError(state="on"),
+    errors.AcceptUrlMissing(),
 ]
 
 
