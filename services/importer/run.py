@@ -34,6 +34,7 @@ log = structlog.get_logger()
 
 _MAX_ISSUES_OF_A_REFUSAL = 1000
 _SSH_PORT = 22
+_STOPPED = (sources_pb2.SOURCE_STATE_DISABLED, sources_pb2.SOURCE_STATE_PAUSED)
 
 
 @dataclass(frozen=True)
@@ -151,8 +152,8 @@ class _Journey:
 
     def travel(self, obtain: Callable[[Spool], None]) -> Run:
         """Get the file into the spool, read it and take it through; whatever happens, the run comes to rest."""
-        is_disabled = self._source.state == sources_pb2.SOURCE_STATE_DISABLED  # the directory opens no run for it
-        file = InterruptedRunError() if is_disabled else self._prepare(obtain)
+        is_stopped = self._source.state in _STOPPED  # the directory opens no run for it
+        file = InterruptedRunError() if is_stopped else self._prepare(obtain)
         self._run = self._directory.create_run(self._source.name, dry_run=self._dry_run)
         try:
             ended = self._take_through(file) if isinstance(file, ReadFile) else self._refuse(file)

@@ -125,8 +125,11 @@ class ReportReader:
             return People()
         return People(
             created=await self._persons(run, imports_pb2.CHANGE_ACTION_CREATE, counts.created),
-            updated=await self._persons(run, imports_pb2.CHANGE_ACTION_UPDATE, counts.updated - counts.taken_over),
+            updated=await self._persons(
+                run, imports_pb2.CHANGE_ACTION_UPDATE, counts.updated - counts.taken_over - counts.restored
+            ),
             taken_over=await self._persons(run, imports_pb2.CHANGE_ACTION_TAKE_OVER, counts.taken_over),
+            restored=await self._persons(run, imports_pb2.CHANGE_ACTION_RESTORE, counts.restored),
             deleted=await self._persons(run, imports_pb2.CHANGE_ACTION_DELETE, counts.deleted),
         )
 

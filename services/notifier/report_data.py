@@ -26,6 +26,7 @@ class Counts:
     created: int = 0
     updated: int = 0
     taken_over: int = 0
+    restored: int = 0
     unchanged: int = 0
     skipped: int = 0
     rejected: int = 0
@@ -51,6 +52,7 @@ class People:
     created: tuple[Person, ...] = ()
     updated: tuple[Person, ...] = ()
     taken_over: tuple[Person, ...] = ()
+    restored: tuple[Person, ...] = ()
     deleted: tuple[Person, ...] = ()
 
 

@@ -14,7 +14,7 @@ MOST_REJECTED = 50
 """Rejected rows shown in the mail itself; the attachment has the rest."""
 
 _MOST_EXAMPLES = 5
-_KINDS_OF_CHANGE = ("created", "updated", "taken_over", "deleted")
+_KINDS_OF_CHANGE = ("created", "updated", "taken_over", "restored", "deleted")
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,9 @@ def people(first: People, numbers: Counts, words: Words) -> list[PeopleSection]:
     """Name the first people of each kind of change and count the others."""
     totals = {
         "created": numbers.created,
-        "updated": numbers.updated - numbers.taken_over,
+        "updated": numbers.updated - numbers.taken_over - numbers.restored,
         "taken_over": numbers.taken_over,
+        "restored": numbers.restored,
         "deleted": numbers.deleted,
     }
     found = []

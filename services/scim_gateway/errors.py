@@ -82,7 +82,7 @@ def _owned_elsewhere(failure: Failure) -> SCIMException:
 def _synced_elsewhere(failure: Failure) -> SCIMException:
     return UniquenessException(
         detail=f"The group with Group ID {_group_id(failure)} is synced by another source, and a group has one syncing "
-        "source. Use another externalId, or have an administrator release the Group ID."
+        "source. Use another externalId, or have an administrator remove the Group ID from that group."
     )
 
 
@@ -131,8 +131,10 @@ _MADE: dict[str, Callable[[Failure], SCIMException]] = {
     "PERMISSION_DENIED": lambda _: ForbiddenException(
         detail="This key is not one of a SCIM connection. Use the key that was made for this connection."
     ),
-    "SOURCE_STATE": lambda _: ForbiddenException(
-        detail="This connection is switched off, so nothing was changed. An administrator can enable it again."
+    "SOURCE_STATE": lambda failure: ForbiddenException(
+        detail="This connection is paused, so nothing was changed. An administrator can resume it."
+        if failure.metadata.get("state") == "paused"
+        else "This connection is switched off, so nothing was changed. An administrator can enable it again."
     ),
     "NOT_FOUND": lambda _: NotFoundException(
         detail="No such resource here: it never was, was deleted, or belongs to somebody else."
@@ -146,8 +148,12 @@ _MADE: dict[str, Callable[[Failure], SCIMException]] = {
         "one person: correct it for one of the two."
     ),
     "GROUP_ID_TAKEN": lambda _: UniquenessException(
-        detail="Another group has this externalId as its Group ID, or had it and an administrator deleted that group. "
-        "Use another externalId, or have an administrator release the Group ID."
+        detail="Another group has this externalId as its Group ID. Use another externalId, or have an administrator "
+        "change the Group ID of that group."
+    ),
+    "GROUP_ID_RESERVED": lambda failure: UniquenessException(
+        detail=f"An administrator deleted the group with Group ID {_group_id(failure)}, so it is not made anew. An "
+        "administrator can release the Group ID (muster group release); then the same request works."
     ),
     "OWNED_BY_OTHER_SOURCE": _owned_elsewhere,
     "GROUP_SYNCED_ELSEWHERE": _synced_elsewhere,

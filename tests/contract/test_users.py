@@ -152,7 +152,7 @@ def test_a_user_of_another_source_can_be_seen_and_not_changed(provider, store):
     user = provider.office.user("elsewhere@example.org", title="Real")
     tenant, user_id = names.parse(names.USER, user.name, field="name")
     _, source = names.parse(names.SOURCE, other.name, field="name")
-    with store.engine.begin() as connection:
+    with store.writing(tenant).begin() as connection:
         owned = "UPDATE users SET owner_source_id = :s WHERE tenant_id = :t AND id = :u"
         connection.execute(text(owned), {"s": source, "t": tenant, "u": user_id})
     path = "/Users/" + user.name.rpartition("/")[2]

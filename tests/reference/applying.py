@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tests.reference.values import Action, Change, Claim, Membership, Plan, Register, User
+from tests.reference.values import Action, Change, Claim, FormerClaim, Membership, Plan, Register, User
 
 
 def apply_plan(register: Register, plan: Plan) -> Register:
     """Return the register after the plan, whatever held it; the register given stays as it is."""
     users, claims, memberships = dict(register.users), dict(register.claims), set(register.memberships)
+    former_claims = dict(register.former_claims)
     for change in plan.changes:
         key = (plan.source, change.external_id)
         if change.action is Action.DELETE:
             users[change.user] = replace(users[change.user], active=False)
             memberships = {entry for entry in memberships if entry.user != change.user}
             claims.pop(key)
+            former_claims[key] = FormerClaim(change.user)
             continue
+        if change.action is Action.RESTORE:
+            former_claims.pop(key)
         users[change.user] = _changed_user(users.get(change.user), change, plan.source)
         claims.setdefault(key, Claim(change.user))
         memberships -= {Membership(change.user, group, plan.source) for group in change.leaves}
@@ -34,6 +38,7 @@ def apply_plan(register: Register, plan: Plan) -> Register:
         register,
         users=users,
         claims=claims,
+        former_claims=former_claims,
         memberships=frozenset(memberships),
         groups={**register.groups, **plan.new_groups},
         sources={**register.sources, plan.source: applied},
@@ -47,6 +52,8 @@ def _changed_user(before: User | None, change: Change, source: str) -> User:
         user = replace(user, **{field: after})  # type: ignore[arg-type]
     if change.action is Action.UPDATE:
         return user
+    if change.action is Action.RESTORE:
+        return replace(user, owner=source, active=True)
     return replace(user, owner=source, password_reset_required=change.action is Action.TAKE_OVER)
 
 

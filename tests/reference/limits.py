@@ -26,6 +26,10 @@ def verdict(
         "takeover_limit": not first_run and limits.takeover.is_passed(counts.taken_over, of=counts.rows),
         "membership_limit": _empties_a_group(register, changes, limits.membership),
         "create_limit": not first_run and limits.create.is_passed(counts.created, of=owned),
+        "admin_takeover": any(
+            change.action is Action.TAKE_OVER and register.users[change.user].email in register.administrators
+            for change in changes
+        ),
     }
     reason = next((reason for reason, is_passed in passed.items() if is_passed), "")
     return ("held" if reason else "planned"), reason

@@ -27,6 +27,8 @@ from tests.reference.values import (
     StagedRow,
 )
 
+_RESTORABLE_DAYS = 90
+
 
 def plan_import(
     register: Register,
@@ -66,6 +68,11 @@ class _Planning:
             external_id: claim.user
             for (claiming, external_id), claim in register.claims.items()
             if claiming == source and claim.user in self.active
+        }
+        self.former_user = {
+            external_id: former.user
+            for (claiming, external_id), former in register.former_claims.items()
+            if claiming == source and former.days_ago < _RESTORABLE_DAYS and not register.users[former.user].active
         }
         self.external_id = {user: external_id for external_id, user in self.own_user.items()}
         self.owned = {name for name, user in self.active.items() if user.owner == source}
@@ -227,29 +234,39 @@ class _Planning:
             return None
         return other
 
+    def restored_by(self, row: StagedRow) -> str | None:
+        """Who comes back with an accepted row: whoever left under its id, unless it takes somebody over (R34)."""
+        if self.is_known(row) or self.taken_over_by(row):
+            return None
+        return self.former_user.get(row.external_id)
+
     def user_of(self, row: StagedRow) -> str | None:
         """The user whom an accepted row changes; None for a newcomer."""
-        return self.own_user.get(row.external_id) or self.taken_over_by(row)
+        return self.own_user.get(row.external_id) or self.taken_over_by(row) or self.restored_by(row)
 
     def defer_without_seats(self) -> None:
-        """R35: deletions free seats first, then newcomers sit down in line order."""
+        """R35: deletions free seats first, then newcomers and who comes back sit down in line order."""
         free = max(0, self.register.seats_total - len(self.active) + len(self.deleted))
-        newcomers = [row for row in self.accepted() if self.user_of(row) is None]
+        newcomers = [row for row in self.accepted() if not self.is_known(row) and not self.taken_over_by(row)]
         for row in newcomers[free:]:
             self.deferred.add(row.line)
             self.warn(row, "deferred_license")
+        for row in newcomers[:free]:
+            if self.restored_by(row):
+                self.warn(row, "restored")
 
     def create_unknown_groups(self) -> None:
         """R37: an unknown Group ID is created where the source says so and has an account, else warned about."""
         groups = [group for group in self.register.groups.values() if group.group_external_id]
         known = {group.group_external_id for group in groups}
-        synced_elsewhere = {group.group_external_id for group in groups if is_synced_elsewhere(self.register, group)}
+        not_for_files = {group.group_external_id for group in groups if is_synced_elsewhere(self.register, group)}
+        not_for_files |= self.register.reserved_group_ids - known
         account = self.settings.account
         creates = self.settings.creates_unknown_groups and account is not None
         imported = {row.line for row in self.imported()}
         for row in self.accepted():
             for group_external_id in dict.fromkeys(row.groups or ()):
-                if group_external_id in synced_elsewhere:
+                if group_external_id in not_for_files:
                     self.warn(row, f"unknown_group:{group_external_id}")
                     continue
                 if group_external_id in known or (creates and row.line not in imported):
@@ -271,7 +288,7 @@ class _Planning:
 
     def change(self, row: StagedRow) -> Change:
         user = self.user_of(row)
-        action = Action.CREATE if user is None else Action.UPDATE if self.is_known(row) else Action.TAKE_OVER
+        action = self.action(row)
         groups = membership_changes(self.register, self.source, row, user, new_groups=self.new_groups)
         if groups.has_no_account:
             self.warn(row, "no_account")
@@ -280,10 +297,18 @@ class _Planning:
             user or self.newcomers_name(row),
             row.external_id,
             row.line,
-            fields=field_changes(row, self.active[user] if user else None, self.file, self.settings),
+            fields=field_changes(row, self.register.users[user] if user else None, self.file, self.settings),
             joins=groups.joins,
             leaves=groups.leaves,
         )
+
+    def action(self, row: StagedRow) -> Action:
+        """Own claim before takeover before restore before create."""
+        if self.is_known(row):
+            return Action.UPDATE
+        if self.taken_over_by(row):
+            return Action.TAKE_OVER
+        return Action.RESTORE if self.restored_by(row) else Action.CREATE
 
     def newcomers_name(self, row: StagedRow) -> str:
         """A name that no user has had: the external id, primed as often as it takes."""
@@ -295,7 +320,7 @@ class _Planning:
     def counts(self, changes: Sequence[Change]) -> Counts:
         """R46."""
         number = Counter(change.action for change in changes)
-        updated = number[Action.UPDATE] + number[Action.TAKE_OVER]
+        updated = number[Action.UPDATE] + number[Action.TAKE_OVER] + number[Action.RESTORE]
         skipped = [
             line
             for line, row in self.rows.items()
@@ -306,6 +331,7 @@ class _Planning:
             created=number[Action.CREATE],
             updated=updated,
             taken_over=number[Action.TAKE_OVER],
+            restored=number[Action.RESTORE],
             unchanged=len(self.imported()) - number[Action.CREATE] - updated,
             skipped=len(skipped),
             rejected=len(self.rejected),

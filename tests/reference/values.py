@@ -29,6 +29,7 @@ class Action(Enum):
     UPDATE = "update"
     TAKE_OVER = "take_over"
     DELETE = "delete"
+    RESTORE = "restore"
 
 
 class Deletions(Enum):
@@ -102,6 +103,14 @@ class Claim:
 
 
 @dataclass(frozen=True)
+class FormerClaim:
+    """A source's hold on a user until the user left, so many days ago."""
+
+    user: str
+    days_ago: int = 0
+
+
+@dataclass(frozen=True)
 class Group:
     """A group of an account; a main group has no Group ID and is named by its account."""
 
@@ -126,10 +135,16 @@ class Register:
 
     users: Mapping[str, User] = field(default_factory=dict)
     claims: Mapping[tuple[str, str], Claim] = field(default_factory=dict)
+    former_claims: Mapping[tuple[str, str], FormerClaim] = field(default_factory=dict)
+    """Whom a source called so last, of those who have left (R34)."""
     accounts: Mapping[str, str] = field(default_factory=dict)
     """Account → its main group."""
     groups: Mapping[str, Group] = field(default_factory=dict)
     memberships: frozenset[Membership] = frozenset()
+    reserved_group_ids: frozenset[str] = frozenset()
+    """Group IDs of groups that were deleted by hand and wait to be released (S8)."""
+    administrators: frozenset[str] = frozenset()
+    """Mails with which the tenant's administrators sign in."""
     sources: Mapping[str, Source] = field(default_factory=dict)
     seats_total: int = 1_000_000
 
@@ -187,12 +202,13 @@ class Change:
 
 @dataclass(frozen=True)
 class Counts:
-    """The totals of R46; `updated` includes `taken_over`, and `deleted` people have no row."""
+    """The totals of R46; `updated` includes `taken_over` and `restored`, and `deleted` people have no row."""
 
     rows: int = 0
     created: int = 0
     updated: int = 0
     taken_over: int = 0
+    restored: int = 0
     unchanged: int = 0
     skipped: int = 0
     rejected: int = 0

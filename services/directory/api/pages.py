@@ -26,7 +26,7 @@ class Page:
     Read one item more than a page holds, which is what `limit` says, and let `cut` take it off again.
     """
 
-    after: tuple[int, ...]
+    after: tuple[Any, ...]
     size: int
     stamp: str
 
@@ -35,7 +35,7 @@ class Page:
         """How many items to read: one more than the page holds, to know whether there is another page."""
         return self.size + 1
 
-    def cut(self, items: Sequence[_Item], key: Callable[[_Item], tuple[int, ...]]) -> tuple[Sequence[_Item], str]:
+    def cut(self, items: Sequence[_Item], key: Callable[[_Item], tuple[int | str, ...]]) -> tuple[Sequence[_Item], str]:
         """Give the page's items, and the token of the next page or ""."""
         if len(items) <= self.size:
             return items, ""
@@ -44,8 +44,8 @@ class Page:
         return kept, base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
-def page_of(request: Any, *, start: tuple[int, ...] = (0,)) -> Page:
-    """Read which page a request asks for; `start` is the key before the first item.
+def page_of(request: Any, *, start: tuple[int | str, ...] = (0,)) -> Page:
+    """Read which page a request asks for; `start` is the key before the first item, and tells the types of its parts.
 
     Errors: InvalidArgument (page_size), InvalidPageToken.
     """
@@ -53,7 +53,7 @@ def page_of(request: Any, *, start: tuple[int, ...] = (0,)) -> Page:
         raise InvalidArgument([("page_size", "must be at least 0")])
     size = min(request.page_size or DEFAULT_SIZE, MOST)
     stamp = _stamp(request)
-    return Page(_key(request.page_token, stamp, len(start)) if request.page_token else start, size, stamp)
+    return Page(_key(request.page_token, stamp, start) if request.page_token else start, size, stamp)
 
 
 def _stamp(request: Message) -> str:
@@ -66,12 +66,13 @@ def _stamp(request: Message) -> str:
     return hashlib.blake2b(request.DESCRIPTOR.full_name.encode() + b"\0" + body, digest_size=9).hexdigest()
 
 
-def _key(token: str, stamp: str, length: int) -> tuple[int, ...]:
+def _key(token: str, stamp: str, start: tuple[int | str, ...]) -> tuple[int | str, ...]:
     try:
         padded = token + "=" * (-len(token) % 4)
         made_for, *key = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
     except (binascii.Error, ValueError, TypeError):
         raise InvalidPageToken from None
-    if made_for != stamp or len(key) != length or not all(type(part) is int and abs(part) < 2**63 for part in key):
+    is_one = len(key) == len(start) and all(type(part) is type(like) for part, like in zip(key, start, strict=True))
+    if made_for != stamp or not is_one or any(isinstance(part, int) and abs(part) >= 2**63 for part in key):
         raise InvalidPageToken
     return tuple(key)

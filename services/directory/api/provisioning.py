@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import TypeVar
@@ -20,12 +20,13 @@ from services.directory.api.filter_messages import optional_filter, optional_sor
 from services.directory.api.servicer import Servicer, timestamp
 from services.directory.operations.provisioning import groups, reads, search, users
 from services.directory.operations.provisioning.call import Call, begin
-from services.directory.operations.refusals import count_refusals, remember_refusal
+from services.directory.operations.provisioning.members import waiting
+from services.directory.operations.refusals import Refused, count_refusals, remember_refusals
 from services.directory.operations.tokens import Caller
 from services.directory.rules import names
 from services.directory.rules.errors import InvalidArgument, LicenseLimitReached, NotFound, UnknownMembers
 from services.directory.rules.etags import etag_of
-from services.directory.rules.provisioned import GroupFacts, UserFacts, fold_text, is_like_an_id
+from services.directory.rules.provisioned import GroupFacts, UserFacts, is_like_an_id
 from services.directory.store.events import Change
 from services.directory.store.provisioning_tables import GROUP, USER
 from services.directory.store.session import TenantLockedError
@@ -87,7 +88,7 @@ class ProvisioningServicer(Servicer, provisioning_pb2_grpc.ProvisioningServiceSe
         def work(call: Call) -> pb.CreateProvisionedUserResponse:
             return pb.CreateProvisionedUserResponse(user=_user(caller.tenant_id, users.create_user(call, facts)))
 
-        with self._refusals_remembered(caller, facts):
+        with self._refusals_remembered(caller, lambda _: [Refused(facts.user_name, facts.external_id)]):
             return self._write(request, context, caller, pb.CreateProvisionedUserResponse, work)
 
     def UpdateProvisionedUser(
@@ -101,7 +102,7 @@ class ProvisioningServicer(Servicer, provisioning_pb2_grpc.ProvisioningServiceSe
             view = users.update_user(call, user_id, facts, etag=request.etag)
             return pb.UpdateProvisionedUserResponse(user=_user(caller.tenant_id, view))
 
-        with self._refusals_remembered(caller, facts):
+        with self._refusals_remembered(caller, lambda _: [Refused(facts.user_name, facts.external_id)]):
             return self._write(request, context, caller, pb.UpdateProvisionedUserResponse, work)
 
     def DeleteProvisionedUser(
@@ -128,7 +129,8 @@ class ProvisioningServicer(Servicer, provisioning_pb2_grpc.ProvisioningServiceSe
             view = groups.create_group(call, facts, members)
             return pb.CreateProvisionedGroupResponse(group=_group(caller.tenant_id, view))
 
-        return self._write(request, context, caller, pb.CreateProvisionedGroupResponse, work)
+        with self._refusals_remembered(caller, lambda call: waiting(call, members)):
+            return self._write(request, context, caller, pb.CreateProvisionedGroupResponse, work)
 
     def UpdateProvisionedGroup(
         self, request: pb.UpdateProvisionedGroupRequest, context: grpc.ServicerContext
@@ -147,7 +149,8 @@ class ProvisioningServicer(Servicer, provisioning_pb2_grpc.ProvisioningServiceSe
                 group=_group(caller.tenant_id, changed.group), added=changed.added, removed=changed.removed
             )
 
-        return self._write(request, context, caller, pb.UpdateProvisionedGroupResponse, work)
+        with self._refusals_remembered(caller, lambda call: waiting(call, change.add)):
+            return self._write(request, context, caller, pb.UpdateProvisionedGroupResponse, work)
 
     def DeleteProvisionedGroup(
         self, request: pb.DeleteProvisionedGroupRequest, context: grpc.ServicerContext
@@ -179,25 +182,17 @@ class ProvisioningServicer(Servicer, provisioning_pb2_grpc.ProvisioningServiceSe
         return self.write_once(request, context, caller.tenant_id, answer_type, in_transaction)
 
     @contextmanager
-    def _refusals_remembered(self, caller: Caller, facts: UserFacts) -> Iterator[None]:
+    def _refusals_remembered(self, caller: Caller, refused: Callable[[Call], Sequence[Refused]]) -> Iterator[None]:
         """List whoever is refused a seat for the administrators (S5): the refusal itself has undone its transaction."""
         try:
             yield
         except LicenseLimitReached as error:
             with suppress(TenantLockedError), self.store.write(caller.tenant_id) as session:
                 call = self._begin(session, caller)
-                is_first = remember_refusal(
-                    session,
-                    caller.tenant_id,
-                    caller.source_id,
-                    user_name=facts.user_name,
-                    external_id=facts.external_id,
-                    name_key=fold_text(facts.user_name.strip()),
-                    now=call.now,
-                )
-                if is_first:
+                first = remember_refusals(session, caller.tenant_id, caller.source_id, refused(call), now=call.now)
+                if first:
                     told = {
-                        "user_name": facts.user_name,
+                        "user_name": first[0],
                         "seats_total": error.seats_total,
                         "seats_used": error.seats_used,
                         "refused": count_refusals(session, caller.tenant_id, caller.source_id),

@@ -10,7 +10,6 @@ from datetime import timedelta
 
 import structlog
 from muster.runtime.telemetry import fault_of
-from sqlalchemy import text
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import OperationalError
 from sqlmodel import Session, col, select
@@ -39,6 +38,7 @@ from services.directory.operations.imports import (
     status_word,
     write_run_event,
 )
+from services.directory.operations.tenants import get_tenant
 from services.directory.roster import plan_changes
 from services.directory.roster.apply import ApplyInput, apply_plan, refresh_statistics
 from services.directory.roster.plan import PlanInput
@@ -48,6 +48,7 @@ from services.directory.rules.errors import PlanChanged, RunState, SourceStateEr
 from services.directory.rules.names import IMPORT_RUN
 from services.directory.store import ids
 from services.directory.store.events import NOWHERE, Actor, basis, has_changed, transaction_id
+from services.directory.store.session import Lock
 from services.directory.store.tables import ImportRun, License, RunStatus, SourceState
 
 log = structlog.get_logger()
@@ -81,8 +82,9 @@ def start_apply(
             raise RunState(status=status_word(run))
         if run.plan_hash != plan_hash:
             raise PlanChanged(plan_hash=run.plan_hash)
-        if source_of(session, tenant_id, run.source_id).state != SourceState.ENABLED:
-            raise SourceStateError("the source is not enabled", state="disabled")
+        source = source_of(session, tenant_id, run.source_id)
+        if source.state != SourceState.ENABLED:
+            raise SourceStateError("the source is not enabled", state=SourceState(source.state).name.lower())
         if run.status == RunStatus.HELD:
             run.approved, run.approved_by = True, actor.name
             run.deletions_left_out = leave_deletions_out
@@ -220,13 +222,8 @@ def apply_run(imports: Imports, tenant_id: int, run_id: int) -> None:
 @contextmanager
 def _apply_transaction(imports: Imports, space: StageSpace, tenant_id: int) -> Iterator[Connection]:
     """One transaction that holds the tenant alone, committed at the end."""
-    engine = imports.store.engine.execution_options(sqlite_begin="BEGIN IMMEDIATE", sqlite_wait_s=APPLY_WAIT_S)
+    engine = imports.store.writing(tenant_id, lock=Lock.EXCLUSIVE, wait_s=APPLY_WAIT_S)
     with engine.connect() as connection, space.attached(connection), connection.begin():
-        if not imports.store.is_sqlite:
-            connection.execute(text("SELECT pg_current_xact_id()"))
-            connection.execute(text(f"SET LOCAL lock_timeout = '{APPLY_WAIT_S}s'"))
-            connection.execute(text("SELECT pg_advisory_xact_lock(:tenant)"), {"tenant": tenant_id})
-            connection.execute(text("SET LOCAL lock_timeout = 0"))
         yield connection
 
 
@@ -259,7 +256,8 @@ def _apply(
             run.plan = {**NO_COUNTS, **counts}
         write_findings(imports, session, run)
     else:
-        given, counts = plan_input(session, run, leave_deletions_out=False), run.plan
+        given = plan_input(session, run, leave_deletions_out=False, now=imports.clock())
+        counts = run.plan
     run.plan_xid, run.plan_position = basis(session)
     run.applied_xid, run.applied_position = transaction_id(session), run.plan_position
     _write(imports, space, connection, run, given=given, counts=counts)
@@ -340,8 +338,15 @@ def _write(
             counts=counts,
             reserve_ids=lambda name, count: ids.reserve_ids(connection, name, count),
             progress=lambda rows: imports.progress.tell(run.id, rows),
+            invites=_invites(Session(bind=connection), run),
         ),
     )
+
+
+def _invites(session: Session, run: ImportRun) -> bool:
+    """Say whether new people are invited: their source asks for it, and there is a page to accept on (R36)."""
+    source = source_of(session, run.tenant_id, run.source_id)
+    return source.automatic_invitations and bool(get_tenant(session, run.tenant_id).accept_url)
 
 
 def _settle(imports: Imports, session: Session, run: ImportRun, counts: dict[str, int]) -> None:

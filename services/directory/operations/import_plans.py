@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import psycopg
 from sqlalchemy import text
@@ -30,8 +30,10 @@ from services.directory.roster.plan import Plan, PlanInput, Planner, make_plan
 from services.directory.roster.settled_rows import LastApply, RowsWantedError
 from services.directory.roster.space import StageSpace
 from services.directory.roster.stage import stage_checksum
+from services.directory.rules.leaving import RESTORABLE_FOR
 from services.directory.store import ids
-from services.directory.store.events import NOWHERE, Actor, Cursor, basis
+from services.directory.store.events import NOWHERE, Actor, Cursor, basis, has_archived
+from services.directory.store.session import Lock
 from services.directory.store.tables import Account, ImportRun, License, RunStatus, Source
 
 BASIS_WAIT_S = 10
@@ -84,10 +86,8 @@ def plan_run(imports: Imports, tenant_id: int, run_id: int) -> ImportRun:
 
 
 def _plan_on_a_still_register(imports: Imports, space: StageSpace, run: ImportRun) -> Planned:
-    level = {} if imports.store.is_sqlite else {"isolation_level": "REPEATABLE READ"}
-    with imports.store.engine.connect() as connection, space.attached(connection):
+    with imports.store.reading(run.tenant_id).connect() as connection, space.attached(connection):
         with _no_writers(imports, connection, run.tenant_id) as is_still:
-            connection.execution_options(**level)
             since = basis(Session(bind=connection)) if is_still else NOWHERE
         planned = plan_here(imports, space, connection, run, since=since, leave_deletions_out=False)
         if planned.held:
@@ -107,7 +107,6 @@ def _no_writers(imports: Imports, connection: Connection, tenant_id: int) -> Ite
         return
     raw = connection.connection.driver_connection
     assert isinstance(raw, psycopg.Connection)
-    raw.autocommit = True
     is_still = True
     try:
         raw.execute(f"SET lock_timeout = '{BASIS_WAIT_S}s'".encode())
@@ -116,7 +115,6 @@ def _no_writers(imports: Imports, connection: Connection, tenant_id: int) -> Ite
         is_still = False
     try:
         raw.execute("SET lock_timeout = 0")
-        raw.autocommit = False
         yield is_still
     except BaseException:
         raw.rollback()
@@ -139,7 +137,7 @@ def plan_here(
     """Make the plan on this connection's state of the register. Errors: StageLostError."""
     require_stage(space, connection, run)
     session = Session(bind=connection)
-    given = plan_input(session, run, leave_deletions_out=leave_deletions_out)
+    given = plan_input(session, run, leave_deletions_out=leave_deletions_out, now=imports.clock())
     limits = _limit_input(session, run)
 
     def reserve(name: str, count: int) -> list[int]:
@@ -170,7 +168,7 @@ def is_whole(space: StageSpace, connection: Connection, run: ImportRun) -> bool:
     return int(found) == run.plan["created"] + run.plan["updated"] + run.plan["deleted"]
 
 
-def plan_input(session: Session, run: ImportRun, *, leave_deletions_out: bool) -> PlanInput:
+def plan_input(session: Session, run: ImportRun, *, leave_deletions_out: bool, now: datetime) -> PlanInput:
     """Read what the plan depends on: the source's settings, the license, the linked account."""
     source = source_of(session, run.tenant_id, run.source_id)
     account = session.get(Account, (run.tenant_id, source.account_id)) if source.account_id else None
@@ -189,6 +187,7 @@ def plan_input(session: Session, run: ImportRun, *, leave_deletions_out: bool) -
         seats_total=license_.seats_total,
         seats_used=license_.seats_used,
         leave_deletions_out=leave_deletions_out,
+        restorable_since=now - RESTORABLE_FOR,
         last_apply=last_apply_of(session, source),
     )
 
@@ -198,7 +197,8 @@ def last_apply_of(session: Session, source: Source) -> LastApply | None:
     run = _last_applied(session, source)
     if run is None or (run.plan_xid, run.plan_position) == NOWHERE:
         return None
-    return LastApply(run.id, (run.plan_xid, run.plan_position))
+    since = (run.plan_xid, run.plan_position)
+    return None if has_archived(session, source.tenant_id, since) else LastApply(run.id, since)
 
 
 def _last_applied(session: Session, source: Source) -> ImportRun | None:
@@ -219,7 +219,7 @@ def _limit_input(session: Session, run: ImportRun) -> LimitInput:
 def save_plan(imports: Imports, run: ImportRun, planned: Planned) -> ImportRun:
     """Write the plan's figures and findings to the register's run, which comes to rest or waits to be applied."""
     space = imports.space(run.id)
-    engine = imports.store.engine.execution_options(sqlite_begin="BEGIN IMMEDIATE", sqlite_wait_s=30.0)
+    engine = imports.store.writing(run.tenant_id, lock=Lock.NONE, wait_s=30.0)
     with engine.connect() as connection, space.attached(connection), connection.begin():
         session = Session(bind=connection)
         kept = locked_run_of(session, run.tenant_id, run.id)
@@ -239,7 +239,7 @@ def write_plan(imports: Imports, session: Session, run: ImportRun, planned: Plan
     run.plan, run.plan_hash = {**NO_COUNTS, **plan.counts}, plan.hash
     run.plan_xid, run.plan_position = planned.since
     run.seats_total, run.seats_used = planned.given.seats_total, planned.given.seats_used
-    run.counts = {**run.plan, "created": 0, "updated": 0, "taken_over": 0, "deleted": 0, "deferred": 0}
+    run.counts = {**run.plan, "created": 0, "updated": 0, "taken_over": 0, "restored": 0, "deleted": 0, "deferred": 0}
     write_findings(imports, session, run)
     actor = Actor(source_id=run.source_id)
     passed = planned.refused or planned.held

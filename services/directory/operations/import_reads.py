@@ -23,7 +23,7 @@ from services.directory.rules.errors import RunState
 from services.directory.store.tables import Group, ImportIssue, ImportRun, RunStatus
 
 WATCH_EVERY_S = 0.05
-ACTION_OF_KIND = {"user.created": 1, "user.updated": 2, "user.taken_over": 3, "user.deleted": 4}
+ACTION_OF_KIND = {"user.created": 1, "user.updated": 2, "user.taken_over": 3, "user.deleted": 4, "user.restored": 5}
 _MOVE_EVENT = (column("resource_id", BigInteger), column("kind", String), column("before", JSON), column("after", JSON))
 _PERSON_EVENT = (
     column("position", BigInteger),
@@ -126,7 +126,7 @@ def list_changes(
 
 def _planned(imports: Imports, run: ImportRun, *, action: int, after: tuple[int, int], limit: int) -> list[Change]:
     space = imports.space(run.id)
-    with imports.store.engine.connect() as connection, space.attached(connection):
+    with imports.store.reading(run.tenant_id).connect() as connection, space.attached(connection):
         if not space.exists(connection):
             raise RunState(status=f"{status_word(run)}, and its plan was replaced by a newer one's")
         found = connection.execute(

@@ -25,7 +25,7 @@ from services.directory.rules.names import IMPORT_RUN, SOURCE
 from services.directory.store import ids
 from services.directory.store.events import Actor, append_event
 from services.directory.store.seal import Seal
-from services.directory.store.session import Store, TenantLockedError
+from services.directory.store.session import Lock, Store, TenantLockedError
 from services.directory.store.tables import ImportIssue, ImportRun, RunStatus, Source, SourceState, UtcDateTime
 
 log = structlog.get_logger()
@@ -145,8 +145,7 @@ def create_run(
     def work(session: Session) -> imports_pb2.CreateImportRunResponse:
         source = source_of(session, tenant_id, source_id)
         require_file(source)
-        if source.state == SourceState.DISABLED:
-            raise SourceStateError("the source is disabled: enable it first", state="disabled")
+        require_running(source)
         _one_at_a_time(session, tenant_id)
         if _active_runs(imports, session, tenant_id):
             raise _AnotherRunIsActiveError
@@ -240,6 +239,16 @@ def source_of(session: Session, tenant_id: int, source_id: int) -> Source:
     return source
 
 
+def require_running(source: Source) -> None:
+    """Refuse a source of which nothing runs. Errors: NotFound (a deleted one), SourceStateError."""
+    if source.delete_time is not None:
+        raise NotFound(resource=SOURCE.format(source.tenant_id, source.id))
+    if source.state in {SourceState.DISABLED, SourceState.PAUSED}:
+        state = SourceState(source.state).name.lower()
+        cure = "resume" if source.state == SourceState.PAUSED else "enable"
+        raise SourceStateError(f"the source is {state}: {cure} it first", state=state)
+
+
 def run_of(session: Session, tenant_id: int, run_id: int, *, for_update: bool = False) -> ImportRun:
     """Read a run; NotFound when the tenant has none of that id. `locked_run_of` reads it to change it."""
     run = session.get(ImportRun, (tenant_id, run_id), populate_existing=True, with_for_update=for_update)
@@ -269,7 +278,7 @@ def renew_lease(imports: Imports, tenant_id: int, run_id: int, *, lease_s: float
     """Say that the run's importer is still there, or may come back; only while it stages or plans."""
     until = bindparam("until", imports.clock() + timedelta(seconds=lease_s), type_=UtcDateTime)
     sql = "UPDATE import_runs SET active_until = :until WHERE tenant_id = :t AND id = :r AND status = 1"
-    with suppress(TenantLockedError), imports.store.write(None) as session:
+    with suppress(TenantLockedError), imports.store.write(tenant_id, lock=Lock.NONE) as session:
         session.connection().execute(text(sql).bindparams(until), {"t": tenant_id, "r": run_id})
 
 

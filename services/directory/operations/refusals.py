@@ -2,48 +2,63 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import delete, func
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session, col, select
 
+from services.directory.rules.provisioned import fold_text
 from services.directory.store import ids
 from services.directory.store.provisioning_tables import LicenseRefusal
 
 
-def remember_refusal(
-    session: Session,
-    tenant_id: int,
-    source_id: int,
-    *,
-    user_name: str,
-    external_id: str,
-    name_key: str,
-    now: datetime,
-) -> bool:
-    """Note that a seat was refused; of a user who was refused before, one attempt more and what was said last.
+@dataclass(frozen=True)
+class Refused:
+    """Somebody for whom there was no seat, as the connection names the person."""
 
-    Says whether it is the user's first refusal.
+    user_name: str
+    external_id: str
+
+
+def remember_refusals(
+    session: Session, tenant_id: int, source_id: int, people: Sequence[Refused], *, now: datetime
+) -> list[str]:
+    """Note to whom a seat was refused; of those who were refused before, one attempt more and what was said last.
+
+    Answers the userNames of those who are refused for the first time.
     """
+    by_key = {fold_text(person.user_name.strip()): person for person in people}
+    if not by_key:
+        return []
+    numbers = ids.reserve_ids(session.connection(), "refusal", len(by_key))
     insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
     row = insert(LicenseRefusal).values(
-        tenant_id=tenant_id,
-        source_id=source_id,
-        name_key=name_key,
-        number=ids.next_id(session, "refusal"),
-        user_name=user_name,
-        external_id=external_id,
-        attempts=1,
-        first_time=now,
-        last_time=now,
+        [
+            {
+                "tenant_id": tenant_id,
+                "source_id": source_id,
+                "name_key": name_key,
+                "number": number,
+                "user_name": person.user_name,
+                "external_id": person.external_id,
+                "attempts": 1,
+                "first_time": now,
+                "last_time": now,
+            }
+            for number, (name_key, person) in zip(numbers, sorted(by_key.items()), strict=True)
+        ]
     )
     told = {"attempts": col(LicenseRefusal.attempts) + 1} | {
         name: row.excluded[name] for name in ("user_name", "external_id", "last_time")
     }
     key = ["tenant_id", "source_id", "name_key"]
-    statement = row.on_conflict_do_update(index_elements=key, set_=told).returning(col(LicenseRefusal.attempts))
-    return session.connection().execute(statement).scalar_one() == 1
+    statement = row.on_conflict_do_update(index_elements=key, set_=told).returning(
+        col(LicenseRefusal.user_name), col(LicenseRefusal.attempts)
+    )
+    return [user_name for user_name, attempts in session.connection().execute(statement) if attempts == 1]
 
 
 def forget_refusal(session: Session, tenant_id: int, source_id: int, name_key: str) -> None:

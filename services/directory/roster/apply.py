@@ -12,12 +12,19 @@ from datetime import datetime
 
 from sqlalchemy import bindparam, text
 from sqlalchemy.engine import Connection
+from sqlmodel import Session
 
-from services.directory.roster import settled_rows
+from services.directory.roster import invitations, restore, settled_rows
 from services.directory.roster.dialect import Dialect
 from services.directory.roster.plan import PlanInput, ReserveIds
 from services.directory.roster.space import StageSpace
+from services.directory.rules.leaving import LEAVING, WayOut
+from services.directory.store.events import Actor, append_events
+from services.directory.store.people_tables import InvitationState
+from services.directory.store.seats import Seats, note_mark
 from services.directory.store.tables import UtcDateTime
+
+_WAY_OUT = WayOut.NOT_IN_FILE
 
 SQLITE_ANALYZE_FROM = 1_000
 """Changed people from which on SQLite's statistics are renewed after an apply."""
@@ -34,6 +41,8 @@ class ApplyInput:
     reserve_ids: ReserveIds
     progress: Callable[[int], None]
     """Told, after each step, how many people have been written so far."""
+    invites: bool = False
+    """True: whoever is created is invited (R36)."""
 
 
 class Applier:
@@ -52,12 +61,11 @@ class Applier:
             "linked_account": order.given.linked_account_id,
         }
 
-    def run(self, statement: str) -> int:
+    def run(self, statement: str, **moments: datetime) -> int:
         """Execute a statement in which `:now` stands for the run's time; answers how many rows it touched."""
-        clause = text(statement.format(**self._words))
-        if ":now" in statement:
-            clause = clause.bindparams(bindparam("now", self.order.now, type_=UtcDateTime))
-        return self.connection.execute(clause).rowcount
+        times = {"now": self.order.now, **moments}
+        named = [bindparam(name, time, type_=UtcDateTime) for name, time in times.items() if f":{name}" in statement]
+        return self.connection.execute(text(statement.format(**self._words)).bindparams(*named)).rowcount
 
     def add_events(self, kind: str, people: str, *, before: str = "", after: str = "", order: str) -> None:
         """Write an event for each row of `people` (a FROM clause whose rows `c` have user_id), in that order."""
@@ -67,6 +75,13 @@ class Applier:
         """Write an event for each group the run creates."""
         after = self.dialect.json_of(display_name="c.external_id", group_external_id="c.external_id")
         self._insert_events("group.created", "grp", "c.id", "{new_groups} c", after=after, before="", order="c.id")
+
+    def add_invitation_events(self) -> None:
+        """Write an event for each invitation the run makes."""
+        after = self.dialect.json_of(user="c.user_id", state="'pending'")
+        made = "i.tenant_id = {t} AND i.user_id = c.user_id AND i.run_id = {run}"
+        people = f"{{changes}} c JOIN invitations i ON {made} WHERE c.action = 1"
+        self._insert_events("invitation.created", "inv", "i.id", people, after=after, before="", order="c.line")
 
     def _insert_events(
         self, kind: str, prefix: str, resource: str, source: str, *, before: str, after: str, order: str
@@ -107,14 +122,33 @@ def apply_plan(space: StageSpace, connection: Connection, order: ApplyInput) -> 
     _remember_missed(applier)
     settled_rows.remember_effective(applier)
     _write_events(applier)
-    connection.execute(
-        text("UPDATE licenses SET seats_used = seats_used + :change, revision = revision + 1 WHERE tenant_id = :t"),
-        {"change": order.counts["created"] - order.counts["deleted"], "t": order.given.tenant_id},
-    )
+    if order.invites:
+        invitations.invite_created(applier)
+    _take_seats(connection, order)
+
+
+def _take_seats(connection: Connection, order: ApplyInput) -> None:
+    """Count the seats that the plan takes and frees; it fits, because the plan looked."""
+    tenant_id = order.given.tenant_id
+    seats = connection.execute(
+        text(
+            "UPDATE licenses SET seats_used = seats_used + :change, revision = revision + 1 WHERE tenant_id = :t"
+            " RETURNING seats_total, seats_used, told_percent"
+        ),
+        {"change": _seats_taken(order.counts), "t": tenant_id},
+    ).one()
+    session = Session(bind=connection)
+    marked = note_mark(session, tenant_id, Seats(*seats))
+    actor = Actor(source_id=order.given.source_id)
+    append_events(session, tenant_id, marked, actor=actor, now=order.now, run_id=order.run_id)
+
+
+def _seats_taken(counts: dict[str, int]) -> int:
+    return counts["created"] + counts["restored"] - counts["deleted"]
 
 
 def _delete(applier: Applier) -> int:
-    """R32: out of every group, manual ones too; access and seat gone; the row and its history stay."""
+    """R32: out as the table in rules/leaving.py says; the row and its history stay."""
     if not applier.order.counts["deleted"]:
         return 0
     applier.add_events(
@@ -127,13 +161,27 @@ def _delete(applier: Applier) -> int:
         before=_person(applier, groups=applier.dialect.as_json("coalesce(g.groups, '[]')")),
         order="c.user_id",
     )
-    for table in ("memberships", "claims"):
+    applier.run(
+        """
+        INSERT INTO former_claims (tenant_id, source_id, external_id, user_id, end_time)
+        SELECT tenant_id, source_id, external_id, user_id, :now FROM claims
+        WHERE tenant_id = {t} AND user_id IN (SELECT user_id FROM {changes} WHERE action = 4)
+        ON CONFLICT (tenant_id, source_id, external_id, user_id) DO UPDATE SET end_time = excluded.end_time
+        """
+    )
+    for table in ("memberships", "sleeping_memberships", "claims"):  # all fates of this way out are END
         applier.run(
             f"DELETE FROM {table} WHERE tenant_id = {{t}} "
             "AND user_id IN (SELECT user_id FROM {changes} WHERE action = 4)"
         )
+    applier.run(
+        f"UPDATE invitations SET state = {InvitationState.REVOKED}, end_time = :now, revision = revision + 1 "
+        f"WHERE tenant_id = {{t}} AND state IN ({InvitationState.PENDING}, {InvitationState.SENT}) "
+        "AND user_id IN (SELECT user_id FROM {changes} WHERE action = 4)"
+    )
     return applier.run(
-        "UPDATE users SET state = 2, update_time = :now, revision = revision + 1 WHERE tenant_id = {t} "
+        f"UPDATE users SET state = {LEAVING[_WAY_OUT].state}, way_out = {_WAY_OUT}, leave_time = :now, "
+        "update_time = :now, revision = revision + 1 WHERE tenant_id = {t} "
         "AND id IN (SELECT user_id FROM {changes} WHERE action = 4)"
     )
 
@@ -147,13 +195,16 @@ def _update(applier: Applier) -> int:
         """
         UPDATE users SET email = c.email, display_name = c.display_name, title = c.title, phone = c.phone,
             secondary_phone = c.secondary_phone, update_time = :now, revision = revision + 1,
-            owner_source_id = {s},
+            owner_source_id = {s}, state = 1, way_out = 0, leave_time = NULL,
             password_reset_required = CASE WHEN c.action = 3 THEN true ELSE password_reset_required END
-        FROM {changes} c WHERE users.tenant_id = {t} AND users.id = c.user_id AND c.action IN (2, 3)
+        FROM {changes} c WHERE users.tenant_id = {t} AND users.id = c.user_id AND c.action IN (2, 3, 5)
         """
     )
     if applier.order.counts["taken_over"]:
         _claim(applier, action=3)
+    if applier.order.counts["restored"]:
+        _claim(applier, action=5)
+        restore.forget_former_claims(applier)
     return updated
 
 
@@ -240,10 +291,12 @@ def _remember_missed(applier: Applier) -> None:
 
 def _write_events(applier: Applier) -> None:
     counts = applier.order.counts
-    if counts["updated"] - counts["taken_over"]:
+    if counts["updated"] - counts["taken_over"] - counts["restored"]:
         _change_events(applier, "user.updated", action=2)
     if counts["taken_over"]:
         _change_events(applier, "user.taken_over", action=3)
+    if counts["restored"]:
+        _change_events(applier, "user.restored", action=5)
     if counts["created"]:
         applier.add_events("user.created", "{changes} c WHERE c.action = 1", after=_person(applier), order="c.line")
     applier.add_events(
@@ -265,7 +318,7 @@ def _change_events(applier: Applier, kind: str, *, action: int) -> None:
     columns = ("email", "display_name", "title", "phone", "secondary_phone")
     before = {column: f"CASE WHEN c.old_{column} <> c.{column} THEN c.old_{column} END" for column in columns}
     after = {column: f"CASE WHEN c.old_{column} <> c.{column} THEN c.{column} END" for column in columns}
-    if action == 3:
+    if action != 2:
         after["external_id"] = "c.external_id"
     applier.add_events(
         kind,
@@ -299,8 +352,7 @@ def refresh_statistics(space: StageSpace, counts: dict[str, int]) -> None:
             with space.store.write(None, wait_s=30.0) as session:
                 session.connection().execute(text("ANALYZE"))
         return
-    with space.store.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+    with space.store.engine.begin() as connection:
         known = connection.execute(text("SELECT reltuples FROM pg_class WHERE oid = 'users'::regclass")).scalar_one()
         if changed * 10 >= known:
-            for table in ("users", "claims", "memberships", "events"):
-                connection.execute(text(f"ANALYZE {table}"))
+            connection.execute(text("SELECT muster_refresh_statistics()"))

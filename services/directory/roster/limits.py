@@ -77,6 +77,8 @@ def _passed(plan: Plan, given: LimitInput) -> Iterator[Passed]:
             yield Passed("membership_limit", f"{removed} of {size} people would leave one group.")
     if not given.is_first_applied and _exceeds(given, "create", counts["created"], owned):
         yield Passed("create_limit", f"{counts['created']} people would be added to {owned}.")
+    if plan.administrators_taken_over:
+        yield Passed("admin_takeover", f"{plan.administrators_taken_over} administrators would be taken over.")
 
 
 def _exceeds(given: LimitInput, name: str, count: int, base: int) -> bool:

@@ -19,14 +19,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 
-from sqlalchemy import text
+from sqlalchemy import bindparam, text
 from sqlalchemy.engine import Connection
 
-from services.directory.roster import plan_changes, plan_findings, plan_groups, settled_rows
+from services.directory.roster import plan_changes, plan_findings, plan_groups, restore, settled_rows
 from services.directory.roster.dialect import Dialect
+from services.directory.roster.owners import owned_by_sql
 from services.directory.roster.settled_rows import LastApply
 from services.directory.roster.space import PLAN_TABLES, StageSpace
+from services.directory.rules.ownership import Party, Verdict, users_with
+from services.directory.store.tables import UtcDateTime
 
 ReserveIds = Callable[[str, int], list[int]]
 
@@ -50,6 +54,8 @@ class PlanInput:
     seats_used: int
     leave_deletions_out: bool
     """True: whoever would be deleted is held instead (R8)."""
+    restorable_since: datetime
+    """Who was deleted later than this comes back with the id (R34)."""
     last_apply: LastApply | None = None
     """The source's last applied run; without one no row is settled."""
 
@@ -63,6 +69,7 @@ class Plan:
     mail_changes: int
     users_owned: int
     deletions_left_out_before: int
+    administrators_taken_over: int
     membership_removals: list[tuple[int, int, int]]
     """Per group with removals: its id, how many, and how many people were in it."""
 
@@ -90,6 +97,12 @@ class Planner:
             "each_group": self.dialect.each_group,
             "no_groups": self.dialect.no_groups,
             "fresh_user": self.dialect.fresh_id("user"),
+            "is_taken_over": owned_by_sql(
+                users_with(Verdict.TAKEOVER, Party.FILE), "k.holder_owner", tenant_id=given.tenant_id
+            ),
+            "is_refused": owned_by_sql(
+                users_with(Verdict.REFUSED, Party.FILE), "k.holder_owner", tenant_id=given.tenant_id
+            ),
         }
 
     def make(self, table: str, query: str) -> int:
@@ -108,8 +121,11 @@ class Planner:
             self.connection.execute(text(f"CREATE INDEX {name} ON {table} ({columns})"))
 
     def run(self, statement: str) -> int:
-        """Execute a statement; answers how many rows it touched."""
-        return self.connection.execute(text(statement.format(**self.words))).rowcount
+        """Execute a statement; answers how many rows it touched. `:restorable_since` is the input's."""
+        clause = text(statement.format(**self.words))
+        if ":restorable_since" in statement:
+            clause = clause.bindparams(bindparam("restorable_since", self.given.restorable_since, type_=UtcDateTime))
+        return self.connection.execute(clause).rowcount
 
     def run_count(self, query: str) -> int:
         """Execute a query that answers one number."""
@@ -138,6 +154,7 @@ def make_plan(planner: Planner) -> Plan:
     _find_people(planner, settled=settled)
     _hold_and_miss(planner)
     _settle_mails(planner)
+    restore.find_returning(planner)
     deferred = _give_seats(planner)
     plan_groups.compare_memberships(planner, merged=merged)
     counts = plan_changes.write_changes(planner, deferred=deferred, merged=merged)
@@ -150,6 +167,7 @@ def make_plan(planner: Planner) -> Plan:
         mail_changes=planner.count("changes", "action = 2 AND email <> old_email"),
         users_owned=_users_owned(planner),
         deletions_left_out_before=planner.count("gone", "deletion_left_out"),
+        administrators_taken_over=_administrators_taken_over(planner),
         membership_removals=plan_groups.removals_per_group(planner),
     )
 
@@ -245,7 +263,7 @@ def _find_people(planner: Planner, *, settled: int) -> None:
 
     The cast gives the column its type on SQLite, which else compares without the index.
     state: `same`, `update`, `mail` (the mail changes, and maybe more), `new`, `settled`; later also `take_over`,
-    `deferred`.
+    `restore`, `deferred`.
     """
     planner.make(
         "people",
@@ -355,9 +373,9 @@ def _settle_mails(planner: Planner) -> None:
             SELECT k.line, k.user_id,
                 CASE
                     WHEN EXISTS (SELECT 1 FROM {gone} g WHERE g.user_id = k.holder_id) THEN 'free'
-                    WHEN k.state = 'new' AND k.holder_owner = 0
+                    WHEN k.state = 'new' AND {is_taken_over}
                          AND NOT EXISTS (SELECT 1 FROM {held} h WHERE h.user_id = k.holder_id) THEN 'free'
-                    WHEN k.state = 'new' AND k.holder_owner NOT IN (0, {s}) THEN 'owned_by_other_source'
+                    WHEN k.state = 'new' AND k.holder_owner <> {s} AND {is_refused} THEN 'owned_by_other_source'
                     WHEN EXISTS (SELECT 1 FROM {people} p WHERE p.user_id = k.holder_id AND p.state = 'mail')
                          THEN 'free'
                     ELSE 'mail_taken'
@@ -379,14 +397,17 @@ def _settle_mails(planner: Planner) -> None:
         """
         UPDATE {people} AS p SET state = 'take_over',
             user_id = (SELECT k.holder_id FROM {contested} k WHERE k.line = p.line)
-        WHERE p.state = 'new' AND p.line IN (SELECT k.line FROM {contested} k WHERE k.holder_owner = 0)
+        WHERE p.state = 'new' AND p.line IN (SELECT k.line FROM {contested} k WHERE {is_taken_over})
         """
     )
 
 
+_TAKES_SEAT = "state IN ('new', 'restore')"
+
+
 def _give_seats(planner: Planner) -> int:
-    """R35: deletes free seats first, then creates take them in file order; answers how many go without."""
-    new = planner.count("people", "state = 'new'")
+    """R35: deletes free seats first, then creates and restores take them in file order; answers how many go without."""
+    new = planner.count("people", _TAKES_SEAT)
     free = max(0, planner.given.seats_total - planner.given.seats_used + planner.count("gone"))
     if new <= free:
         return 0
@@ -394,12 +415,19 @@ def _give_seats(planner: Planner) -> int:
         """
         UPDATE {people} SET state = 'deferred' WHERE line IN (
             SELECT line FROM (
-                SELECT line, row_number() OVER (ORDER BY line) AS place FROM {people} WHERE state = 'new') q
-            WHERE place > """
-        + str(free)
-        + ")"
+                SELECT line, row_number() OVER (ORDER BY line) AS place FROM {people} WHERE """
+        + _TAKES_SEAT
+        + f") q WHERE place > {free})"
     )
     return new - free
+
+
+def _administrators_taken_over(planner: Planner) -> int:
+    """R8: people taken over whose mail is that with which an administrator of the tenant signs in."""
+    return planner.run_count(
+        "SELECT count(*) FROM {changes} c JOIN administrators a ON a.email = c.email AND a.tenant_id = {t} "
+        "WHERE c.action = 3"
+    )
 
 
 def _users_owned(planner: Planner) -> int:

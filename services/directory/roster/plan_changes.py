@@ -10,7 +10,7 @@ from sqlalchemy import text
 if TYPE_CHECKING:
     from services.directory.roster.plan import Planner
 
-CREATE, UPDATE, TAKE_OVER, DELETE = 1, 2, 3, 4
+CREATE, UPDATE, TAKE_OVER, DELETE, RESTORE = 1, 2, 3, 4, 5
 """Actions; the numbers are those of the contract's ChangeAction."""
 
 PHONE = """CASE WHEN r.phone IS NULL OR (r.phone = '' AND {keep_primary}) THEN u.phone ELSE r.phone END"""
@@ -34,7 +34,8 @@ def write_changes(planner: Planner, *, deferred: int, merged: int) -> dict[str, 
                u.phone AS old_phone, u.secondary_phone AS old_secondary_phone, '[]' AS added, '[]' AS removed
         FROM {gone} g JOIN users u ON u.tenant_id = {t} AND u.id = g.user_id
         UNION ALL
-        SELECT p.line, CASE p.state WHEN 'new' THEN 1 WHEN 'take_over' THEN 3 ELSE 2 END, p.user_id, r.external_id,
+        SELECT p.line, CASE p.state WHEN 'new' THEN 1 WHEN 'take_over' THEN 3 WHEN 'restore' THEN 5 ELSE 2 END,
+               p.user_id, r.external_id,
                r.email, r.display_name, coalesce(r.title, u.title, ''), coalesce("""
         + PHONE
         + """, ''), coalesce("""
@@ -43,7 +44,8 @@ def write_changes(planner: Planner, *, deferred: int, merged: int) -> dict[str, 
                coalesce(u.email, ''), coalesce(u.display_name, ''), coalesce(u.title, ''), coalesce(u.phone, ''),
                coalesce(u.secondary_phone, ''), coalesce(d.added, '[]'), coalesce(d.removed, '[]')
         FROM (
-            SELECT line, user_id, state FROM {people} WHERE state IN ('new', 'update', 'mail', 'take_over')
+            SELECT line, user_id, state FROM {people}
+            WHERE state IN ('new', 'update', 'mail', 'take_over', 'restore')
             UNION ALL
             SELECT o.line, o.user_id, o.state FROM {people} o JOIN {moved} m ON m.user_id = o.user_id
             WHERE o.state = 'same'
@@ -69,8 +71,9 @@ def _counts(planner: Planner, *, deferred: int, merged: int) -> dict[str, int]:
     counts = {
         "rows": rows,
         "created": by_action.get(CREATE, 0),
-        "updated": by_action.get(UPDATE, 0) + by_action.get(TAKE_OVER, 0),
+        "updated": sum(by_action.get(action, 0) for action in (UPDATE, TAKE_OVER, RESTORE)),
         "taken_over": by_action.get(TAKE_OVER, 0),
+        "restored": by_action.get(RESTORE, 0),
         "unchanged": 0,
         "skipped": skipped,
         "rejected": planner.count("verdicts"),

@@ -25,6 +25,7 @@ _WARNINGS = {
     "duplicate_identical": ("UniqueID", "This row repeats an earlier one of the same person; it was left out."),
     "duplicate_merged": ("Groups", "This row differs from an earlier one of the same person in Groups only; merged."),
     "taken_over": ("Mail", "A user made by hand had this mail address; the file owns it from now on."),
+    "restored": ("UniqueID", "This person left less than 90 days ago, and is the same user again."),
     "mail_reused": ("Mail", "A person who left the file had this mail address; a new person has it now."),
     "deferred_license": ("", "No seat is free; this person is added as soon as there is one."),
     "no_account": ("Groups", "The row names no known group and the file has no linked account; link the file to one."),
@@ -59,10 +60,11 @@ def write_findings(planner: Planner, *, deferred: int, merged: int) -> None:
                 (_WARNING, code, *_WARNINGS[code]),
             )
     _add_people(planner, "taken_over", "p.state = 'take_over'")
+    _add_people(planner, "restored", "p.state = 'restore'")
     _add_people(
         planner,
         "mail_reused",
-        "p.state IN ('new', 'deferred') AND p.line IN ("
+        "p.state IN ('new', 'restore', 'deferred') AND p.line IN ("
         "SELECT k.line FROM {contested} k JOIN {gone} g ON g.user_id = k.holder_id)",
     )
     if deferred:
@@ -112,7 +114,8 @@ def _add_no_account(planner: Planner) -> None:
 def _add_unknown_groups(planner: Planner) -> None:
     """R37: an unknown Group ID never rejects; the nearest known one is named. Its code carries the ID.
 
-    One that a SCIM connection syncs is warned about also where unknown groups are created.
+    One that a SCIM connection syncs, or that waits to be released (S8), is warned about also where unknown groups are
+    created.
     """
     if not planner.count("unknown_groups"):
         return
@@ -124,6 +127,9 @@ def _add_unknown_groups(planner: Planner) -> None:
                CASE WHEN k.synced_by IS NOT NULL
                    THEN 'The group with this Group ID is synced by "' || k.synced_by || '", and a group has one '
                         || 'syncing source; take it out of the file.'
+                   WHEN k.is_reserved
+                   THEN 'An administrator deleted the group with this Group ID; take it out of the file, or release '
+                        || 'the Group ID (muster group release).'
                    ELSE 'No group has this Group ID; '
                         || CASE WHEN s.suggestion IS NULL THEN ''
                                 ELSE 'nearest Group ID: ' || s.suggestion || '; ' END
@@ -133,5 +139,5 @@ def _add_unknown_groups(planner: Planner) -> None:
         LEFT JOIN {suggestions} s ON s.group_external_id = l.unknown_id
         WHERE l.group_id IS NULL
         """
-        + ("AND k.synced_by IS NOT NULL" if creates else "")
+        + ("AND (k.synced_by IS NOT NULL OR k.is_reserved)" if creates else "")
     )

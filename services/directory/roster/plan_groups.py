@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from rapidfuzz import fuzz, process
 from sqlalchemy import text
 
-from services.directory.store.tables import SourceKind
+from services.directory.roster.owners import sources_sql
+from services.directory.rules.ownership import Party, Verdict, groups_with
 
 if TYPE_CHECKING:
     from services.directory.roster.plan import Planner
@@ -28,7 +29,7 @@ def compare_memberships(planner: Planner, *, merged: int) -> None:
     _move(planner)
 
 
-_CONNECTIONS = f"SELECT id FROM sources WHERE tenant_id = {{t}} AND kind = {SourceKind.SCIM}"
+_CONNECTIONS = sources_sql(groups_with(Verdict.UNSEEN, Party.FILE), tenant_id="{t}")
 _NAMED = """
     SELECT r.line, r.user_id, r.state, {each_group} AS group_external_id
     FROM {people} r {split_groups} WHERE r.groups <> {no_groups}
@@ -64,13 +65,19 @@ def _list_groups(planner: Planner, *, merged: int) -> None:
 
 
 def _find_unknown(planner: Planner) -> None:
-    """Find Group IDs that no group has; with R37's `create`, give ids to the groups that accepted people need."""
+    """Find Group IDs that no group has; with R37's `create`, give ids to the groups that accepted people need.
+
+    One that waits to be released (S8) is not made anew.
+    """
     planner.make(
         "unknown_groups",
         """
         SELECT l.unknown_id AS group_external_id, min(s.display_name) AS synced_by,
-               min(CASE WHEN l.state = 'deferred' THEN 1 ELSE 0 END) = 0 AND min(s.id) IS NULL AS is_needed
+               min(e.external_id) IS NOT NULL AS is_reserved,
+               min(CASE WHEN l.state = 'deferred' THEN 1 ELSE 0 END) = 0
+                   AND min(s.id) IS NULL AND min(e.external_id) IS NULL AS is_needed
         FROM {listed} l
+        LEFT JOIN reserved_group_ids e ON e.tenant_id = {t} AND e.external_id = l.unknown_id
         LEFT JOIN groups g ON g.tenant_id = {t} AND g.external_id = l.unknown_id
         LEFT JOIN sources s ON s.tenant_id = {t} AND s.id = g.owner_source_id
         WHERE l.group_id IS NULL GROUP BY l.unknown_id
@@ -120,7 +127,11 @@ def _suggest(planner: Planner) -> None:
     """Name the nearest known Group ID beside an unknown one: most are misspelt."""
     unknown = list(
         planner.connection.execute(
-            text("SELECT group_external_id FROM {unknown_groups} WHERE synced_by IS NULL".format(**planner.words))
+            text(
+                "SELECT group_external_id FROM {unknown_groups} WHERE synced_by IS NULL AND NOT is_reserved".format(
+                    **planner.words
+                )
+            )
         ).scalars()
     )
     if not unknown:

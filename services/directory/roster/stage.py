@@ -7,7 +7,8 @@ import operator
 import re
 import sqlite3
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import psycopg
@@ -223,11 +224,10 @@ def _json_of_groups(cell: str) -> str:
 def _into_postgresql(space: StageSpace, tally: _Tally, blocks: Iterable[imports_pb2.ImportBlock]) -> None:
     """COPY block by block in one transaction; a stream that breaks rolls it back."""
     rows, settled_rows, issues = space.name("rows"), space.name("settled_rows"), space.name("issues")
-    raw = space.store.engine.raw_connection()
-    try:
-        connection = raw.driver_connection
-        assert isinstance(connection, psycopg.Connection)
-        with connection.cursor() as cursor:
+    with space.store.engine.connect() as connection:
+        raw = connection.connection.driver_connection
+        assert isinstance(raw, psycopg.Connection)
+        with _no_bad_text(), connection.begin(), raw.cursor() as cursor:
             cursor.execute(f"CREATE UNLOGGED TABLE {rows} {_ROWS}".encode())
             cursor.execute(f"CREATE UNLOGGED TABLE {settled_rows} {_SETTLED_ROWS}".encode())
             cursor.execute(f"CREATE UNLOGGED TABLE {issues} {_ISSUES}".encode())
@@ -241,19 +241,17 @@ def _into_postgresql(space: StageSpace, tally: _Tally, blocks: Iterable[imports_
                     with cursor.copy(f"COPY {issues} FROM STDIN".encode()) as copy:
                         for issue in block.issues:
                             copy.write_row(_issue(issue))
-        connection.commit()
-        with connection.cursor() as cursor:
-            cursor.execute(b"SET LOCAL default_statistics_target = 10")  # it lives for seconds
-            cursor.execute(f"ANALYZE {rows}, {settled_rows}".encode())
-        connection.commit()
+        with connection.begin():
+            connection.execute(text("SET LOCAL default_statistics_target = 10"))  # it lives for seconds
+            connection.execute(text(f"ANALYZE {rows}, {settled_rows}"))
+
+
+@contextmanager
+def _no_bad_text() -> Iterator[None]:
+    try:
+        yield
     except psycopg.DataError as error:  # a NUL character in an issue, say
-        raw.rollback()
         raise InvalidArgument([("block.issues", "a value cannot be stored as text")]) from error
-    except BaseException:
-        raw.rollback()
-        raise
-    finally:
-        raw.close()
 
 
 def _copy_text(columns: Columns) -> str:

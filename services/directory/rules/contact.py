@@ -30,7 +30,7 @@ def comparable_email(text: str) -> str:
     try:
         return parse_email(text)
     except InvalidValueError:
-        return text.strip().lower()
+        return text.strip().lower().replace("\0", "\N{REPLACEMENT CHARACTER}")  # NUL is no text to PostgreSQL
 
 
 def parse_phone(text: str) -> str:

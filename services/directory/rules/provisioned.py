@@ -108,7 +108,7 @@ def check_group(facts: GroupFacts) -> ProvisionedGroup:
     return ProvisionedGroup(
         external_id=external_id,
         display_name=display_name,
-        name_key=fold_text(facts.display_name or facts.external_id),
+        name_key=fold_text(_plain(facts.display_name or facts.external_id)),
         document=_written(document),
         folded=fold(document),
     )
@@ -187,6 +187,8 @@ def _without_bidi(value: str) -> str:
 
 def _parse_email(value: str) -> str:
     """Read a mail as the register compares it; a userName that is no address stands for one all the same (S2)."""
+    if any(unicodedata.category(character) == "Cc" for character in value.strip()):
+        raise InvalidValueError("must not contain control characters")
     email = contact.comparable_email(value)
     if len(email) > MOST_NAME_CHARACTERS:
         raise InvalidValueError(f"must have at most {MOST_NAME_CHARACTERS} characters")

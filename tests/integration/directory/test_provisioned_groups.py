@@ -192,6 +192,7 @@ def test_a_member_joins_the_groups_account_and_leaves_it_with_its_last_group(con
     for group_id in ("A", "B"):
         office.group(f"Group {group_id}", account=school.name, group_id=group_id)
     ann = connection.create()
+    connection.create_group("Everybody", "ALL", members=[ann.id])
     a, b = (connection.create_group(f"Group {group_id}", group_id, members=[ann.id]) for group_id in ("A", "B"))
     assert set(user_of(office, ann).accounts) == {office.main_account, school.name}
     connection.change_group(a.id, remove=[ann.id])
@@ -208,10 +209,11 @@ def test_a_users_groups_are_the_connections_own(connection, office):
     assert [(each.id, each.display_name) for each in connection.get(ann.id).groups] == [(group.id, "Crisis")]
 
 
-def test_a_deleted_group_leaves_its_people(connection, office):
+def test_a_deleted_group_leaves_people_who_are_in_another(connection, office):
     school = office.account("School")
     office.group("Crisis", account=school.name, group_id="CRISIS")
     ann = connection.create()
+    connection.create_group("Everybody", "ALL", members=[ann.id])
     group = connection.create_group("Crisis", "CRISIS", members=[ann.id])
     connection.delete_group(group.id)
     with refused("NOT_FOUND"):

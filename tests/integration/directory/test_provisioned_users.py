@@ -185,6 +185,30 @@ def test_nobody_wakes_with_a_mail_that_somebody_else_has_by_now(connection):
         connection.set_active(user, active=True)
 
 
+def test_whoever_is_deactivated_is_out_even_if_the_mail_said_with_it_is_somebody_elses(connection, office):
+    user = connection.create("ann@example.org")
+    office.user("ben@example.org")
+    asleep = connection.update(user.id, "ann@example.org", email="ben@example.org", active=False)
+    assert not asleep.active
+    kept = registered(office, user)
+    assert (kept.state, kept.email) == (users_pb2.USER_STATE_DORMANT, "ben@example.org")
+    assert office.seats().seats_used == 1
+    with refused("EMAIL_TAKEN"):
+        connection.update(user.id, "ann@example.org", email="ben@example.org", active=True)
+
+
+def test_whom_people_have_made_manual_is_not_the_connections_to_bring_back(connection, office):
+    deleted = connection.create("ann3@example.org", external_id="ext-3")
+    office.delete_user(name_of(office, deleted))
+    connection.create("ann3@example.org", external_id="ext-4", email="third@example.org")
+    office.restore_user(name_of(office, deleted))
+    assert registered(office, deleted).owner == ""  # its userName is somebody else's by now
+    office.delete_user(name_of(office, deleted))
+    back = connection.create("ann5@example.org", external_id="ext-3")
+    assert back.id != deleted.id
+    assert registered(office, deleted).state == users_pb2.USER_STATE_DELETED
+
+
 def test_deleted_is_gone_and_comes_back_as_the_same_person(connection, office):
     user = connection.create("ann@example.org", external_id="ext-1", title="Cook")
     crisis = connection.create_group("Crisis", "CRISIS", members=[user.id])

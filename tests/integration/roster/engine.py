@@ -21,9 +21,10 @@ from services.directory.roster import plan as engine_plan
 from services.directory.roster import stage as engine_stage
 from services.directory.roster.settled_rows import LastApply, RowsWantedError, settled_hashes
 from services.directory.roster.space import StageSpace
+from services.directory.rules.leaving import RESTORABLE_FOR
 from services.directory.store import ids
 from services.directory.store.events import Cursor, basis
-from services.directory.store.session import Store
+from services.directory.store.session import Lock, Store
 from services.importer.row_block import GROUP_SEPARATOR, Row, import_block
 from tests.integration.roster.seeding import Seeded, read_register, read_row_hashes, seed
 from tests.reference.values import (
@@ -46,7 +47,7 @@ _DISPOSITIONS = {
     Disposition.SKIPPED: imports_pb2.ROW_DISPOSITION_SKIPPED,
     Disposition.REJECTED: imports_pb2.ROW_DISPOSITION_REJECTED,
 }
-_ACTIONS = {1: Action.CREATE, 2: Action.UPDATE, 3: Action.TAKE_OVER, 4: Action.DELETE}
+_ACTIONS = {1: Action.CREATE, 2: Action.UPDATE, 3: Action.TAKE_OVER, 4: Action.DELETE, 5: Action.RESTORE}
 _FIELDS = ("email", "display_name", "title", "phone", "secondary_phone")
 _runs = itertools.count(1)
 
@@ -111,7 +112,7 @@ class SqlEngine:
         return plan
 
     def _make(self, run: Run) -> tuple[Plan, str]:
-        with self.store.engine.connect() as connection, run.space.attached(connection):
+        with self.store.reading(run.given.tenant_id).connect() as connection, run.space.attached(connection):
             made = engine_plan.make_plan(engine_plan.Planner(run.space, connection, run.given, self._reserve_apart))
             plan = _read_plan(connection, run, made)
             connection.commit()
@@ -123,7 +124,7 @@ class SqlEngine:
 
     def _settled_hashes(self, run: Run) -> frozenset[bytes]:
         given = run.given
-        with self.store.engine.connect() as connection:
+        with self.store.reading(given.tenant_id).connect() as connection:
             pages = settled_hashes(connection, given.tenant_id, given.source_id, given.last_apply)
             joined = b"".join(pages)
         return frozenset(joined[place : place + 16] for place in range(0, len(joined), 16))
@@ -133,7 +134,7 @@ class SqlEngine:
         assert self._planned is not None
         newest, run, shown_hash = self._planned
         assert newest is plan
-        with self._transaction(run.space) as connection:
+        with self._transaction(run) as connection:
 
             def reserve_ids(name: str, count: int) -> list[int]:
                 return ids.reserve_ids(connection, name, count)
@@ -166,7 +167,7 @@ class SqlEngine:
 
     def _stage(self, space: StageSpace, rows: Sequence[StagedRow], settled: frozenset[bytes]) -> None:
         blocks = [
-            _block(block, settled)
+            block_of(block, settled)
             for block in (rows[start : start + self.block_rows] for start in range(0, len(rows), self.block_rows))
         ]
         checksum = 0
@@ -181,14 +182,14 @@ class SqlEngine:
             return ids.reserve_ids(session.connection(), name, count)
 
     @contextmanager
-    def _transaction(self, space: StageSpace) -> Iterator[Connection]:
-        engine = self.store.engine.execution_options(sqlite_begin="BEGIN IMMEDIATE")
-        with engine.connect() as connection, space.attached(connection):
+    def _transaction(self, run: Run) -> Iterator[Connection]:
+        engine = self.store.writing(run.given.tenant_id, lock=Lock.EXCLUSIVE)
+        with engine.connect() as connection, run.space.attached(connection):
             yield connection
             connection.commit()
 
 
-def _block(rows: Sequence[StagedRow], settled: frozenset[bytes]) -> imports_pb2.ImportBlock:
+def block_of(rows: Sequence[StagedRow], settled: frozenset[bytes]) -> imports_pb2.ImportBlock:
     whole = [row for row in rows if hash_of(row) not in settled]
     spared = [(row.line, hash_of(row)) for row in rows if hash_of(row) in settled]
     return import_block([_row(row) for row in whole], spared, [issue for row in whole for issue in _issues(row)])
@@ -243,6 +244,7 @@ def _plan_input(
         seats_total=register.seats_total,
         seats_used=sum(user.active for user in register.users.values()),
         leave_deletions_out=deletions is Deletions.LEAVE_OUT,
+        restorable_since=NOW - RESTORABLE_FOR,
     )
 
 

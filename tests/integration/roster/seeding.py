@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import insert
+from sqlalchemy import delete, insert
 from sqlmodel import Session, SQLModel, col, select
 
+from services.directory.rules.leaving import WayOut
 from services.directory.store import ids, tables
+from services.directory.store.administrator_tables import Administrator, Role
+from services.directory.store.people_tables import FormerClaim as FormerClaimRow
+from services.directory.store.people_tables import ReservedGroupId
 from services.directory.store.session import Store
-from tests.reference.values import MANUAL, Claim, Group, Membership, Register, User
+from tests.reference.values import MANUAL, Claim, FormerClaim, Group, Membership, Register, User
 
 
 @dataclass
@@ -20,6 +24,7 @@ class Seeded:
     """A register's names and the ids that stand for them."""
 
     tenant_id: int
+    now: datetime
     accounts: Mapping[str, int]
     groups: Mapping[str, int]
     sources: Mapping[str, int]
@@ -38,11 +43,13 @@ class Seeded:
 def seed(
     store: Store, register: Register, *, now: datetime, row_hashes: Mapping[tuple[str, str], str] | None = None
 ) -> Seeded:
-    """Write the register in one transaction; `row_hashes` are kept with claims, by source and UniqueID."""
+    """Write the register; `row_hashes` are kept with claims, by source and UniqueID."""
     with store.write(None) as session:
+        session.connection().execute(delete(Administrator))  # a mail signs in once, whatever the tenant
         [tenant_id] = ids.reserve_ids(session.connection(), "tenant", 1)
         seeded = Seeded(
             tenant_id=tenant_id,
+            now=now,
             accounts=_number(session, "account", register.accounts),
             groups=_number(session, "group", register.groups),
             sources=_number(session, "source", register.sources),
@@ -53,6 +60,7 @@ def seed(
         _insert(
             session, tables.Tenant, [{"id": tenant_id, "display_name": "t", "main_account_id": main_account_id}], now
         )
+    with store.write(tenant_id) as session:
         rows = _rows(register, seeded, row_hashes or {})
         for table, values in rows.items():
             _insert(session, table, [{"tenant_id": tenant_id, **value} for value in values], now)
@@ -77,6 +85,7 @@ def _rows(
     """Rows by table, in the order in which tables refer to each other."""
     origin = {MANUAL: tables.MANUAL, **seeded.sources}
     users = register.users
+    left_at = {former.user: seeded.now - timedelta(days=former.days_ago) for former in register.former_claims.values()}
     return {
         tables.License: [
             {"seats_total": register.seats_total, "seats_used": sum(user.active for user in users.values())}
@@ -95,6 +104,13 @@ def _rows(
                 "owner_source_id": origin[group.owner],
             }
             for name, group in register.groups.items()
+        ],
+        ReservedGroupId: [
+            {"external_id": external_id, "group_id": 0} for external_id in sorted(register.reserved_group_ids)
+        ],
+        Administrator: [
+            {"id": number, "role": Role.TENANT, "email": email}
+            for number, email in enumerate(sorted(register.administrators), start=1)
         ],
         tables.Source: [
             {
@@ -118,6 +134,8 @@ def _rows(
                 "owner_source_id": origin[user.owner],
                 "state": tables.UserState.ACTIVE if user.active else tables.UserState.DELETED,
                 "password_reset_required": user.password_reset_required,
+                "way_out": WayOut.NONE if user.active else WayOut.NOT_IN_FILE,
+                "leave_time": None if user.active else left_at.get(name, seeded.now),
             }
             for name, user in users.items()
         ],
@@ -131,6 +149,15 @@ def _rows(
                 "row_hash": row_hashes.get((source, external_id)),
             }
             for (source, external_id), claim in register.claims.items()
+        ],
+        FormerClaimRow: [
+            {
+                "source_id": seeded.sources[source],
+                "external_id": external_id,
+                "user_id": seeded.users[former.user],
+                "end_time": left_at[former.user],
+            }
+            for (source, external_id), former in register.former_claims.items()
         ],
         tables.Membership: [
             {
@@ -146,9 +173,10 @@ def _rows(
 def read_register(store: Store, seeded: Seeded, before: Register) -> Register:
     """Read the tenant back, with the names of `before` for whatever was there; the sources are `before`'s own."""
     sources = {number: name for name, number in seeded.sources.items()} | {tables.MANUAL: MANUAL}
-    with store.read(None) as session:
+    with store.read(seeded.tenant_id) as session:
         found = {table: _all(session, table, seeded.tenant_id) for table in (tables.Claim, tables.Group, tables.User)}
         memberships = _all(session, tables.Membership, seeded.tenant_id)
+        former_claims = _all(session, FormerClaimRow, seeded.tenant_id)
         [license_] = _all(session, tables.License, seeded.tenant_id)
     user_names = dict(seeded.user_names)
     for claim in found[tables.Claim]:
@@ -166,6 +194,12 @@ def read_register(store: Store, seeded: Seeded, before: Register) -> Register:
                 user_names[claim.user_id], claim.missed_files, claim.deletion_left_out
             )
             for claim in found[tables.Claim]
+        },
+        former_claims={
+            (sources[former.source_id], former.external_id): FormerClaim(
+                user_names[former.user_id], (seeded.now - former.end_time).days
+            )
+            for former in sorted(former_claims, key=lambda former: former.end_time)
         },
         groups={
             group_names[group.id]: Group(
@@ -186,7 +220,7 @@ def read_register(store: Store, seeded: Seeded, before: Register) -> Register:
 def read_row_hashes(store: Store, seeded: Seeded) -> dict[tuple[str, str], str]:
     """Read which rows are settled: the hashes kept with claims, by source and UniqueID."""
     sources = {number: name for name, number in seeded.sources.items()}
-    with store.read(None) as session:
+    with store.read(seeded.tenant_id) as session:
         claims = _all(session, tables.Claim, seeded.tenant_id)
     return {(sources[claim.source_id], claim.external_id): claim.row_hash for claim in claims if claim.row_hash}
 

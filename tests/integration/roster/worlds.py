@@ -14,6 +14,7 @@ from tests.reference.values import (
     Deletions,
     Disposition,
     FileFacts,
+    FormerClaim,
     Group,
     Limit,
     Limits,
@@ -105,9 +106,11 @@ def registers(draw: st.DrawFn) -> Register:
         name: _GROUPS[name] for name in draw(st.lists(st.sampled_from(list(_GROUPS)), unique=True))
     }
     ids = draw(st.permutations([*_IDS, "EMPLOYEE-7"]))
-    claims, memberships = {}, set()
+    claims, former_claims, memberships = {}, {}, set()
     for number, (name, user) in enumerate(users.items()):
         if not user.active:
+            if user.owner != MANUAL:
+                former_claims[user.owner, ids[number]] = FormerClaim(name, draw(st.sampled_from([0, 89, 90])))
             continue
         if user.owner != MANUAL:
             missed, left_out = draw(st.integers(0, 2)), draw(st.booleans())
@@ -118,9 +121,12 @@ def registers(draw: st.DrawFn) -> Register:
     return Register(
         users=users,
         claims=claims,
+        former_claims=former_claims,
         accounts={account: account for account in _ACCOUNTS},
         groups=groups,
         memberships=frozenset(memberships),
+        reserved_group_ids=draw(st.sampled_from([frozenset(), frozenset({"g9"})])),
+        administrators=draw(st.sampled_from([frozenset(), frozenset(), frozenset(_MAILS[:6])])),
         sources={PAYROLL: draw(_sources()), _SCHOOL: Source(), _PROVIDER: Source(is_scim=True)},
         seats_total=draw(st.sampled_from([0, 3, 6, 100, 100])),
     )

@@ -2,6 +2,8 @@
 
 # mypy: allow-untyped-defs, allow-incomplete-defs
 
+from dataclasses import replace
+
 import pytest
 
 from tests.builders import IDENTITY_PROVIDER, PAYROLL, a_person, a_register, a_rejected_row, a_row_of, a_staged_row
@@ -91,6 +93,17 @@ def test_r23_an_absent_groups_column_leaves_memberships_alone(plan_of):
 def test_r40_an_absent_groups_column_puts_who_is_in_no_account_into_the_linked_one(plan_of):
     register = a_register(a_person("anna", groups=[], groups_by_hand=["main"]))
     assert plan_of(register, a_row_of("anna", groups=None)).changes[0].joins == {"main"}
+
+
+@pytest.mark.parametrize("creates", [False, True])
+def test_s8_a_group_id_that_waits_to_be_released_is_unknown_to_a_file(plan_of, creates):
+    register = replace(
+        a_register(source=Source(account="main", creates_unknown_groups=creates)), reserved_group_ids=frozenset("x")
+    )
+    plan = plan_of(register, a_staged_row(A, groups="x"))
+    assert plan.warnings == [(2, "unknown_group:x")]
+    assert plan.changes[0].joins == {"main"}
+    assert plan.new_groups == {}
 
 
 @pytest.mark.parametrize("creates", [False, True])

@@ -2,6 +2,7 @@
 
 # mypy: allow-untyped-defs, allow-incomplete-defs
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -32,6 +33,20 @@ def test_r8_takeovers_are_held_but_not_on_the_first_applied_run(plan_of, applied
     manual = [a_manual_person(f"p{number}") for number in range(4)]
     register = a_register(*manual, source=Source(account="main", applied_runs=applied_runs))
     assert plan_of(register, *[a_row_of(f"p{number}") for number in range(4)]).reason == reason
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        (a_row_of("anna"), "admin_takeover"),
+        (a_row_of("bo"), ""),  # whom nobody signs in as
+        (a_row_of("cia"), ""),  # whom the source owns already
+    ],
+)
+def test_r8_taking_an_administrator_over_is_held_on_the_first_applied_run_too(plan_of, row, reason):
+    register = a_register(a_manual_person("anna"), a_manual_person("bo"), a_person("cia"))
+    mails = {register.users[name].email for name in ("anna", "cia")}
+    assert plan_of(replace(register, administrators=frozenset(mails)), row).reason == reason
 
 
 @pytest.mark.parametrize(("applied_runs", "reason"), [(0, ""), (1, "create_limit")])

@@ -2,10 +2,12 @@
 
 # mypy: allow-untyped-defs, allow-incomplete-defs
 
+from dataclasses import replace
+
 import pytest
 
 from tests.builders import PAYROLL, a_manual_person, a_person, a_register, a_row_of, a_staged_row
-from tests.reference.values import MANUAL, Action, FileFacts, Group, Membership, Source
+from tests.reference.values import MANUAL, Action, FileFacts, FormerClaim, Group, Membership, Source
 
 A = "EMPLOYEE-A"
 B = "EMPLOYEE-B"
@@ -141,3 +143,57 @@ def test_r35_more_users_than_seats_defer_every_newcomer_and_nothing_else(plan_of
     plan = plan_of(register, *rows)
     assert plan.actions == {"anna": Action.UPDATE, "bo": Action.TAKE_OVER}
     assert plan.counts.deferred == 1
+
+
+def test_r34_an_id_that_returns_is_the_same_user_with_the_files_values_and_groups_only(plan_of, apply_plan):
+    anna = a_person("anna", title="Boss", groups_by_hand=["choir"])
+    register = a_register(anna, groups={"choir": Group("main"), "north": "main"})
+    register = apply_plan(register, plan_of(register, a_staged_row(B)))
+    back = a_row_of("anna", email="a.berg@example.org", title="", groups="north")
+    plan = plan_of(register, a_staged_row(B), back)
+    after = apply_plan(register, plan)
+    assert plan.actions == {"anna": Action.RESTORE}
+    assert plan.warnings == [(3, "restored")]
+    assert (plan.counts.updated, plan.counts.restored, plan.counts.created) == (1, 1, 0)
+    assert (after.users["anna"].active, after.users["anna"].email) == (True, "a.berg@example.org")
+    assert after.claims[PAYROLL, "EMPLOYEE-anna"].user == "anna"
+    assert after.former_claims == {}
+    assert {entry.group for entry in after.memberships if entry.user == "anna"} == {"main", "north"}
+
+
+@pytest.mark.parametrize(("days", "action"), [(89, Action.RESTORE), (90, Action.CREATE)])
+def test_r34_after_90_days_a_returning_id_is_somebody_new(plan_of, days, action):
+    plan = plan_of(a_former_person("anna", days_ago=days), a_row_of("anna"))
+    assert [change.action for change in plan.changes] == [action]
+
+
+def test_r34_a_returning_id_needs_a_seat_in_its_place_in_the_file(plan_of):
+    register = replace(a_former_person("anna"), seats_total=1)
+    plan = plan_of(register, a_row_of("anna"), a_staged_row(A))
+    assert plan.actions == {"anna": Action.RESTORE}
+    plan = plan_of(register, a_staged_row(A), a_row_of("anna"))
+    assert plan.actions == {A: Action.CREATE}
+    assert (plan.warnings, plan.counts.deferred) == ([(3, "deferred_license")], 1)
+
+
+def test_r34_a_returning_id_does_not_get_a_mail_that_somebody_has(plan_of):
+    register = a_former_person("anna", a_person("bo", source="school"))
+    plan = plan_of(register, a_row_of("anna", email="bo@example.org"))
+    assert plan.rejections == {2: "owned_by_other_source"}
+
+
+def test_r34_a_takeover_comes_before_a_restore(plan_of):
+    plan = plan_of(a_former_person("anna", a_manual_person("bo")), a_row_of("anna", email="bo@example.org"))
+    assert plan.actions == {"bo": Action.TAKE_OVER}
+
+
+def a_former_person(name, *others, days_ago=0):
+    """A register with people, and with one whom the file does not have any more."""
+    register = a_register(a_person(name), *others)
+    return replace(
+        register,
+        users={**register.users, name: replace(register.users[name], active=False)},
+        claims={key: claim for key, claim in register.claims.items() if claim.user != name},
+        former_claims={(PAYROLL, f"EMPLOYEE-{name}"): FormerClaim(name, days_ago)},
+        memberships=frozenset(entry for entry in register.memberships if entry.user != name),
+    )

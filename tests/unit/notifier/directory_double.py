@@ -58,6 +58,7 @@ class DirectoryDouble(
         self.issues: dict[str, list[imports_pb2.ImportIssue]] = {}
         self.refusals: list[licenses_pb2.Refusal] = []
         self.events: list[events_pb2.Event] = []
+        self.subscriptions: dict[str, int] = {}
         self.failing: dict[str, grpc.StatusCode] = {}
         self.calls: list[str] = []
         self.port = 0
@@ -122,6 +123,8 @@ class DirectoryDouble(
     def WatchEvents(self, request, context) -> Iterator[events_pb2.WatchEventsResponse]:
         self._answer("WatchEvents", context)
         position = int(request.cursor or 0)
+        if request.subscription:
+            self.subscriptions[request.subscription] = position
         yield events_pb2.WatchEventsResponse(cursor=str(position))  # a checkpoint
         while context.is_active():
             with self._written:
@@ -132,6 +135,14 @@ class DirectoryDouble(
                 position += 1
                 if any(fnmatch(event.kind, kind) for kind in request.kinds):
                     yield events_pb2.WatchEventsResponse(event=event, cursor=str(position))
+
+    def AcknowledgeEvents(self, request, context):
+        self._answer("AcknowledgeEvents", context)
+        if request.subscription not in self.subscriptions:
+            context.abort(grpc.StatusCode.NOT_FOUND, "no such subscription")
+        kept = self.subscriptions[request.subscription]
+        self.subscriptions[request.subscription] = max(kept, int(request.cursor or 0))
+        return events_pb2.AcknowledgeEventsResponse()
 
     def GetTenant(self, request, context):
         allowed = (NOTIFIER_TOKEN, TENANT_TOKEN) if request.name == TENANT else (NOTIFIER_TOKEN,)

@@ -32,8 +32,8 @@ def a_report(outcome: Outcome = Outcome.APPLIED, **changes: Any) -> ReportData:
 def a_full_report(outcome: Outcome, **changes: Any) -> ReportData:
     """One with something in every section."""
     counts = Counts(
-        rows=1_622, created=12, updated=31, taken_over=2, unchanged=1_565, skipped=3, rejected=7, merged=1, deferred=3,
-        deleted=412,
+        rows=1_622, created=12, updated=32, taken_over=2, restored=1, unchanged=1_564, skipped=3, rejected=7, merged=1,
+        deferred=3, deleted=412,
     )  # fmt: skip
     values: dict[str, Any] = {
         "reason": "delete_limit" if outcome is Outcome.HELD else "",
@@ -42,6 +42,7 @@ def a_full_report(outcome: Outcome, **changes: Any) -> ReportData:
             created=(Person("Ada Byron", (), 2),),
             updated=(Person("Bo Ek", ("title", "phone"), 1, 2),),
             taken_over=(Person("Cia Dahl"),),
+            restored=(Person("Dag Ek", ("email",)),),
             deleted=tuple(Person(f"Leaver {number}") for number in range(10)),
         ),
         "rejected": tuple(an_issue(line=line) for line in range(2, 9)),

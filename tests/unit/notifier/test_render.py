@@ -43,9 +43,10 @@ def test_the_two_languages_differ_and_an_unknown_one_is_english():
 
 def test_an_applied_run_says_what_changed_with_the_first_names():
     mail = render(a_full_report(Outcome.APPLIED))
-    expected = "[Ingleby Council] Staff file: 12 new, 31 changed, 412 deleted, 7 rows rejected, 3 seats short"
+    expected = "[Ingleby Council] Staff file: 12 new, 32 changed, 412 deleted, 7 rows rejected, 3 seats short"
     assert mail.subject == expected
     assert "New users (12)\n  - Ada Byron (joins 2 groups)\n  and 11 more" in mail.text
+    assert "Users who are back (1)\n  - Dag Ek (mail)" in mail.text
     assert "Changed users (29)\n  - Bo Ek (title, phone, joins 1 group, leaves 2 groups)\n  and 28 more" in mail.text
     assert "Deleted users (412)" in mail.text
     assert "and 402 more" in mail.text

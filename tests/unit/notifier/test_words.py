@@ -19,7 +19,7 @@ REJECTIONS = """id_missing id_length id_damaged duplicate_id mail_missing mail_i
     mail_taken name_missing field_too_long control_character column_count encoding_invalid owned_by_other_source"""
 WARNINGS = """encoding_guessed header_alias unknown_column stale_export apostrophe_removed invisible_removed
     duplicate_identical duplicate_merged control_character bidi_control_removed field_too_long phone_national
-    phone_invalid skip_value formula_like taken_over deferred_license unknown_group no_account"""
+    phone_invalid skip_value formula_like taken_over restored deferred_license unknown_group no_account"""
 
 
 def _flat(texts, prefix=""):

@@ -38,7 +38,14 @@ def test_every_reason_has_the_status_of_the_table(reason):
 
 @pytest.mark.parametrize(
     "reason",
-    ["EMAIL_TAKEN", "USER_NAME_TAKEN", "OWNED_BY_OTHER_SOURCE", "GROUP_ID_TAKEN", "GROUP_SYNCED_ELSEWHERE"],
+    [
+        "EMAIL_TAKEN",
+        "USER_NAME_TAKEN",
+        "OWNED_BY_OTHER_SOURCE",
+        "GROUP_ID_TAKEN",
+        "GROUP_ID_RESERVED",
+        "GROUP_SYNCED_ELSEWHERE",
+    ],
 )
 def test_what_is_taken_is_a_matter_of_uniqueness(reason):
     assert told(reason).scim_type == "uniqueness"
@@ -48,6 +55,11 @@ def test_a_full_license_names_limit_use_and_cure():
     detail = told("LICENSE_LIMIT_REACHED", metadata={"seats_total": "200", "seats_used": "200"}).detail
     assert "200 of 200 seats" in detail
     assert "Add seats" in detail
+
+
+@pytest.mark.parametrize(("state", "cure"), [("paused", "can resume it"), ("disabled", "can enable it")])
+def test_a_connection_that_stands_still_says_how_it_goes_on(state, cure):
+    assert cure in told("SOURCE_STATE", metadata={"state": state}).detail
 
 
 def test_what_is_wrong_with_values_is_named():

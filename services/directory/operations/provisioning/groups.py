@@ -10,13 +10,16 @@ from sqlalchemy import delete, insert, update
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, select
 
+from services.directory.operations.groups import require_unreserved
+from services.directory.operations.parties import party_of
 from services.directory.operations.provisioning.call import Call
-from services.directory.operations.provisioning.members import Moved, change_members, remove_everyone
+from services.directory.operations.provisioning.members import Moved, change_members, let_go, remove_everyone
 from services.directory.operations.provisioning.reads import GroupView, get_group
 from services.directory.rules.errors import GroupIdTaken, GroupSyncedElsewhere, GroupUnknown, NotFound
 from services.directory.rules.etags import require_etag
 from services.directory.rules.names import ACCOUNT, short_name
 from services.directory.rules.names import GROUP as GROUP_NAME
+from services.directory.rules.ownership import Party, Verdict, over_group
 from services.directory.rules.provisioned import GroupFacts, ProvisionedGroup, check_group
 from services.directory.store import ids
 from services.directory.store.events import Change
@@ -46,7 +49,7 @@ class ChangedGroup:
 def create_group(call: Call, facts: GroupFacts, members: Sequence[int]) -> GroupView:
     """Make a group in the connection's account, or adopt the administrator-made one with this Group ID (S3).
 
-    Errors: InvalidArgument, GroupIdTaken, GroupSyncedElsewhere, GroupUnknown, UnknownMembers.
+    Errors: InvalidArgument, GroupIdTaken, GroupSyncedElsewhere, GroupUnknown, UnknownMembers, LicenseLimitReached.
     """
     wanted = check_group(facts)
     group = _with_group_id(call, wanted.external_id)
@@ -56,8 +59,7 @@ def create_group(call: Call, facts: GroupFacts, members: Sequence[int]) -> Group
         group = _insert(call, wanted)
     else:
         raise GroupUnknown(group_external_id=facts.external_id)
-    moved = change_members(call, group, add=members, remove=(), replace=False)
-    call.tell(moved.events())
+    change_members(call, group, add=members, remove=(), replace=False)
     return get_group(call, group.id)
 
 
@@ -66,14 +68,14 @@ def update_group(
 ) -> ChangedGroup:
     """Change a group's head, its members, or both.
 
-    Errors: InvalidArgument, NotFound, StaleEtag, GroupIdTaken, GroupSyncedElsewhere, UnknownMembers.
+    Errors: InvalidArgument, NotFound, StaleEtag, GroupIdTaken, GroupSyncedElsewhere, UnknownMembers,
+    LicenseLimitReached.
     """
     group = _require_own(call, group_id, etag)
     is_renamed = facts is not None and _rewrite(call, group, check_group(facts))
     moved = Moved()
     if change.add or change.remove or change.replace:
         moved = change_members(call, group, add=change.add, remove=change.remove, replace=change.replace)
-    call.tell(moved.events())
     if is_renamed or moved.is_any:
         _touch(call, group_id)  # last: everybody who changes this group waits for its row
     return ChangedGroup(
@@ -84,7 +86,7 @@ def update_group(
 
 
 def delete_group(call: Call, group_id: int, *, etag: str) -> None:
-    """Delete a group of the connection; its people stay. Errors: NotFound, StaleEtag."""
+    """Delete a group of the connection; whoever had no other SCIM group leaves (S8). Errors: NotFound, StaleEtag."""
     group = _require_own(call, group_id, etag)
     call.run("SELECT 1 FROM groups WHERE tenant_id = :t AND id = :g{for_update}", g=group_id)
     moved = remove_everyone(call, group)
@@ -96,20 +98,29 @@ def delete_group(call: Call, group_id: int, *, etag: str) -> None:
         "group.deleted", ("grp", group_id), before={name: value for name, value in before.items() if value}
     )
     call.tell([*moved.events(), deleted])
+    let_go(call, moved.removed)
 
 
 def _with_group_id(call: Call, external_id: str | None) -> Group | None:
-    """Find the group that has this Group ID, which must be free. Errors: GroupIdTaken, GroupSyncedElsewhere."""
+    """Find the group that has this Group ID, which must be free.
+
+    Errors: GroupIdTaken, GroupIdReserved, GroupSyncedElsewhere.
+    """
     if external_id is None:
         return None
     query = select(Group).where(col(Group.tenant_id) == call.tenant_id, col(Group.external_id) == external_id)
     group = call.session.exec(query.with_for_update()).first()
     if group is None:
+        require_unreserved(call.session, call.tenant_id, external_id)  # after the wait for whoever deletes it
         return None
     call.session.expunge(group)
-    if group.owner_source_id == call.source.id:
+    owner = party_of(call.session, call.tenant_id, group.owner_source_id)
+    if owner is Party.MANUAL and _is_fed(call, group.id):
+        owner = Party.FILE
+    verdict = over_group(owner, Party.SCIM, is_own=group.owner_source_id == call.source.id)
+    if verdict is Verdict.FREE:
         raise GroupIdTaken(group_external_id=external_id)
-    if group.owner_source_id != MANUAL or _is_fed(call, group.id):
+    if verdict is Verdict.REFUSED:
         raise GroupSyncedElsewhere(group_external_id=external_id)
     return group
 

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from sqlmodel import col, select
 
+from services.directory.operations.leaving import leave
 from services.directory.operations.provisioning.call import Call
 from services.directory.operations.provisioning.reads import MANAGED_MEMBERS
 from services.directory.operations.provisioning.users import take_over_as_is
+from services.directory.operations.refusals import Refused
+from services.directory.operations.returning import bring_back, returns_by
 from services.directory.rules.errors import UnknownMembers
+from services.directory.rules.leaving import Return, WayOut
 from services.directory.rules.names import short_name
+from services.directory.rules.ownership import Party, Verdict, over_user
 from services.directory.store.events import Change
-from services.directory.store.tables import MANUAL, Account, Group, User, UserState
+from services.directory.store.provisioning_tables import USER
+from services.directory.store.tables import MANUAL, Account, Group, SourceKind, User, UserState
+
+_TAKES_MANUAL_USERS: Final = over_user(Party.MANUAL, Party.SCIM) is Verdict.TAKEOVER
 
 
 @dataclass
@@ -32,42 +41,86 @@ class Moved:
         return bool(self.added or self.removed or self.slept)
 
     def events(self) -> list[Change]:
-        """One event a person and direction."""
-        kinds = (("membership.removed", "before", self.removed), ("membership.added", "after", self.added))
-        return [
-            Change(kind, ("usr", user_id), **{side: {"groups": sorted(groups)}})
-            for kind, side, moved in kinds
-            for user_id, groups in sorted(moved.items())
-        ]
+        """One event a person and direction, those who went out first."""
+        return [*_changes("membership.removed", self.removed), *_changes("membership.added", self.added)]
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """People whom the connection adds, by what becomes of them."""
+
+    awake: list[int]
+    """Active, or back from today on (S7)."""
+    returning: list[int]
+    """Those of them whom this brings back."""
+    asleep: list[int]
+    """Dormant and to stay so: their membership sleeps with them."""
 
 
 def change_members(call: Call, group: Group, *, add: Collection[int], remove: Collection[int], replace: bool) -> Moved:
-    """Remove, then add; with `replace` whoever is not added and whom the connection may manage is removed.
+    """Remove, then add, and tell of it; with `replace` whoever is not added and whom the connection may manage goes.
 
-    Errors: UnknownMembers, UserNameTaken (a manual user whose mail is another's userName).
+    Who thereby leaves the last SCIM group leaves altogether, and who waited for one comes back (S7).
+    Errors: UnknownMembers, UserNameTaken (a manual user whose mail is another's userName), EmailTaken,
+    LicenseLimitReached.
     """
     moved = Moved()
-    awake, dormant = _seen(call, add)
     leaving = set(_others(call, group.id, add)) if replace else set(remove) - set(add)
+    seen = _seen(call, add, leaving)
     if leaving:
         _remove(call, group, leaving, moved)
-    if awake:
-        _add(call, group, awake, moved)
-    if dormant:
+        call.tell(_changes("membership.removed", moved.removed))
+        let_go(call, moved.removed)
+    if seen.returning:
+        bring_back(call.session, call.tenant_id, seen.returning, actor=call.actor, now=call.now)
+        _forget_refusals(call, seen.returning)
+    if seen.awake:
+        _add(call, group, seen.awake, moved)
+        call.tell(_changes("membership.added", moved.added))
+    if seen.asleep:
         slept = call.run(
             "INSERT INTO sleeping_memberships (tenant_id, group_id, user_id, origin_source_id) "
             "SELECT :t, :g, i.id, :s FROM {each} WHERE true ORDER BY i.id ON CONFLICT DO NOTHING RETURNING user_id",
             g=group.id,
-            ids=call.ids(dormant),
+            ids=call.ids(seen.asleep),
         )
         moved.slept += len(slept.all())
     return moved
 
 
+def waiting(call: Call, user_ids: Collection[int]) -> list[Refused]:
+    """Name those of these people whom an add to a group would bring back, the first 1,000 of them."""
+    rows = call.run(
+        f"""
+        SELECT p.document, p.external_id FROM users u JOIN {{each}} ON i.id = u.id
+        JOIN provisioned_resources p
+          ON p.tenant_id = :t AND p.source_id = :s AND p.kind = {USER} AND p.resource_id = u.id AND p.is_active
+        WHERE u.tenant_id = :t AND u.state = {UserState.DORMANT} AND u.way_out = {WayOut.LAST_GROUP_GONE}
+        ORDER BY u.id LIMIT 1000
+        """,
+        ids=call.ids(user_ids),
+    )
+    return [Refused(json.loads(document)["userName"], external_id) for document, external_id in rows]
+
+
+def _forget_refusals(call: Call, user_ids: Collection[int]) -> None:
+    """Whoever was refused a seat before has one now (S5)."""
+    call.run(
+        "DELETE FROM license_refusals WHERE tenant_id = :t AND source_id = :s AND name_key IN ("
+        f"SELECT p.name_key FROM provisioned_resources p JOIN {{each}} ON i.id = p.resource_id"
+        f" WHERE p.tenant_id = :t AND p.source_id = :s AND p.kind = {USER})",
+        ids=call.ids(user_ids),
+    )
+
+
 def remove_everyone(call: Call, group: Group) -> Moved:
-    """Empty a group that is to be deleted: every member, by whomever put in."""
+    """Empty a group that is to be deleted: every member, by whomever put in. Nobody is told yet, and nobody let go."""
     moved = Moved()
-    everyone = call.run("SELECT DISTINCT user_id FROM memberships WHERE tenant_id = :t AND group_id = :g", g=group.id)
+    everyone = call.run(
+        "SELECT u.id FROM users u WHERE u.tenant_id = :t AND u.id IN ("
+        "SELECT user_id FROM memberships WHERE tenant_id = :t AND group_id = :g) ORDER BY u.id{for_update_of_u}",
+        g=group.id,
+    )
     user_ids = list(everyone.scalars())
     call.run("DELETE FROM sleeping_memberships WHERE tenant_id = :t AND group_id = :g", g=group.id)
     call.run("DELETE FROM memberships WHERE tenant_id = :t AND group_id = :g", g=group.id)
@@ -76,31 +129,59 @@ def remove_everyone(call: Call, group: Group) -> Moved:
     return moved
 
 
-def _seen(call: Call, user_ids: Collection[int]) -> tuple[list[int], list[int]]:
-    """Find who is awake and who is dormant; manual users are taken over (S14). Errors: UnknownMembers."""
+def let_go(call: Call, user_ids: Collection[int]) -> None:
+    """S7, S8: of these people, whom the connection took out of a group, those leave who are in no SCIM group now."""
     if not user_ids:
-        return [], []
-    rows = call.run(
-        """
-        SELECT u.id, u.state, u.owner_source_id FROM users u JOIN {each} ON i.id = u.id
-        WHERE u.tenant_id = :t AND (u.state = 1 OR (u.state = 3 AND u.owner_source_id = :s))
-        ORDER BY u.id{for_share_of_u}
+        return
+    alone = call.run(
+        f"""
+        SELECT u.id FROM users u JOIN {{each}} ON i.id = u.id
+        WHERE u.tenant_id = :t AND u.owner_source_id = :s AND u.state = {UserState.ACTIVE}
+          AND NOT EXISTS (
+              SELECT 1 FROM memberships m JOIN groups g ON g.tenant_id = m.tenant_id AND g.id = m.group_id
+              JOIN sources c ON c.tenant_id = g.tenant_id AND c.id = g.owner_source_id AND c.kind = {SourceKind.SCIM}
+              WHERE m.tenant_id = :t AND m.user_id = u.id AND NOT g.is_main)
         """,
         ids=call.ids(user_ids),
+    )
+    leave(call.session, call.tenant_id, alone.scalars().all(), WayOut.LAST_GROUP_GONE, actor=call.actor, now=call.now)
+
+
+def _seen(call: Call, user_ids: Collection[int], leaving: Collection[int]) -> _Seen:
+    """Find who is awake and who is dormant; manual users are taken over (S14). Errors: UnknownMembers.
+
+    All whom the call touches are held to the end, in one order: of two calls that take somebody out of the last two
+    groups at once, the second must see that the first has.
+    """
+    if not user_ids and not leaving:
+        return _Seen([], [], [])
+    rows = call.run(
+        f"""
+        SELECT u.id, u.state, u.owner_source_id, u.way_out, (
+            SELECT p.is_active FROM provisioned_resources p
+            WHERE p.tenant_id = :t AND p.source_id = :s AND p.kind = {USER} AND p.resource_id = u.id) AS is_active
+        FROM users u JOIN {{each}} ON i.id = u.id
+        WHERE u.tenant_id = :t AND (u.state = 1 OR (u.state = 3 AND u.owner_source_id = :s))
+        ORDER BY u.id{{for_update_of_u}}
+        """,
+        ids=call.ids({*user_ids, *leaving}),
     ).all()
-    found = {user_id for user_id, _, _ in rows}
+    wanted = set(user_ids)
+    found = {row.id: row for row in rows if row.id in wanted}
     missing = [user_id for user_id in user_ids if user_id not in found]
     if missing:
         raise UnknownMembers([short_name("usr", user_id) for user_id in missing[:20]])
-    manual = [user_id for user_id, _, owner in rows if owner == MANUAL]
-    if manual:
-        query = select(User).where(col(User.tenant_id) == call.tenant_id, col(User.id).in_(manual))
+    to_take = [row.id for row in found.values() if row.owner_source_id == MANUAL and _TAKES_MANUAL_USERS]
+    if to_take:
+        query = select(User).where(col(User.tenant_id) == call.tenant_id, col(User.id).in_(to_take))
         users = list(call.session.exec(query.order_by(col(User.id)).with_for_update()))
         for user in users:
             call.session.expunge(user)
         take_over_as_is(call, users)
-    awake = [user_id for user_id, state, _ in rows if state == UserState.ACTIVE]
-    return awake, [user_id for user_id, state, _ in rows if state == UserState.DORMANT]
+    dormant = [row for row in found.values() if row.state == UserState.DORMANT]
+    returning = [row.id for row in dormant if row.is_active and returns_by(row.way_out, Return.SCIM_GROUP)]
+    asleep = [row.id for row in dormant if row.id not in returning]
+    return _Seen([user_id for user_id in found if user_id not in asleep], returning, asleep)
 
 
 def _others(call: Call, group_id: int, kept: Collection[int]) -> Iterable[int]:
@@ -137,7 +218,7 @@ def _remove(call: Call, group: Group, user_ids: Collection[int], moved: Moved) -
 
 
 def _leave_account(call: Call, group: Group, user_ids: Collection[int], moved: Moved) -> None:
-    """Who leaves the connection's last group of another account leaves that account, unless put there by hand."""
+    """Who leaves the connection's last group of another account leaves that account, unless kept by hand (R39)."""
     if not user_ids or group.account_id == call.source.account_id:
         return
     account = call.session.get(Account, (call.tenant_id, group.account_id))
@@ -149,11 +230,12 @@ def _leave_account(call: Call, group: Group, user_ids: Collection[int], moved: M
           AND user_id IN (SELECT i.id FROM {each})
           AND NOT EXISTS (
               SELECT 1 FROM memberships m JOIN groups o ON o.tenant_id = m.tenant_id AND o.id = m.group_id
-              WHERE m.tenant_id = :t AND m.user_id = memberships.user_id AND m.origin_source_id = :s
+              WHERE m.tenant_id = :t AND m.user_id = memberships.user_id AND m.origin_source_id IN (:s, :manual)
                 AND o.account_id = :account AND NOT o.is_main)
         RETURNING user_id
         """,
         g=account.main_group_id,
+        manual=MANUAL,
         account=account.id,
         ids=call.ids(user_ids),
     )
@@ -165,3 +247,11 @@ def _note(moved: dict[int, list[int]], user_ids: Iterable[int], group_id: int) -
         groups = moved.setdefault(user_id, [])
         if group_id not in groups:
             groups.append(group_id)
+
+
+def _changes(kind: str, moved: dict[int, list[int]]) -> list[Change]:
+    side = "before" if kind == "membership.removed" else "after"
+    return [
+        Change(kind, ("usr", user_id), **{side: {"groups": sorted(groups)}})
+        for user_id, groups in sorted(moved.items())
+    ]

@@ -1,4 +1,4 @@
-"""Write what a connection says of a user, and what follows from it: seats, sleep and waking (S5, S6, S9)."""
+"""Write what a connection says of a user, and what follows from it: seats, leaving and coming back (S5, S6, S9)."""
 
 from __future__ import annotations
 
@@ -11,17 +11,20 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import col
 
-from services.directory.operations.licenses import free_seat, take_seat
+from services.directory.operations.leaving import leave
+from services.directory.operations.licenses import take_seat
 from services.directory.operations.provisioning.call import Call
 from services.directory.operations.refusals import forget_refusal
+from services.directory.operations.returning import bring_back, returns_by
 from services.directory.rules.errors import EmailTaken, UserNameTaken
+from services.directory.rules.leaving import Return, WayOut
 from services.directory.rules.names import short_name
 from services.directory.rules.provisioned import ProvisionedUser
 from services.directory.store import ids
 from services.directory.store.events import Change
 from services.directory.store.provisioning_tables import USER, ProvisionedResource
 from services.directory.store.session import violates
-from services.directory.store.tables import User, UserState
+from services.directory.store.tables import MANUAL, User, UserState
 
 COLUMNS: Final = ("email", "display_name", "title", "phone", "secondary_phone")
 """What the register itself keeps of a person."""
@@ -33,15 +36,15 @@ _TOLD_OTHERWISE: Final = frozenset({"schemas", "active", "externalId", "displayN
 def insert_user(call: Call, person: ProvisionedUser) -> int:
     """Make a user of the connection; answers its id. Errors: EmailTaken, UserNameTaken, LicenseLimitReached."""
     user_id = ids.next_id(call.session, "user")
-    state = UserState.ACTIVE if person.active else UserState.DORMANT
+    state = {"state": UserState.ACTIVE} if person.active else _asleep(call)
     values = _register_values(person) | {"phone": person.phone or "", "secondary_phone": person.secondary_phone or ""}
     row = {
         "tenant_id": call.tenant_id,
         "id": user_id,
         "owner_source_id": call.source.id,
-        "state": state,
         "create_time": call.now,
         "update_time": call.now,
+        **state,
         **values,
     }
     _guarded(lambda: call.session.connection().execute(insert(User), [row]))
@@ -71,7 +74,7 @@ def take_over(call: Call, user: User, person: ProvisionedUser) -> None:
         ]
     )
     if not person.active:
-        _sleep(call, user)
+        leave(call.session, call.tenant_id, [user.id], WayOut.DEACTIVATED, actor=call.actor, now=call.now)
     else:
         forget_refusal(call.session, call.tenant_id, call.source.id, person.name_key)
 
@@ -84,70 +87,52 @@ def change_user(call: Call, user: User, person: ProvisionedUser, *, kept: Any) -
     values = _register_values(person)
     before = {column: getattr(user, column) for column in values}
     changed = [column for column, value in values.items() if before[column] != value]
-    was_active = user.state == UserState.ACTIVE
     said = (person.document, person.active, person.external_id)
     if kept is not None and not changed and said == (kept.document, bool(kept.is_active), kept.external_id):
         return
+    if kept is not None and user.state == UserState.ACTIVE and not person.active:
+        # Before anything is written: a mail that somebody else has is no reason to keep the user in (S6).
+        leave(call.session, call.tenant_id, [user.id], WayOut.DEACTIVATED, actor=call.actor, now=call.now)
+        user.state, user.way_out, user.revision = UserState.DORMANT, WayOut.DEACTIVATED, user.revision + 1
     set_columns(call, user, {column: values[column] for column in changed})
     _keep(call, user.id, person)
     if kept is not None:
         news: dict[str, Any] = {name: values[name] for name in changed} | _told_keys(kept, person)
         old = {name: before[name] for name in changed}
         call.tell([Change("user.updated", ("usr", user.id), before=old, after=news)] if news else [])
-    if person.active and not was_active:
-        _wake(call, user, person, restored=kept is None)
-    elif kept is None:
-        set_columns(call, user, {"state": UserState.DORMANT})
+    if kept is None and not person.active:
+        set_columns(call, user, _asleep(call))
         call.tell([Change("user.dormant", ("usr", user.id))])
-    elif was_active and not person.active:
-        _sleep(call, user)
-    if not person.active:
+    elif kept is None:
+        told = _told(person, {column: getattr(user, column) for column in COLUMNS})
+        bring_back(call.session, call.tenant_id, [user.id], actor=call.actor, now=call.now, told={user.id: told})
+    else:
+        _follow_active(call, user, person)
+    if kept is None or not person.active or user.state != UserState.ACTIVE:
         forget_refusal(call.session, call.tenant_id, call.source.id, person.name_key)
 
 
-def _sleep(call: Call, user: User) -> None:
-    """S6: out at once: no access, in no group, seat freed; the connection's memberships sleep, manual ones end."""
-    groups = leave_all_groups(call, user.id, sleeping=True)
-    set_columns(call, user, {"state": UserState.DORMANT})
-    free_seat(call.session, call.tenant_id)
-    call.tell([Change("user.dormant", ("usr", user.id), before={"groups": groups})])
+def is_to_wake(user: User, person: ProvisionedUser) -> bool:
+    """Say whether `active: true` brings a dormant user back: not one who waits for a SCIM group (S7)."""
+    return user.state == UserState.DORMANT and person.active and returns_by(user.way_out, Return.ACTIVATION)
 
 
-def _wake(call: Call, user: User, person: ProvisionedUser, *, restored: bool) -> None:
-    """S6: back, with the memberships that slept; a seat is taken or all is refused (S5)."""
-    _guarded(lambda: set_columns(call, user, {"state": UserState.ACTIVE}))
-    woken = call.run(
-        """
-        INSERT INTO memberships (tenant_id, group_id, user_id, origin_source_id)
-        SELECT tenant_id, group_id, user_id, origin_source_id FROM sleeping_memberships
-        WHERE tenant_id = :t AND user_id = :u ORDER BY group_id
-        ON CONFLICT DO NOTHING RETURNING group_id
-        """,
-        u=user.id,
-    ).scalars()
-    groups = sorted(set(woken))
-    call.run("DELETE FROM sleeping_memberships WHERE tenant_id = :t AND user_id = :u", u=user.id)
-    entered = _enter_account(call, user.id)
-    _take_seat(call, person)
-    after: dict[str, Any] = {"groups": groups}
-    if restored:
-        after |= _told(person, {column: getattr(user, column) for column in COLUMNS})
-    call.tell([Change("user.restored", ("usr", user.id), after=after), *entered])
-
-
-def leave_all_groups(call: Call, user_id: int, *, sleeping: bool) -> list[int]:
-    """End every membership of a user; with `sleeping` the connection's own can wake again. Answers the groups."""
-    if sleeping:
+def _follow_active(call: Call, user: User, person: ProvisionedUser) -> None:
+    """Wake a dormant user, or let it wait for another thing, as `active` says (S6, S7)."""
+    if is_to_wake(user, person):
+        bring_back(call.session, call.tenant_id, [user.id], actor=call.actor, now=call.now)
+    elif user.state == UserState.DORMANT and not person.active and not returns_by(user.way_out, Return.ACTIVATION):
+        # Deactivated while it waits for a SCIM group: from now on it waits for `active: true` (S7).
+        set_columns(call, user, {"way_out": WayOut.DEACTIVATED})
         call.run(
-            """
-            INSERT INTO sleeping_memberships (tenant_id, group_id, user_id, origin_source_id)
-            SELECT tenant_id, group_id, user_id, origin_source_id FROM memberships
-            WHERE tenant_id = :t AND user_id = :u AND origin_source_id = :s ON CONFLICT DO NOTHING
-            """,
-            u=user_id,
+            f"DELETE FROM sleeping_memberships WHERE tenant_id = :t AND user_id = :u AND origin_source_id = {MANUAL}",
+            u=user.id,
         )
-    left = call.run("DELETE FROM memberships WHERE tenant_id = :t AND user_id = :u RETURNING group_id", u=user_id)
-    return sorted(set(left.scalars()))
+
+
+def _asleep(call: Call) -> dict[str, Any]:
+    """Columns of a user whom the connection brings along inactive."""
+    return {"state": UserState.DORMANT, "way_out": WayOut.DEACTIVATED, "leave_time": call.now}
 
 
 def set_columns(call: Call, user: User, values: dict[str, Any]) -> None:
@@ -187,7 +172,7 @@ def _keep(call: Call, user_id: int, person: ProvisionedUser) -> None:
 
 def _take_seat(call: Call, person: ProvisionedUser) -> None:
     """Seat and user are one transaction (S5); whoever was refused one before is so no longer."""
-    take_seat(call.session, call.tenant_id)
+    take_seat(call.session, call.tenant_id, actor=call.actor, now=call.now)
     forget_refusal(call.session, call.tenant_id, call.source.id, person.name_key)
 
 

@@ -7,25 +7,27 @@ from typing import Any
 
 from sqlmodel import col, select
 
-from services.directory.operations.licenses import free_seat
+from services.directory.operations.leaving import leave
+from services.directory.operations.parties import party_of
 from services.directory.operations.provisioning.call import Call
 from services.directory.operations.provisioning.reads import UserView, foreign_users, get_user
 from services.directory.operations.provisioning.user_writes import (
-    COLUMNS,
     change_user,
     insert_user,
+    is_to_wake,
     kept_facts,
-    leave_all_groups,
-    set_columns,
     take_over,
 )
+from services.directory.operations.returning import returns_by
 from services.directory.rules.errors import EmailTaken, NotFound, OwnedByOtherSource, UserNameTaken
 from services.directory.rules.etags import require_etag
+from services.directory.rules.leaving import RESTORABLE_FOR, Return, WayOut
 from services.directory.rules.names import USER as USER_NAME
+from services.directory.rules.ownership import Party, Verdict, over_user
 from services.directory.rules.provisioned import ProvisionedUser, UserFacts, check_user
 from services.directory.store.events import Change
 from services.directory.store.provisioning_tables import USER, ProvisionedResource
-from services.directory.store.tables import MANUAL, Source, User, UserState
+from services.directory.store.tables import Source, User, UserState
 
 
 def create_user(call: Call, facts: UserFacts) -> UserView:
@@ -36,7 +38,7 @@ def create_user(call: Call, facts: UserFacts) -> UserView:
     person = check_user(facts, region=call.source.region)
     _require_free_name(call, person, user_id=0)
     holder = _holder_of(call, person.email)
-    if holder is not None and holder.owner_source_id != MANUAL:
+    if holder is not None and _verdict(call, holder) is not Verdict.TAKEOVER:
         raise _taken(call, holder)
     gone = _gone_user(call, person)
     if holder is not None:
@@ -57,14 +59,16 @@ def update_user(call: Call, user_id: int, facts: UserFacts, *, etag: str) -> Use
     """
     person = check_user(facts, region=call.source.region)
     user, kept = _locked(call, user_id, etag)
-    if user.owner_source_id not in {MANUAL, call.source.id}:
+    verdict = _verdict(call, user)
+    if verdict is Verdict.READ_ONLY:
         return get_user(call, user_id, with_groups=True)
     _require_free_name(call, person, user_id=user_id)
-    if user.owner_source_id == MANUAL:
+    if verdict is Verdict.TAKEOVER:
         _require_free_email(call, person, user_id=user_id)
         take_over(call, user, person)
     else:
-        if person.active and (user.state != UserState.ACTIVE or user.email != person.email):
+        stays = user.state == UserState.ACTIVE and person.active
+        if is_to_wake(user, person) or (stays and user.email != person.email):
             _require_free_email(call, person, user_id=user_id)
         change_user(call, user, person, kept=kept)
     return get_user(call, user_id, with_groups=True)
@@ -76,9 +80,10 @@ def delete_user(call: Call, user_id: int, *, etag: str) -> None:
     Errors: NotFound (also for a manual user, who is nothing of the connection's), StaleEtag.
     """
     user, _ = _locked(call, user_id, etag)
-    if user.owner_source_id == MANUAL:
+    verdict = _verdict(call, user)
+    if verdict is Verdict.TAKEOVER:
         raise NotFound(resource=USER_NAME.format(call.tenant_id, user_id))
-    if user.owner_source_id != call.source.id:
+    if verdict is Verdict.READ_ONLY:
         left = call.run(
             "DELETE FROM memberships WHERE tenant_id = :t AND user_id = :u AND origin_source_id = :s"
             " RETURNING group_id",
@@ -87,19 +92,7 @@ def delete_user(call: Call, user_id: int, *, etag: str) -> None:
         groups = sorted(left)
         call.tell([Change("membership.removed", ("usr", user_id), before={"groups": groups})] if groups else [])
         return
-    before = {column: value for column in COLUMNS if (value := getattr(user, column))}
-    groups = leave_all_groups(call, user_id, sleeping=False)
-    call.run("DELETE FROM sleeping_memberships WHERE tenant_id = :t AND user_id = :u", u=user_id)
-    call.run(
-        "UPDATE provisioned_resources SET is_gone = true"
-        f" WHERE tenant_id = :t AND source_id = :s AND kind = {USER} AND resource_id = :u",
-        u=user_id,
-    )
-    had_seat = user.state == UserState.ACTIVE
-    set_columns(call, user, {"state": UserState.DELETED})
-    if had_seat:
-        free_seat(call.session, call.tenant_id)
-    call.tell([Change("user.deleted", ("usr", user_id), before=before | {"groups": groups})])
+    leave(call.session, call.tenant_id, [user_id], WayOut.SCIM_DELETED, actor=call.actor, now=call.now)
 
 
 def take_over_as_is(call: Call, users: Sequence[User]) -> None:
@@ -140,24 +133,35 @@ def _locked(call: Call, user_id: int, etag: str) -> tuple[User, Any]:
 
 
 def _gone_user(call: Call, person: ProvisionedUser) -> User | None:
-    """Find the user whom the connection deleted and now sends again: by externalId, else by userName (S6)."""
-    query = select(ProvisionedResource.resource_id).where(
-        col(ProvisionedResource.tenant_id) == call.tenant_id,
-        col(ProvisionedResource.source_id) == call.source.id,
-        col(ProvisionedResource.kind) == USER,
-        col(ProvisionedResource.is_gone).is_(True),
-    )
+    """Find the user whom the connection deleted and now sends again: by externalId, else by userName (S6).
+
+    It is still the connection's own, and left less than 90 days ago; of several the one who left last.
+    """
     same_key = col(ProvisionedResource.external_id) == person.external_id
     same_name = col(ProvisionedResource.name_key) == person.name_key
-    newest = col(ProvisionedResource.resource_id).desc()
-    found = call.session.exec(query.where(same_key if person.external_id else same_name).order_by(newest)).first()
-    if found is None:
-        return None
-    user = call.session.get(User, (call.tenant_id, found), with_for_update=True)
-    if user is None or user.state != UserState.DELETED:
-        return None
-    call.session.expunge(user)
-    return user
+    query = (
+        select(User)
+        .join(ProvisionedResource, col(ProvisionedResource.resource_id) == col(User.id))
+        .where(
+            col(ProvisionedResource.tenant_id) == call.tenant_id,
+            col(ProvisionedResource.source_id) == call.source.id,
+            col(ProvisionedResource.kind) == USER,
+            col(ProvisionedResource.is_gone).is_(True),
+            same_key if person.external_id else same_name,
+            col(User.tenant_id) == call.tenant_id,
+            col(User.owner_source_id) == call.source.id,
+            col(User.state) == UserState.DELETED,
+            col(User.erase_time).is_(None),
+        )
+        .order_by(col(User.leave_time).desc(), col(User.id).desc())
+        .with_for_update(of=User)
+    )
+    for user in call.session.exec(query).all():
+        call.session.expunge(user)
+        is_late = user.leave_time is not None and user.leave_time + RESTORABLE_FOR <= call.now
+        if not is_late and returns_by(user.way_out, Return.SCIM_POST):
+            return user
+    return None
 
 
 def _holder_of(call: Call, email: str) -> User | None:
@@ -189,8 +193,13 @@ def _require_free_email(call: Call, person: ProvisionedUser, *, user_id: int) ->
         raise _taken(call, holder)
 
 
+def _verdict(call: Call, user: User) -> Verdict:
+    owner = party_of(call.session, call.tenant_id, user.owner_source_id)
+    return over_user(owner, Party.SCIM, is_own=user.owner_source_id == call.source.id)
+
+
 def _taken(call: Call, holder: User) -> EmailTaken | OwnedByOtherSource:
-    if holder.owner_source_id in {MANUAL, call.source.id}:
+    if _verdict(call, holder) is not Verdict.READ_ONLY:
         return EmailTaken()
     owner = call.session.get(Source, (call.tenant_id, holder.owner_source_id))
     return OwnedByOtherSource(owner=owner.display_name if owner else "another source")
