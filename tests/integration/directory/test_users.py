@@ -73,7 +73,7 @@ def test_a_mail_address_is_one_active_users_in_a_tenant(office: Office, support:
 
 def test_a_deleted_users_mail_is_free(office: Office, store):
     user = office.user("ann@example.org")
-    with store.write(None) as session:
+    with store.write(office.tenant_id) as session:
         row_of(session, user).state = UserState.DELETED
     again = office.user("ann@example.org")
     assert listed(office) == [again.name]
@@ -119,7 +119,7 @@ def test_a_creation_is_two_events_with_what_was_given(office: Office):
 
 def test_an_owned_user_shows_its_owner_and_that_owners_key(office: Office, store):
     user = office.user()
-    with store.write(None) as session:
+    with store.write(office.tenant_id) as session:
         row = row_of(session, user)
         sources = {"Payroll": ids.next_id(session, "source"), "Other": ids.next_id(session, "source")}
         for name, source_id in sources.items():
