@@ -8,7 +8,7 @@ import typer
 from muster.directory.v1 import accounts_pb2
 
 from cli import documents, output
-from cli.commands.options import TenantOption
+from cli.commands.options import AccountArgument, TenantOption
 from cli.pages import every
 from cli.session import session_of
 
@@ -44,3 +44,47 @@ def list_accounts(context: typer.Context, *, tenant: TenantOption) -> None:
         accounts = [documents.account(record) for record in every(muster.accounts.ListAccounts, request, "accounts")]
     columns = ["account", "name", "parent", "user_count"]
     session.output.show({"accounts": accounts}, output.records(accounts, columns))
+
+
+@app.command("update")
+def update_account(
+    context: typer.Context,
+    account: AccountArgument,
+    *,
+    name: Annotated[str, typer.Option(help="What people call it; its main group is called so, too.")],
+) -> None:
+    """Rename an account."""
+    session = session_of(context)
+    with session.connect() as muster:
+        request = accounts_pb2.UpdateAccountRequest(
+            account=accounts_pb2.Account(name=account, display_name=name), request_id=session.new_request_id()
+        )
+        request.update_mask.paths.append("display_name")
+        document = documents.account(muster.accounts.UpdateAccount(request).account)
+    session.output.show(document, output.facts(document))
+
+
+@app.command("move")
+def move_account(
+    context: typer.Context,
+    account: AccountArgument,
+    *,
+    to: Annotated[str, typer.Option(help="Resource name of the account that is to be above.")],
+) -> None:
+    """Put an account, with all below it, under another one."""
+    session = session_of(context)
+    with session.connect() as muster:
+        request = accounts_pb2.MoveAccountRequest(name=account, parent=to, request_id=session.new_request_id())
+        document = documents.account(muster.accounts.MoveAccount(request).account)
+    session.output.show(document, output.facts(document))
+
+
+@app.command("delete")
+def delete_account(context: typer.Context, account: AccountArgument) -> None:
+    """Delete an account with nothing in it but people, who leave it and stay users."""
+    session = session_of(context)
+    with session.connect() as muster:
+        request = accounts_pb2.DeleteAccountRequest(name=account, request_id=session.new_request_id())
+        muster.accounts.DeleteAccount(request)
+    document = {"account": account, "state": "deleted"}
+    session.output.show(document, output.facts(document))

@@ -8,7 +8,8 @@ import typer
 from muster.directory.v1 import tenants_pb2
 
 from cli import documents, output
-from cli.commands.options import Language
+from cli.commands.options import Language, TenantArgument
+from cli.errors import CommandError
 from cli.pages import every
 from cli.session import session_of
 
@@ -40,11 +41,52 @@ def create_tenant(
     session.output.show(document, output.facts(document))
 
 
+@app.command("update")
+def update_tenant(
+    context: typer.Context,
+    tenant: TenantArgument,
+    *,
+    name: Annotated[str | None, typer.Option(help="What people call it.")] = None,
+    accept_url: Annotated[str | None, typer.Option(help='Where its people accept invitations; "" for none.')] = None,
+    language: Annotated[Language | None, typer.Option(help="Language of its mails.")] = None,
+) -> None:
+    """Change a tenant: what is given, and nothing else."""
+    session = session_of(context)
+    given = {"display_name": name, "accept_url": accept_url, "language": language and language.value}
+    changes = {field: value for field, value in given.items() if value is not None}
+    if not changes:
+        raise CommandError("nothing to change: give --name, --accept-url or --language")
+    with session.connect() as muster:
+        request = tenants_pb2.UpdateTenantRequest(
+            tenant=tenants_pb2.Tenant(name=tenant), request_id=session.new_request_id()
+        )
+        for field, value in changes.items():
+            setattr(request.tenant, field, value)
+        request.update_mask.paths.extend(changes)
+        document = documents.tenant(muster.tenants.UpdateTenant(request).tenant)
+    session.output.show(document, output.facts(document))
+
+
+@app.command("delete")
+def delete_tenant(context: typer.Context, tenant: TenantArgument) -> None:
+    """End a tenant at once: nobody of it gets in, nothing of it runs, and its data is wiped 90 days later."""
+    session = session_of(context)
+    with session.connect() as muster:
+        request = tenants_pb2.DeleteTenantRequest(name=tenant, request_id=session.new_request_id())
+        document = documents.tenant(muster.tenants.DeleteTenant(request).tenant)
+    session.output.show(document, output.facts(document))
+
+
 @app.command("list")
-def list_tenants(context: typer.Context) -> None:
+def list_tenants(
+    context: typer.Context,
+    *,
+    show_all: Annotated[bool, typer.Option("--all", help="Deleted tenants too.")] = False,
+) -> None:
     """List all tenants."""
     session = session_of(context)
     with session.connect() as muster:
-        found = every(muster.tenants.ListTenants, tenants_pb2.ListTenantsRequest(), "tenants")
+        request = tenants_pb2.ListTenantsRequest(show_deleted=show_all)
+        found = every(muster.tenants.ListTenants, request, "tenants")
         tenants = [documents.tenant(record) for record in found]
     session.output.show({"tenants": tenants}, output.records(tenants, ["tenant", "name", "account", "language"]))

@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
+from itertools import chain
+from typing import Final
 
 import grpc
 from muster.directory.v1 import groups_pb2 as pb
@@ -13,15 +15,22 @@ from muster.directory.v1 import groups_pb2_grpc
 from sqlmodel import Session
 
 from services.directory.api import access, pages
+from services.directory.api.masks import changes_of
 from services.directory.api.servicer import Servicer, timestamp
-from services.directory.operations import groups, memberships
+from services.directory.operations import group_changes, group_moves, groups, memberships
 from services.directory.rules import names
+from services.directory.rules.errors import InvalidArgument
 from services.directory.rules.etags import etag_of
-from services.directory.store.tables import MANUAL
+
+_CHANGEABLE: Final = ("display_name", "group_external_id")
+_MOVED_MEMBERS: Final = {
+    pb.MOVED_MEMBERS_ADD: group_moves.MovedMembers.ADD,
+    pb.MOVED_MEMBERS_REMOVE: group_moves.MovedMembers.REMOVE,
+}
 
 
 class GroupServicer(Servicer, groups_pb2_grpc.GroupServiceServicer):
-    """Creates and reads groups, and changes who is in them by hand."""
+    """Creates, changes and reads groups, and changes who is in them by hand."""
 
     def CreateGroup(self, request: pb.CreateGroupRequest, context: grpc.ServicerContext) -> pb.CreateGroupResponse:
         """Make a manual or a synced group."""
@@ -52,10 +61,10 @@ class GroupServicer(Servicer, groups_pb2_grpc.GroupServiceServicer):
     def ListGroups(self, request: pb.ListGroupsRequest, context: grpc.ServicerContext) -> pb.ListGroupsResponse:
         """Page through a tenant's groups."""
         tenant_id = names.parse_tenant(request.tenant, field="tenant")
-        access.require(context, tenant_id)
+        caller = access.require(context, tenant_id)
         page = pages.page_of(request)
         with self.store.read(tenant_id) as session:
-            found = groups.list_groups(session, tenant_id, after_id=page.after[0], limit=page.limit)
+            found = groups.list_groups(session, tenant_id, scope=caller.scope, after_id=page.after[0], limit=page.limit)
         kept, token = page.cut(found, lambda view: (view.group.id,))
         return pb.ListGroupsResponse(groups=map(_message, kept), next_page_token=token)
 
@@ -92,9 +101,120 @@ class GroupServicer(Servicer, groups_pb2_grpc.GroupServiceServicer):
             changed = memberships.modify_memberships(
                 session, tenant_id, group_id, add, remove, actor=caller.actor, now=now
             )
-            return pb.ModifyMembershipsResponse(added=changed.added, removed=changed.removed)
+            left = [names.USER.format(tenant_id, user_id) for user_id in changed.left_users]
+            return pb.ModifyMembershipsResponse(added=changed.added, removed=changed.removed, left_users=left)
 
         return self.write_once(request, context, tenant_id, pb.ModifyMembershipsResponse, work)
+
+    def ReplaceMemberships(
+        self, request_iterator: Iterator[pb.ReplaceMembershipsRequest], context: grpc.ServicerContext
+    ) -> pb.ReplaceMembershipsResponse:
+        """Make a group's hand-made members exactly those of the stream."""
+        first = next(request_iterator, pb.ReplaceMembershipsRequest())
+        tenant_id, group_id = names.parse(names.GROUP, first.group, field="group")
+        caller = access.require(context, tenant_id)
+        whole = _whole(first, request_iterator)
+        user_ids = _user_ids(whole.users, tenant_id, "users")
+
+        def work(session: Session, now: datetime) -> pb.ReplaceMembershipsResponse:
+            changed = memberships.replace_memberships(
+                session, tenant_id, group_id, user_ids, actor=caller.actor, now=now
+            )
+            return pb.ReplaceMembershipsResponse(added=changed.added, removed=changed.removed)
+
+        return self.write_once(whole, context, tenant_id, pb.ReplaceMembershipsResponse, work)
+
+    def UpdateGroup(self, request: pb.UpdateGroupRequest, context: grpc.ServicerContext) -> pb.UpdateGroupResponse:
+        """Change what the mask names."""
+        tenant_id, group_id = names.parse(names.GROUP, request.group.name, field="group.name")
+        caller = access.require(context, tenant_id)
+        changes = changes_of(request.group, request.update_mask, _CHANGEABLE)
+
+        def work(session: Session, now: datetime) -> pb.UpdateGroupResponse:
+            view = group_changes.update_group(
+                session, tenant_id, group_id, changes, etag=request.group.etag, actor=caller.actor, now=now
+            )
+            return pb.UpdateGroupResponse(group=_message(view))
+
+        return self.write_once(request, context, tenant_id, pb.UpdateGroupResponse, work)
+
+    def DeleteGroup(self, request: pb.DeleteGroupRequest, context: grpc.ServicerContext) -> pb.DeleteGroupResponse:
+        """Delete a group."""
+        tenant_id, group_id = names.parse(names.GROUP, request.name, field="name")
+        caller = access.require(context, tenant_id)
+
+        def work(session: Session, now: datetime) -> pb.DeleteGroupResponse:
+            group_changes.delete_group(session, tenant_id, group_id, etag=request.etag, actor=caller.actor, now=now)
+            return pb.DeleteGroupResponse()
+
+        return self.write_once(request, context, tenant_id, pb.DeleteGroupResponse, work)
+
+    def MoveGroup(self, request: pb.MoveGroupRequest, context: grpc.ServicerContext) -> pb.MoveGroupResponse:
+        """Put a group into another account."""
+        tenant_id, group_id = names.parse(names.GROUP, request.name, field="name")
+        caller = access.require(context, tenant_id)
+        account_id = names.parse_within(names.ACCOUNT, request.account, tenant_id=tenant_id, field="account")
+        members = _MOVED_MEMBERS.get(request.members)
+        if members is None:
+            raise InvalidArgument([("members", "must be ADD or REMOVE: say what happens to the people in the group")])
+
+        def work(session: Session, now: datetime) -> pb.MoveGroupResponse:
+            moved = group_moves.move_group(
+                session, tenant_id, group_id, account_id, members, etag=request.etag, actor=caller.actor, now=now
+            )
+            return pb.MoveGroupResponse(group=_message(moved.group), added=moved.added, left=moved.left)
+
+        return self.write_once(request, context, tenant_id, pb.MoveGroupResponse, work)
+
+    def ReleaseGroupId(
+        self, request: pb.ReleaseGroupIdRequest, context: grpc.ServicerContext
+    ) -> pb.ReleaseGroupIdResponse:
+        """Free the Group ID of a deleted group."""
+        tenant_id = names.parse_tenant(request.tenant, field="tenant")
+        caller = access.require(context, tenant_id)
+
+        def work(session: Session, now: datetime) -> pb.ReleaseGroupIdResponse:
+            group_changes.release_group_id(session, tenant_id, request.group_external_id, actor=caller.actor, now=now)
+            return pb.ReleaseGroupIdResponse()
+
+        return self.write_once(request, context, tenant_id, pb.ReleaseGroupIdResponse, work)
+
+    def ListReservedGroupIds(
+        self, request: pb.ListReservedGroupIdsRequest, context: grpc.ServicerContext
+    ) -> pb.ListReservedGroupIdsResponse:
+        """Page through Group IDs that wait to be released."""
+        tenant_id = names.parse_tenant(request.tenant, field="tenant")
+        access.require(context, tenant_id)
+        page = pages.page_of(request)
+        with self.store.read(tenant_id) as session:
+            found = group_changes.list_reserved(session, tenant_id, after_group_id=page.after[0], limit=page.limit)
+        kept, token = page.cut(found, lambda reserved: (reserved.group_id,))
+        reserved_ids = [
+            pb.ReservedGroupId(
+                group_external_id=reserved.external_id,
+                group=names.GROUP.format(tenant_id, reserved.group_id),
+                source=names.format_optional(names.SOURCE, tenant_id, reserved.source_id),
+                create_time=timestamp(reserved.create_time),
+            )
+            for reserved in kept
+        ]
+        return pb.ListReservedGroupIdsResponse(reserved_group_ids=reserved_ids, next_page_token=token)
+
+
+def _whole(
+    first: pb.ReplaceMembershipsRequest, rest: Iterator[pb.ReplaceMembershipsRequest]
+) -> pb.ReplaceMembershipsRequest:
+    """Read a stream to its end as one message, however it was cut. Errors: InvalidArgument."""
+    whole = pb.ReplaceMembershipsRequest(group=first.group, request_id=first.request_id)
+    for message in chain((first,), rest):
+        if message.group not in {"", first.group}:
+            raise InvalidArgument([("group", "is another one than in the first message")])
+        if len(message.users) > memberships.MOST_CHANGES:
+            raise InvalidArgument([("users", f"at most {memberships.MOST_CHANGES} users a message")])
+        whole.users.extend(message.users)
+        if len(whole.users) > memberships.MOST_MEMBERS:
+            raise InvalidArgument([("users", f"at most {memberships.MOST_MEMBERS:,} users in all")])
+    return whole
 
 
 def _user_ids(users: Sequence[str], tenant_id: int, field: str) -> list[int]:
@@ -104,8 +224,7 @@ def _user_ids(users: Sequence[str], tenant_id: int, field: str) -> list[int]:
 def _message(view: groups.GroupView) -> pb.Group:
     group = view.group
     name = names.GROUP.format(group.tenant_id, group.id)
-    is_synced = group.external_id is not None or group.owner_source_id != MANUAL
-    kind = pb.GROUP_KIND_SYNCED if is_synced else pb.GROUP_KIND_MANUAL
+    kind = pb.GROUP_KIND_SYNCED if groups.is_synced(group) else pb.GROUP_KIND_MANUAL
     return pb.Group(
         name=name,
         display_name=group.display_name,

@@ -10,14 +10,16 @@ from sqlalchemy import func
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 
+from services.directory.operations.scope import WHOLE_TENANT, Scope
 from services.directory.rules import text
 from services.directory.rules.checks import FieldChecks
-from services.directory.rules.errors import GroupIdTaken, NotFound
+from services.directory.rules.errors import GroupIdReserved, GroupIdTaken, NotFound
 from services.directory.rules.names import ACCOUNT, GROUP
 from services.directory.store import ids
 from services.directory.store.events import Actor, append_event
+from services.directory.store.people_tables import ReservedGroupId
 from services.directory.store.session import violates
-from services.directory.store.tables import Account, Group, Membership, User
+from services.directory.store.tables import MANUAL, Account, Group, Membership, User
 
 
 @dataclass(frozen=True)
@@ -47,13 +49,15 @@ def create_group(
     actor: Actor,
     now: datetime,
 ) -> GroupView:
-    """Make a manual group, or a synced one if it has a Group ID. Errors: InvalidArgument, NotFound, GroupIdTaken."""
+    """Make a manual group, or a synced one if it has a Group ID.
+
+    Errors: InvalidArgument, NotFound, GroupIdTaken, GroupIdReserved.
+    """
     checks = FieldChecks()
     name = checks.parse("display_name", text.parse_display_name, display_name)
     external_id = checks.parse("group_external_id", text.parse_group_external_id, group_external_id)
     checks.end()
-    if session.get(Account, (tenant_id, account_id)) is None:
-        raise NotFound(resource=ACCOUNT.format(tenant_id, account_id))
+    lasting_account(session, tenant_id, account_id)
     group = Group(
         tenant_id=tenant_id,
         id=ids.next_id(session, "group"),
@@ -63,12 +67,7 @@ def create_group(
         create_time=now,
     )
     session.add(group)
-    try:
-        session.flush()
-    except IntegrityError as error:
-        if violates(error, "groups_by_external_id", "groups.external_id"):
-            raise GroupIdTaken(group_external_id=external_id or "") from None
-        raise
+    settle_group_id(session, group)
     after = {"display_name": name, "group_external_id": external_id, "account": ACCOUNT.format(tenant_id, account_id)}
     append_event(
         session,
@@ -88,9 +87,13 @@ def get_group(session: Session, tenant_id: int, group_id: int) -> GroupView:
     return GroupView(group, member_counts(session, tenant_id, [group_id]).get(group_id, 0))
 
 
-def list_groups(session: Session, tenant_id: int, *, after_id: int, limit: int) -> list[GroupView]:
-    """Read groups in order of creation, past `after_id`, main groups included."""
-    query = select(Group).where(col(Group.tenant_id) == tenant_id, col(Group.id) > after_id)
+def list_groups(
+    session: Session, tenant_id: int, *, scope: Scope = WHOLE_TENANT, after_id: int, limit: int
+) -> list[GroupView]:
+    """Read groups within a scope in order of creation, past `after_id`, main groups included."""
+    query = select(Group).where(
+        col(Group.tenant_id) == tenant_id, col(Group.id) > after_id, scope.holds_account(col(Group.account_id))
+    )
     groups = list(session.exec(query.order_by(col(Group.id)).limit(limit)))
     counts = member_counts(session, tenant_id, [group.id for group in groups])
     return [GroupView(group, counts.get(group.id, 0)) for group in groups]
@@ -121,6 +124,37 @@ def require_group(session: Session, tenant_id: int, group_id: int) -> Group:
     if group is None:
         raise NotFound(resource=GROUP.format(tenant_id, group_id))
     return group
+
+
+def lasting_account(session: Session, tenant_id: int, account_id: int) -> Account:
+    """Read an account that nobody deletes before this transaction ends. Errors: NotFound."""
+    account = session.get(Account, (tenant_id, account_id), with_for_update={"read": True, "key_share": True})
+    if account is None:
+        raise NotFound(resource=ACCOUNT.format(tenant_id, account_id))
+    return account
+
+
+def is_synced(group: Group) -> bool:
+    """Say whether a sync sees the group: it has a Group ID, or a connection made it without one."""
+    return group.external_id is not None or group.owner_source_id != MANUAL
+
+
+def settle_group_id(session: Session, group: Group) -> None:
+    """Write a new or changed group; its Group ID must be free. Errors: GroupIdTaken, GroupIdReserved."""
+    external_id = group.external_id
+    try:
+        session.flush()
+    except IntegrityError as error:
+        if violates(error, "groups_by_external_id", "groups.external_id"):
+            raise GroupIdTaken(group_external_id=external_id or "") from None
+        raise
+    require_unreserved(session, group.tenant_id, external_id)  # a deletion that the write waited for has reserved it
+
+
+def require_unreserved(session: Session, tenant_id: int, external_id: str | None) -> None:
+    """Refuse a Group ID that waits to be released (S8). Errors: GroupIdReserved."""
+    if external_id is not None and session.get(ReservedGroupId, (tenant_id, external_id)) is not None:
+        raise GroupIdReserved(group_external_id=external_id)
 
 
 def member_counts(session: Session, tenant_id: int, group_ids: Sequence[int]) -> dict[int, int]:

@@ -3,32 +3,39 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import delete
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session, col, select
 
 from services.directory.operations.groups import require_group
+from services.directory.operations.tenant_sql import TenantSql
 from services.directory.rules.errors import InvalidArgument, NotFound
 from services.directory.rules.names import GROUP, USER
 from services.directory.store.events import Actor, Change, append_events
 from services.directory.store.tables import MANUAL, Account, Group, Membership, User, UserState
 
-MOST_CHANGES = 1000
+MOST_CHANGES: Final = 1000
+MOST_MEMBERS: Final = 1_000_000
+"""How many people ReplaceMemberships takes."""
+
 _Pair = tuple[int, int]
 """A group and a user."""
 
 
 @dataclass(frozen=True)
 class MembershipsChanged:
-    """People who came into the group by hand, and people who left it by hand."""
+    """People who came into the group by hand, and people who left it by hand.
+
+    `left_users` are those who left and are in no account any more.
+    """
 
     added: int
     removed: int
+    left_users: Sequence[int] = ()
 
 
 def modify_memberships(
@@ -49,15 +56,34 @@ def modify_memberships(
     _check(add, remove)
     group = require_group(session, tenant_id, group_id)
     _require_users(session, tenant_id, add, remove)
-    removed = _remove(session, tenant_id, group, remove)
+    sql = TenantSql(session, tenant_id, now)
+    removed = _remove(sql, group, remove)
     added = join_groups(session, tenant_id, [group_id], add)
-    append_events(
-        session,
-        tenant_id,
-        [*_changes("membership.removed", removed), *_changes("membership.added", added)],
-        actor=actor,
-        now=now,
+    _tell(sql, removed, added, actor)
+    return MembershipsChanged(
+        added=sum(1 for pair in added if pair[0] == group_id),
+        removed=sum(1 for pair in removed if pair[0] == group_id),
+        left_users=_without_account(sql, {user_id for _, user_id in removed}),
     )
+
+
+def replace_memberships(
+    session: Session, tenant_id: int, group_id: int, user_ids: Collection[int], *, actor: Actor, now: datetime
+) -> MembershipsChanged:
+    """Make the people who are in a group by hand exactly these, all or none, and write only what differs.
+
+    Adding and removing mean what they mean to `modify_memberships`. Errors: NotFound.
+    """
+    group = require_group(session, tenant_id, group_id)
+    sql = TenantSql(session, tenant_id, now)
+    wanted = sql.ids(user_ids)
+    _require_active(sql, wanted)
+    by_hand = f"SELECT user_id FROM memberships WHERE tenant_id = :t AND group_id = :g AND origin_source_id = {MANUAL}"
+    leaving = sql.run(f"{by_hand} AND user_id NOT IN (SELECT i.id FROM {{each}})", g=group_id, ids=wanted)
+    removed = _remove(sql, group, leaving.scalars().all())
+    joining = sql.run(f"SELECT i.id FROM {{each}} WHERE i.id NOT IN ({by_hand})", g=group_id, ids=wanted)
+    added = _join(sql, group, joining.scalars().all())
+    _tell(sql, removed, added, actor)
     return MembershipsChanged(
         added=sum(1 for pair in added if pair[0] == group_id),
         removed=sum(1 for pair in removed if pair[0] == group_id),
@@ -76,6 +102,7 @@ def join_groups(session: Session, tenant_id: int, group_ids: Sequence[int], user
         select(Group.id, Account.main_group_id)
         .join(Account, (col(Account.tenant_id) == tenant_id) & (col(Account.id) == col(Group.account_id)))
         .where(col(Group.tenant_id) == tenant_id, col(Group.id).in_(set(group_ids)))
+        .with_for_update(read=True, key_share=True)  # nobody deletes or moves one of them meanwhile
     )
     main_groups = dict(session.exec(query).all())
     for group_id in group_ids:
@@ -96,6 +123,11 @@ def join_groups(session: Session, tenant_id: int, group_ids: Sequence[int], user
 def joined_events(pairs: Iterable[_Pair]) -> list[Change]:
     """Make the events of people who joined, one a person; ids of groups, which readers see as names."""
     return _changes("membership.added", pairs)
+
+
+def removed_events(pairs: Iterable[_Pair]) -> list[Change]:
+    """Make the events of people who left, one a person."""
+    return _changes("membership.removed", pairs)
 
 
 def _check(add: Sequence[int], remove: Sequence[int]) -> None:
@@ -122,24 +154,64 @@ def _require_users(session: Session, tenant_id: int, add: Sequence[int], remove:
             raise NotFound(resource=USER.format(tenant_id, user_id))
 
 
-def _remove(session: Session, tenant_id: int, group: Group, user_ids: Sequence[int]) -> list[_Pair]:
+def _require_active(sql: TenantSql, wanted: Any) -> None:
+    """Only active users can join; the first who is none is named."""
+    missing = sql.run(
+        "SELECT i.id FROM {each} WHERE NOT EXISTS (SELECT 1 FROM users u WHERE u.tenant_id = :t AND u.id = i.id "
+        f"AND u.state = {int(UserState.ACTIVE)}) ORDER BY i.id LIMIT 1",
+        ids=wanted,
+    ).scalar()
+    if missing is not None:
+        raise NotFound(resource=USER.format(sql.tenant_id, missing))
+
+
+def _remove(sql: TenantSql, group: Group, user_ids: Iterable[int]) -> list[_Pair]:
+    """Take people out of a group; out of a main group is out of all of its account's groups."""
+    ids = list(user_ids)
+    if not ids:
+        return []
+    account = "SELECT id FROM groups WHERE tenant_id = :t AND account_id = :account"
+    left = sql.run(
+        f"DELETE FROM memberships WHERE tenant_id = :t AND group_id IN ({account if group.is_main else ':g'})"
+        f" AND user_id IN (SELECT i.id FROM {{each}}) AND origin_source_id = {MANUAL} RETURNING group_id, user_id",
+        ids=sql.ids(ids),
+        **({"account": group.account_id} if group.is_main else {"g": group.id}),
+    )
+    return [(group_id, user_id) for group_id, user_id in left]
+
+
+def _join(sql: TenantSql, group: Group, user_ids: Collection[int]) -> list[_Pair]:
+    """Put any number of people into a group and its account by hand; gives the pairs that are new."""
+    account = sql.session.get_one(Account, (sql.tenant_id, group.account_id))
+    pairs: list[_Pair] = []
+    for group_id in sorted({group.id, account.main_group_id}) if user_ids else ():
+        joined = sql.run(
+            "INSERT INTO memberships (tenant_id, group_id, user_id, origin_source_id) "
+            f"SELECT :t, :g, i.id, {MANUAL} FROM {{each}} WHERE true ORDER BY i.id "
+            "ON CONFLICT DO NOTHING RETURNING user_id",
+            g=group_id,
+            ids=sql.ids(user_ids),
+        )
+        pairs += [(group_id, user_id) for user_id in joined.scalars()]
+    return pairs
+
+
+def _without_account(sql: TenantSql, user_ids: Collection[int]) -> list[int]:
+    """Who of these is in no account."""
     if not user_ids:
         return []
-    groups: Any = [group.id]
-    if group.is_main:
-        groups = select(Group.id).where(col(Group.tenant_id) == tenant_id, col(Group.account_id) == group.account_id)
-    table: Any = Membership
-    statement = (
-        delete(table)
-        .where(
-            table.tenant_id == tenant_id,
-            table.group_id.in_(groups),
-            table.user_id.in_(set(user_ids)),
-            table.origin_source_id == MANUAL,
-        )
-        .returning(table.group_id, table.user_id)
+    found = sql.run(
+        "SELECT i.id FROM {each} WHERE NOT EXISTS (SELECT 1 FROM memberships m "
+        "JOIN groups g ON g.tenant_id = m.tenant_id AND g.id = m.group_id "
+        "WHERE m.tenant_id = :t AND m.user_id = i.id AND g.is_main) ORDER BY i.id",
+        ids=sql.ids(user_ids),
     )
-    return [(group_id, user_id) for group_id, user_id in session.connection().execute(statement)]
+    return list(found.scalars())
+
+
+def _tell(sql: TenantSql, removed: Iterable[_Pair], added: Iterable[_Pair], actor: Actor) -> None:
+    changes = [*removed_events(removed), *joined_events(added)]
+    append_events(sql.session, sql.tenant_id, changes, actor=actor, now=sql.now)
 
 
 def _changes(kind: str, pairs: Iterable[_Pair]) -> list[Change]:

@@ -1,7 +1,8 @@
-"""Create and read tenants."""
+"""Create, change and read tenants."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -10,6 +11,7 @@ from sqlmodel import Session, col, select
 from services.directory.rules import text
 from services.directory.rules.checks import FieldChecks
 from services.directory.rules.errors import NotFound
+from services.directory.rules.etags import require_etag
 from services.directory.rules.names import TENANT
 from services.directory.store import ids
 from services.directory.store.events import Actor, append_event
@@ -59,6 +61,42 @@ def create_tenant(session: Session, new: NewTenant, *, actor: Actor, now: dateti
     return tenant
 
 
+def update_tenant(
+    session: Session, tenant_id: int, changes: Mapping[str, str], *, etag: str, actor: Actor, now: datetime
+) -> Tenant:
+    """Change the fields given: display_name, accept_url, language. Errors: InvalidArgument, NotFound, StaleEtag."""
+    checks = FieldChecks()
+    parsers = {
+        "display_name": text.parse_display_name,
+        "accept_url": text.parse_web_address,
+        "language": text.parse_language,
+    }
+    values = {field: checks.parse(f"tenant.{field}", parsers[field], value) for field, value in changes.items()}
+    if values.get("language") == "":
+        values["language"] = "en"
+    checks.end()
+    tenant = locked_tenant(session, tenant_id)
+    require_etag(etag, resource=TENANT.format(tenant_id), revision=tenant.revision)
+    before = {field: getattr(tenant, field) for field, value in values.items() if getattr(tenant, field) != value}
+    if before:
+        after = {field: values[field] for field in before}
+        for field, value in after.items():
+            setattr(tenant, field, value)
+        tenant.revision += 1
+        session.flush()
+        append_event(
+            session,
+            tenant_id,
+            kind="tenant.updated",
+            resource=("ten", tenant_id),
+            actor=actor,
+            now=now,
+            before=before,
+            after=after,
+        )
+    return tenant
+
+
 def add_account(
     session: Session, tenant_id: int, *, account_id: int, display_name: str, now: datetime, parent_id: int = 0
 ) -> Account:
@@ -95,6 +133,23 @@ def get_tenant(session: Session, tenant_id: int) -> Tenant:
     return tenant
 
 
-def list_tenants(session: Session, *, after_id: int, limit: int) -> list[Tenant]:
-    """Read tenants in order of creation, past `after_id`."""
-    return list(session.exec(select(Tenant).where(col(Tenant.id) > after_id).order_by(col(Tenant.id)).limit(limit)))
+def locked_tenant(session: Session, tenant_id: int) -> Tenant:
+    """Read one tenant to change it. Errors: NotFound."""
+    tenant = session.get(Tenant, tenant_id, with_for_update={"key_share": True}, populate_existing=True)
+    if tenant is None:
+        raise NotFound(resource=TENANT.format(tenant_id))
+    return tenant
+
+
+def require_living(session: Session, tenant_id: int) -> None:
+    """Refuse to write in a tenant that is none or was deleted. Errors: NotFound."""
+    if get_tenant(session, tenant_id).delete_time is not None:
+        raise NotFound(resource=TENANT.format(tenant_id))
+
+
+def list_tenants(session: Session, *, after_id: int, limit: int, show_deleted: bool = False) -> list[Tenant]:
+    """Read tenants in order of creation, past `after_id`; deleted ones on request."""
+    query = select(Tenant).where(col(Tenant.id) > after_id)
+    if not show_deleted:
+        query = query.where(col(Tenant.delete_time).is_(None))
+    return list(session.exec(query.order_by(col(Tenant.id)).limit(limit)))

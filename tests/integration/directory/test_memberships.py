@@ -21,7 +21,7 @@ def put_by_source(store):
 
     def put(user, *groups):
         tenant_id, user_id = ids_of(user)
-        with store.write(None) as session:
+        with store.write(tenant_id) as session:
             source_id = ids.next_id(session, "source")
             session.add(Source(tenant_id=tenant_id, id=source_id, display_name="Payroll", limits={}, create_time=START))
             session.flush()
