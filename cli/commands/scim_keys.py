@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from typing import Annotated
 
 import typer
@@ -20,6 +21,19 @@ KeyArgument = Annotated[
 ]
 
 
+class Kind(enum.StrEnum):
+    """How a key is shown."""
+
+    KEY = "key"
+    CLIENT_SECRET = "client-secret"  # noqa: S105 - a kind, not a secret
+
+
+_KINDS = {
+    Kind.KEY: api_keys_pb2.API_KEY_KIND_KEY,
+    Kind.CLIENT_SECRET: api_keys_pb2.API_KEY_KIND_CLIENT_SECRET,
+}
+
+
 @app.command("create")
 def create_key(
     context: typer.Context,
@@ -28,12 +42,16 @@ def create_key(
     expires_days: Annotated[
         int, typer.Option(min=0, help="Days until it expires; never unless said.", show_default=False)
     ] = 0,
+    kind: Annotated[Kind, typer.Option(help="A key, or a client's secret for OAuth 2.0.")] = Kind.KEY,
 ) -> None:
-    """Make a key for a SCIM source and show it, once."""
+    """Make a key, or a client's secret, for a SCIM source and show it, once."""
     session = session_of(context)
     with session.connect() as muster:
         request = api_keys_pb2.CreateApiKeyRequest(
-            source=source, expires_days=expires_days, request_id=session.new_request_id()
+            source=source,
+            expires_days=expires_days,
+            kind=_KINDS[kind],
+            request_id=session.new_request_id(),
         )
         _show_new(session, muster.api_keys.CreateApiKey(request))
 
@@ -45,7 +63,9 @@ def list_keys(context: typer.Context, *, source: SourceOption) -> None:
     with session.connect() as muster:
         request = api_keys_pb2.ListApiKeysRequest(source=source)
         keys = [documents.api_key(record) for record in every(muster.api_keys.ListApiKeys, request, "api_keys")]
-    session.output.show({"keys": keys}, output.records(keys, ["key_id", "state", "created", "expires", "last_used"]))
+    session.output.show(
+        {"keys": keys}, output.records(keys, ["key_id", "kind", "state", "created", "expires", "last_used"])
+    )
 
 
 @app.command("rotate")
@@ -85,5 +105,9 @@ def _name_of(muster: Muster, key_id: str) -> str:
 
 def _show_new(session: Session, made: api_keys_pb2.CreateApiKeyResponse | api_keys_pb2.RotateApiKeyResponse) -> None:
     document = {"key": made.secret, "key_id": made.api_key.key_id}
+    how = "The key is shown this once: give it to the identity provider as its bearer token now."
+    if made.client_id:
+        document["client_id"] = made.client_id
+        how = "The key is shown this once: give it to the identity provider as the secret of this client_id now."
     session.output.show(document, output.facts(document))
-    session.output.note("The key is shown this once: give it to the identity provider as its bearer token now.")
+    session.output.note(how)

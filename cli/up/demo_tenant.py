@@ -1,4 +1,4 @@
-"""Make the tenant `demo` with its enabled drop and its SCIM source, the first time; find it again afterwards."""
+"""Make the tenant `demo` with its drop, SCIM source and administrator, the first time; find it again afterwards."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Any
 
 import grpc
 from muster.directory.v1 import (
+    administrators_pb2,
+    administrators_pb2_grpc,
     api_keys_pb2,
     api_keys_pb2_grpc,
     licenses_pb2,
@@ -29,7 +31,7 @@ PATH = "/users.csv"
 def make_or_find(directory: str, kept: Kept, *, seats: int | None) -> Mapping[str, Any]:
     """Return tenant, account, the sources and what opens them; `seats` changes the license of an older tenant too.
 
-    A tenant of an older release, which has no SCIM source yet, gets one.
+    A tenant of an older release, which has no SCIM source or no administrator yet, gets one.
     """
     with client.open_channel(directory, kept.tokens["support"]) as channel:
         if not kept.demo:
@@ -38,7 +40,9 @@ def make_or_find(directory: str, kept: Kept, *, seats: int | None) -> Mapping[st
             demo = kept.demo
             if seats is not None:
                 _set_seats(channel, str(demo["tenant"]), seats)
-        return demo if "scim_key" in demo else {**demo, **_make_connection(channel, kept, demo)}
+        if "scim_key" not in demo:
+            demo = {**demo, **_make_connection(channel, kept, demo)}
+        return demo if "admin_login" in demo else {**demo, **_make_administrator(channel, kept, demo)}
 
 
 def _make_tenant(channel: grpc.Channel, kept: Kept, seats: int) -> Mapping[str, Any]:
@@ -93,6 +97,21 @@ def _make_connection(channel: grpc.Channel, kept: Kept, demo: Mapping[str, Any])
         "scim_source": source,
         "scim_key": api_keys_pb2_grpc.ApiKeyServiceStub(channel).CreateApiKey(key).secret,
     }
+
+
+def _make_administrator(channel: grpc.Channel, kept: Kept, demo: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Make the tenant's administrator; its mail is one of its own, since a mail signs in once on a database."""
+    tenant = str(demo["tenant"])
+    made = administrators_pb2_grpc.AdministratorServiceStub(channel).CreateAdministrator(
+        administrators_pb2.CreateAdministratorRequest(
+            parent=tenant,
+            email=f"admin-{kept.request_id(tenant)[:8]}@demo.example",
+            display_name="Demo administrator",
+            role=administrators_pb2.ADMINISTRATOR_ROLE_TENANT,
+            request_id=kept.request_id("administrator"),
+        )
+    )
+    return {"admin_login": {"email": made.administrator.email, "password": made.password}}
 
 
 def _set_seats(channel: grpc.Channel, tenant: str, seats: int) -> None:

@@ -157,6 +157,7 @@ def line_of(layout: Layout) -> dict[str, Any]:
         "scim_source": demo["scim_source"],
         "scim_key": demo["scim_key"],
         "sftp_source": demo["sftp_source"],
+        "admin_login": demo["admin_login"],
     }
 
 

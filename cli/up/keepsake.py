@@ -32,7 +32,7 @@ class Kept:
     tokens: Mapping[str, str] = field(default_factory=dict, repr=False)
     ports: Mapping[str, int] = field(default_factory=dict)
     demo: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    """tenant, account, sftp_source and the drop's login, scim_source and its key, once they exist."""
+    """tenant, account, sftp_source and the drop's login, scim_source and its key, admin_login, once they exist."""
 
     @classmethod
     def make(cls, database_url: str) -> Self:

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.xdist_group("up")  # one installation for the tests tha
 MUSTER = Path(sys.executable).with_name("muster")
 KEYS = {
     *("directory", "importer", "notifier", "scim", "sftp", "mail", "token", "tenant", "account", "pids"),
-    *("scim_source", "scim_key", "sftp_source"),
+    *("scim_source", "scim_key", "sftp_source", "admin_login"),
 }
 CHILDREN = ["directory", "importer", "notifier", "scim_gateway", "sftp"]
 FILE = (
@@ -137,6 +137,8 @@ def test_up_prints_its_line_and_keeps_its_secrets_private(up):
     logs = "".join(path.read_text() for path in (up.data / "logs").iterdir())
     assert up.line["sftp"]["password"] not in logs
     assert up.line["scim_key"] not in logs
+    assert set(up.line["admin_login"]) == {"email", "password"}
+    assert up.line["admin_login"]["password"] not in logs
 
 
 @pytest.fixture(scope="module")

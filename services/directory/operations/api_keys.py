@@ -1,4 +1,4 @@
-"""Issue, rotate, revoke and find the keys of SCIM connections (S1), and note when one was used."""
+"""Issue, rotate, revoke and find keys and clients' secrets of SCIM connections (S1, S13), and note their use."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from services.directory.operations.tokens import mint
 from services.directory.rules.checks import FieldChecks
 from services.directory.rules.errors import KeyStateError, NotFound, SourceStateError
 from services.directory.rules.names import format_api_key
-from services.directory.rules.tokens import API_KEY
+from services.directory.rules.tokens import API_KEY, CLIENT_SECRET
 from services.directory.store import ids
 from services.directory.store.events import Actor, append_event
-from services.directory.store.provisioning_tables import ApiKey
-from services.directory.store.session import Store, TenantLockedError
+from services.directory.store.provisioning_tables import ApiKey, KeyKind
+from services.directory.store.session import Lock, Store, TenantLockedError
 from services.directory.store.tables import SourceKind, SourceState
 
 MOST_DAYS: Final = 3650
@@ -61,9 +61,20 @@ def state_of(key: ApiKey, now: datetime) -> KeyState:
 
 
 def create_key(
-    session: Session, tenant_id: int, source_id: int, expires_days: int, *, pepper: bytes, actor: Actor, now: datetime
+    session: Session,
+    tenant_id: int,
+    source_id: int,
+    expires_days: int,
+    *,
+    kind: KeyKind = KeyKind.KEY,
+    pepper: bytes,
+    actor: Actor,
+    now: datetime,
 ) -> IssuedKey:
-    """Make a key for a SCIM source; 0 days: it never expires. Errors: InvalidArgument, NotFound, SourceStateError."""
+    """Make a key, or a client's secret, for a SCIM source; 0 days: it never expires.
+
+    Errors: InvalidArgument, NotFound, SourceStateError.
+    """
     checks = FieldChecks()
     if not 0 <= expires_days <= MOST_DAYS:
         checks.refuse("expires_days", f"must be from 1 to {MOST_DAYS}, or 0 for a key that never expires")
@@ -71,7 +82,7 @@ def create_key(
     source = get_source(session, tenant_id, source_id)
     if source.kind != SourceKind.SCIM:
         raise SourceStateError("only SCIM sources have keys", state=SourceState(source.state).name.lower())
-    issued = _issue(session, tenant_id, source_id, expires_days, pepper=pepper, now=now)
+    issued = _issue(session, tenant_id, source_id, expires_days, kind=kind, pepper=pepper, now=now)
     append_event(
         session,
         tenant_id,
@@ -110,7 +121,8 @@ def rotate_key(
     end = now + timedelta(hours=overlap_hours)
     old.expire_time = min(end, old.expire_time or end)
     old.is_rotated = True
-    issued = _issue(session, tenant_id, source_id, old.expires_days, pepper=pepper, now=now)
+    kind = KeyKind(old.kind)
+    issued = _issue(session, tenant_id, source_id, old.expires_days, kind=kind, pepper=pepper, now=now)
     append_event(
         session,
         tenant_id,
@@ -167,27 +179,38 @@ class KeyUses:
     _noted: dict[str, datetime] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def note(self, key_id: str, now: datetime) -> None:
+    def note(self, tenant_id: int, key_id: str, now: datetime) -> None:
         """Note a use, unless one was noted within the minute, the key's row is locked, or the store is busy."""
         with self._lock:
             before = self._noted.get(key_id)
             if before is not None and now - before < NOTED_EVERY:
                 return
             self._noted[key_id] = now
-        with suppress(TenantLockedError, DBAPIError, PoolTimeoutError), self.store.write(None, wait_s=0) as session:
+        with (
+            suppress(TenantLockedError, DBAPIError, PoolTimeoutError),
+            self.store.write(tenant_id, lock=Lock.NONE, wait_s=0) as session,
+        ):
             free = select(ApiKey.key_id).where(col(ApiKey.key_id) == key_id).with_for_update(skip_locked=True)
             session.connection().execute(update(ApiKey).where(col(ApiKey.key_id).in_(free)).values(last_used_time=now))
 
 
 def _issue(
-    session: Session, tenant_id: int, source_id: int, expires_days: int, *, pepper: bytes, now: datetime
+    session: Session,
+    tenant_id: int,
+    source_id: int,
+    expires_days: int,
+    *,
+    kind: KeyKind,
+    pepper: bytes,
+    now: datetime,
 ) -> IssuedKey:
-    minted = mint(API_KEY, pepper=pepper)
+    minted = mint(API_KEY if kind is KeyKind.KEY else CLIENT_SECRET, pepper=pepper)
     key = ApiKey(
         key_id=minted.token_id,
         tenant_id=tenant_id,
         source_id=source_id,
         number=ids.next_id(session, "api_key"),
+        kind=kind,
         secret_hmac=minted.secret_hmac,
         expires_days=expires_days,
         expire_time=now + timedelta(days=expires_days) if expires_days else None,

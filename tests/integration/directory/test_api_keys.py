@@ -63,7 +63,7 @@ def test_a_key_says_which_tenant_and_which_connection(directory: ServedDirectory
 def test_the_database_keeps_no_key_and_no_list_shows_one(directory: ServedDirectory, office, source):
     made = office.support.api_keys.CreateApiKey(pb.CreateApiKeyRequest(source=source.name, request_id=REQUEST_ID))
     secret = made.secret.rpartition("_")[2].encode()
-    with directory.store.read(None) as session:
+    with directory.store.read(office.tenant_id) as session:
         kept = session.get(ApiKey, made.api_key.key_id)
         replayed = session.get(RequestReplay, (kept.tenant_id, REQUEST_ID))
     assert len(kept.secret_hmac) == 32
@@ -313,16 +313,16 @@ def test_a_use_is_noted_to_a_minute(directory: ServedDirectory, office, source):
     uses = api_keys.KeyUses(directory.store)
     assert last_used(office, source) is None
     for seconds, noted in ((0, 0), (59, 0), (60, 60), (61, 60), (200, 200)):
-        uses.note(key_id, START + timedelta(seconds=seconds))
+        uses.note(office.tenant_id, key_id, START + timedelta(seconds=seconds))
         assert last_used(office, source) == START + timedelta(seconds=noted)
 
 
 def test_a_use_is_not_noted_while_the_key_or_the_database_is_held(directory: ServedDirectory, office, source):
     key_id = office.api_key(source.name).api_key.key_id
     uses = api_keys.KeyUses(directory.store)
-    with directory.store.write(None) as session:
+    with directory.store.write(office.tenant_id) as session:
         session.get(ApiKey, key_id, with_for_update=True)
-        uses.note(key_id, START)
+        uses.note(office.tenant_id, key_id, START)
     assert last_used(office, source) is None
 
 
@@ -330,15 +330,9 @@ def test_refusals_are_listed_the_longest_waiting_first_until_they_are_forgotten(
     tenant_id, source_id = names.parse(names.SOURCE, source.name, field="source")
     with directory.store.write(tenant_id) as session:
         for minutes, name in enumerate(["Ann@example.org", "Bob@example.org", "Cy@example.org", "ann@example.org"]):
-            refusals.remember_refusal(
-                session,
-                tenant_id,
-                source_id,
-                user_name=name,
-                external_id=f"E-{minutes}",
-                name_key=name.lower(),
-                now=START + timedelta(minutes=minutes),
-            )
+            person = refusals.Refused(name, f"E-{minutes}")
+            now = START + timedelta(minutes=minutes)
+            refusals.remember_refusals(session, tenant_id, source_id, [person], now=now)
         refusals.forget_refusal(session, tenant_id, source_id, "bob@example.org")
         refusals.forget_refusal(session, tenant_id, source_id, "nobody@example.org")
     request = licenses_pb2.ListRefusalsRequest(license=office.license, page_size=1)

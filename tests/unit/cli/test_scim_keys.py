@@ -10,6 +10,7 @@ NAME = f"{SOURCE}/apiKeys/0123456789ab"
 KEY = api_keys_pb2.ApiKey(
     name=NAME,
     key_id="0123456789ab",
+    kind=api_keys_pb2.API_KEY_KIND_KEY,
     state=api_keys_pb2.API_KEY_STATE_ROTATED,
     create_time=timestamp_pb2.Timestamp(seconds=1_700_000_000),
     expire_time=timestamp_pb2.Timestamp(seconds=1_700_086_400),
@@ -32,6 +33,7 @@ def test_keys_are_listed_without_their_secrets(services, muster):
         "keys": [
             {
                 "key_id": "0123456789ab",
+                "kind": "key",
                 "state": "rotated",
                 "created": "2023-11-14T22:13:20Z",
                 "expires": "2023-11-15T22:13:20Z",
@@ -70,3 +72,11 @@ def test_a_key_whose_time_is_over_says_what_to_do(services, muster, capsys):
     services.answer("RotateApiKey", OverError("the key is revoked"))
     assert muster("scim-key", "rotate", NAME).status == 1
     assert "muster scim-key create --source SOURCE" in capsys.readouterr().err
+
+
+def test_a_clients_secret_is_shown_with_its_client_id(services, muster):
+    made = api_keys_pb2.CreateApiKeyResponse(api_key=KEY, secret="mst_sec_x", client_id="00007a")
+    services.answer("CreateApiKey", made)
+    shown = muster("scim-key", "create", "--source", SOURCE, "--kind", "client-secret")
+    assert shown.document == {"key": "mst_sec_x", "key_id": "0123456789ab", "client_id": "00007a"}
+    assert services.requests("CreateApiKey")[0].kind == api_keys_pb2.API_KEY_KIND_CLIENT_SECRET
