@@ -28,12 +28,15 @@ from services.notifier.words import words_in
 log = structlog.get_logger()
 
 KINDS = ("run.*", LICENSE_REFUSED)
+SUBSCRIPTION = "notifier"
+"""Under this name the directory is told how far the events are dealt with, so that it archives none before."""
 MOST_TRIES = 8
 """Times an event is tried whose mail the directory answers with an error of its own, before it is given up."""
 
 _SILENCE_S = 60.0  # checkpoints come every few seconds; after this long the connection is dead
 _FIRST_WAIT_S = 0.2
 _LAST_WAIT_S = 10.0
+_ACKNOWLEDGED_WITHIN_S = 5.0
 _WAITED_FOR = (
     grpc.StatusCode.UNAVAILABLE,
     grpc.StatusCode.DEADLINE_EXCEEDED,
@@ -87,16 +90,36 @@ class Follower:
     async def follow(self) -> None:
         """Deal with events until the stream ends. Errors: AioRpcError, TimeoutError after silence."""
         cursor = await asyncio.to_thread(self._store.cursor)
-        call = self._events.WatchEvents(events_pb2.WatchEventsRequest(cursor=cursor, kinds=KINDS))
+        is_known = await self._acknowledge(cursor)
+        name = "" if is_known else SUBSCRIPTION  # its first watch makes it, where this store is
+        call = self._events.WatchEvents(events_pb2.WatchEventsRequest(cursor=cursor, kinds=KINDS, subscription=name))
         try:
             while (answer := await _next(call)) is not None:
                 if answer.HasField("event"):
                     await self._deal_with(answer.event, answer.cursor)
                 elif answer.cursor != cursor:
                     await asyncio.to_thread(self._store.advance, answer.cursor)
-                cursor, self._wait_s = answer.cursor, _FIRST_WAIT_S
+                self._wait_s = _FIRST_WAIT_S
+                if answer.cursor != cursor:
+                    cursor = answer.cursor
+                    await self._acknowledge(cursor)
         finally:
             call.cancel()
+
+    async def _acknowledge(self, cursor: str) -> bool:
+        """Tell the directory how far this store has come; the store's own cursor is what counts.
+
+        Says whether the directory has the subscription; when it cannot be told, it has. The next cursor tells it again.
+        """
+        request = events_pb2.AcknowledgeEventsRequest(subscription=SUBSCRIPTION, cursor=cursor)
+        try:
+            await self._events.AcknowledgeEvents(request, timeout=_ACKNOWLEDGED_WITHIN_S)
+        except grpc.aio.AioRpcError as error:
+            heed_cancellation()
+            log.info("events.not_acknowledged", reason=failure_of(error).reason)
+            return error.code() is not grpc.StatusCode.NOT_FOUND
+        heed_cancellation()
+        return True
 
     async def _deal_with(self, event: events_pb2.Event, cursor: str) -> None:
         drafts = await self._drafts(event)

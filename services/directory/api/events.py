@@ -7,21 +7,26 @@ from __future__ import annotations
 import base64
 import binascii
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from datetime import datetime
 from typing import Any, Final
 
 import grpc
 from google.protobuf.struct_pb2 import Struct
 from muster.directory.v1 import events_pb2 as pb
 from muster.directory.v1 import events_pb2_grpc
+from sqlmodel import Session
 
 from services.directory.api import access, pages
-from services.directory.api.servicer import Servicer, timestamp
-from services.directory.operations import events
+from services.directory.api.servicer import Resources, Servicer, WatchSlots, lock_wait_s, timestamp
+from services.directory.operations import events, subscriptions
 from services.directory.rules import names
 from services.directory.rules.errors import InvalidArgument
-from services.directory.store.events import BEGINNING, Cursor
-from services.directory.store.tables import Event
+from services.directory.store.events import BEGINNING, END, AnyEvent, Cursor, Order, Sought
+
+MOST_TENANT_WATCHERS: Final = 4
+"""Of the server's watchers, how many may follow one tenant's events each."""
 
 POLL_S: Final = 0.2
 CHECKPOINT_S: Final = 5.0
@@ -31,21 +36,31 @@ _BATCH: Final = 500
 class EventServicer(Servicer, events_pb2_grpc.EventServiceServicer):
     """Reads the event log."""
 
+    def __init__(self, resources: Resources) -> None:
+        super().__init__(resources)
+        self._tenant_watchers = WatchSlots(MOST_TENANT_WATCHERS)
+
     def ListEvents(self, request: pb.ListEventsRequest, context: grpc.ServicerContext) -> pb.ListEventsResponse:
-        """Page through one tenant's events in commit order."""
+        """Page through one tenant's events in commit order, or against it."""
         tenant_id = names.parse_tenant(request.tenant, field="tenant")
         access.require(context, tenant_id)
-        run_id = 0
-        if request.import_run:
-            run_id = names.parse_within(names.IMPORT_RUN, request.import_run, tenant_id=tenant_id, field="import_run")
-        page = pages.page_of(request, start=BEGINNING)
+        sought = Sought(
+            kinds=events.check_kinds([request.kind] if request.kind else [], field="kind"),
+            tenant_id=tenant_id,
+            run_id=_run_id(request, tenant_id),
+            resource=names.parse_resource(request.resource, tenant_id=tenant_id, field="resource")
+            if request.resource
+            else None,
+        )
+        order, start = (Order.NEWEST_FIRST, END) if request.newest_first else (Order.OLDEST_FIRST, BEGINNING)
+        page = pages.page_of(request, start=start)
         with self.store.read(tenant_id) as session:
             found = events.list_events(
                 session,
-                tenant_id,
-                kind=request.kind,
-                run_id=run_id,
-                after=(page.after[0], page.after[1]),
+                sought,
+                log=events.Log.ARCHIVE if request.archived else events.Log.CURRENT,
+                order=order,
+                beyond=(page.after[0], page.after[1]),
                 limit=page.limit,
             )
         kept, token = page.cut(found, lambda event: (event.xid, event.position))
@@ -54,31 +69,83 @@ class EventServicer(Servicer, events_pb2_grpc.EventServiceServicer):
     def WatchEvents(
         self, request: pb.WatchEventsRequest, context: grpc.ServicerContext
     ) -> Iterator[pb.WatchEventsResponse]:
-        """Stream all tenants' events from the cursor on, with a checkpoint every few seconds, until the client goes."""
-        access.require(context, 0)
-        kinds = events.check_kinds(request.kinds, field="kinds")
+        """Stream events from the cursor on, with a checkpoint every few seconds, until the client goes."""
+        tenant_id = names.parse_tenant(request.tenant, field="tenant") if request.tenant else None
+        access.require(context, tenant_id or 0)
+        if tenant_id and request.subscription:
+            raise InvalidArgument([("subscription", "follows all tenants: leave it or the tenant empty")])
+        sought = Sought(kinds=events.check_kinds(request.kinds, field="kinds"), tenant_id=tenant_id)
         cursor = _parse_cursor(request.cursor)
-        with self.watchers.take():
-            said_at = time.monotonic()
-            while context.is_active():
-                commits = self.store.commits.count
-                with self.store.read(None) as session:
-                    batch = events.next_events(session, kinds, after=cursor, limit=_BATCH)
-                for event in batch.events:
-                    place = (event.xid, event.position)
-                    yield pb.WatchEventsResponse(event=event_message(event), cursor=_format_cursor(place))
-                cursor = batch.cursor
-                if batch.events:
-                    said_at = time.monotonic()
-                    continue
-                if time.monotonic() - said_at >= CHECKPOINT_S:
-                    said_at = time.monotonic()
-                    yield pb.WatchEventsResponse(cursor=_format_cursor(cursor))
-                self.store.commits.wait(commits, timeout_s=POLL_S)
+        # What tenants follow leaves places to the services that follow all.
+        with self._tenant_watchers.take() if tenant_id else nullcontext(), self.watchers.take():
+            if request.subscription:
+                cursor = self._open(request, sought.kinds, cursor)
+            yield from self._follow(sought, cursor, context)
+
+    def AcknowledgeEvents(
+        self, request: pb.AcknowledgeEventsRequest, context: grpc.ServicerContext
+    ) -> pb.AcknowledgeEventsResponse:
+        """Move a subscription forward."""
+        access.require(context, 0)
+        cursor = _parse_cursor(request.cursor)
+        with self.store.write(None, wait_s=lock_wait_s(context)) as session:
+            subscriptions.acknowledge(session, request.subscription, cursor, now=self.clock())
+        return pb.AcknowledgeEventsResponse()
+
+    def ListSubscriptions(
+        self, _request: pb.ListSubscriptionsRequest, context: grpc.ServicerContext
+    ) -> pb.ListSubscriptionsResponse:
+        """Read all subscriptions."""
+        access.require(context, 0)
+        with self.store.read(None) as session:
+            found = subscriptions.list_subscriptions(session, now=self.clock())
+            return pb.ListSubscriptionsResponse(subscriptions=map(_subscription_message, found))
+
+    def DeleteSubscription(
+        self, request: pb.DeleteSubscriptionRequest, context: grpc.ServicerContext
+    ) -> pb.DeleteSubscriptionResponse:
+        """Forget a subscription."""
+        access.require(context, 0)
+
+        def work(session: Session, _now: datetime) -> pb.DeleteSubscriptionResponse:
+            subscriptions.delete_subscription(session, request.subscription)
+            return pb.DeleteSubscriptionResponse()
+
+        return self.write_once(request, context, None, pb.DeleteSubscriptionResponse, work)
+
+    def _open(self, request: pb.WatchEventsRequest, kinds: Sequence[str], cursor: Cursor) -> Cursor:
+        with self.store.write(None) as session:
+            return subscriptions.open_subscription(
+                session,
+                request.subscription,
+                kinds=kinds,
+                cursor=cursor if request.cursor else None,
+                now=self.clock(),
+            )
+
+    def _follow(
+        self, sought: Sought, cursor: Cursor, context: grpc.ServicerContext
+    ) -> Iterator[pb.WatchEventsResponse]:
+        said_at = time.monotonic()
+        while context.is_active():
+            commits = self.store.commits.count
+            with self.store.read(sought.tenant_id) as session:
+                batch = events.next_events(session, sought, after=cursor, limit=_BATCH)
+            for event in batch.events:
+                place = (event.xid, event.position)
+                yield pb.WatchEventsResponse(event=event_message(event), cursor=_format_cursor(place))
+            cursor = batch.cursor
+            if batch.events:
+                said_at = time.monotonic()
+                continue
+            if time.monotonic() - said_at >= CHECKPOINT_S:
+                said_at = time.monotonic()
+                yield pb.WatchEventsResponse(cursor=_format_cursor(cursor))
+            self.store.commits.wait(commits, timeout_s=POLL_S)
 
 
-def event_message(event: Event) -> pb.Event:
-    """Write an event; the ids of groups that it keeps are shown as names."""
+def event_message(event: AnyEvent) -> pb.Event:
+    """Write an event; the ids of groups and of a user that it keeps are shown as names."""
     tenant_id = event.tenant_id
     actor = event.actor
     if event.actor_source_id:
@@ -102,9 +169,30 @@ def _struct(tenant_id: int, values: dict[str, Any] | None) -> Struct | None:
     shown = dict(values)
     if "groups" in shown:
         shown["groups"] = [names.GROUP.format(tenant_id, int(group_id)) for group_id in shown["groups"]]
+    if isinstance(shown.get("user"), int):
+        shown["user"] = names.USER.format(tenant_id, shown["user"])
     written = Struct()
     written.update(shown)
     return written
+
+
+def _run_id(request: pb.ListEventsRequest, tenant_id: int) -> int:
+    if not request.import_run:
+        return 0
+    return names.parse_within(names.IMPORT_RUN, request.import_run, tenant_id=tenant_id, field="import_run")
+
+
+def _subscription_message(view: subscriptions.SubscriptionView) -> pb.Subscription:
+    kept = view.subscription
+    place = (kept.xid, kept.position)
+    return pb.Subscription(
+        name=kept.name,
+        kinds=kept.kinds,
+        cursor="" if place == BEGINNING else _format_cursor(place),
+        behind_seconds=max(0, int(view.behind.total_seconds())),
+        create_time=timestamp(kept.create_time),
+        update_time=timestamp(kept.update_time),
+    )
 
 
 def _format_cursor(place: Cursor) -> str:

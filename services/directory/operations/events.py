@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +10,8 @@ from dataclasses import dataclass
 from sqlmodel import Session
 
 from services.directory.rules.errors import InvalidArgument
-from services.directory.store.events import Cursor, committed_events, newest_place
+from services.directory.store.event_tables import ArchivedEvent
+from services.directory.store.events import AnyEvent, Cursor, Order, Sought, committed_events, newest_place
 from services.directory.store.tables import Event
 
 _KIND = re.compile(r"[a-z_]+\.([a-z_]+|\*)")
@@ -19,22 +21,30 @@ _KIND = re.compile(r"[a-z_]+\.([a-z_]+|\*)")
 class Batch:
     """The next events, and the place from which to go on: past them, or past all that were not asked for."""
 
-    events: Sequence[Event]
+    events: Sequence[AnyEvent]
     cursor: Cursor
 
 
-def list_events(session: Session, tenant_id: int, *, kind: str, run_id: int, after: Cursor, limit: int) -> list[Event]:
-    """Read a tenant's events in commit order; `kind` is exact, a family, or empty. Errors: InvalidArgument."""
-    kinds = check_kinds([kind] if kind else [], field="kind")
-    return committed_events(session, after, kinds, limit=limit, tenant_id=tenant_id, run_id=run_id)
+class Log(enum.Enum):
+    """Where events are read: in the log, or among those past its retention."""
+
+    CURRENT = Event
+    ARCHIVE = ArchivedEvent
 
 
-def next_events(session: Session, kinds: Sequence[str], *, after: Cursor, limit: int) -> Batch:
-    """Read the next events of all tenants in commit order."""
-    newest = newest_place(session)
+def list_events(
+    session: Session, sought: Sought, *, log: Log, order: Order, beyond: Cursor, limit: int
+) -> list[AnyEvent]:
+    """Read a tenant's events beyond a place, in commit order or against it."""
+    return committed_events(session, sought, beyond, limit=limit, order=order, log=log.value)
+
+
+def next_events(session: Session, sought: Sought, *, after: Cursor, limit: int) -> Batch:
+    """Read the next events in commit order: of all tenants, or of the one that is sought."""
+    newest = newest_place(session, sought.tenant_id)
     if newest <= after:
         return Batch((), after)
-    found = committed_events(session, after, kinds, limit=limit)
+    found = committed_events(session, sought, after, limit=limit)
     if len(found) == limit:
         return Batch(found, (found[-1].xid, found[-1].position))
     return Batch(found, newest)
