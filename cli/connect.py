@@ -12,11 +12,14 @@ from typing import Self
 import grpc
 from muster.directory.v1 import (
     accounts_pb2_grpc,
+    administrators_pb2_grpc,
     api_keys_pb2_grpc,
     events_pb2_grpc,
     groups_pb2_grpc,
     imports_pb2_grpc,
+    invitations_pb2_grpc,
     licenses_pb2_grpc,
+    operations_pb2_grpc,
     sources_pb2_grpc,
     tenants_pb2_grpc,
     users_pb2_grpc,
@@ -112,14 +115,29 @@ class Muster:
         return api_keys_pb2_grpc.ApiKeyServiceStub(self._channel("directory"))
 
     @cached_property
+    def administrators(self) -> administrators_pb2_grpc.AdministratorServiceStub:
+        """Administrators."""
+        return administrators_pb2_grpc.AdministratorServiceStub(self._channel("directory"))
+
+    @cached_property
     def imports(self) -> imports_pb2_grpc.ImportServiceStub:
         """Import runs."""
         return imports_pb2_grpc.ImportServiceStub(self._channel("directory"))
 
     @cached_property
+    def invitations(self) -> invitations_pb2_grpc.InvitationServiceStub:
+        """Invitations."""
+        return invitations_pb2_grpc.InvitationServiceStub(self._channel("directory"))
+
+    @cached_property
     def events(self) -> events_pb2_grpc.EventServiceStub:
         """The event log."""
         return events_pb2_grpc.EventServiceStub(self._channel("directory"))
+
+    @cached_property
+    def operations(self) -> operations_pb2_grpc.OperationsServiceStub:
+        """The upkeep of the register."""
+        return operations_pb2_grpc.OperationsServiceStub(self._channel("directory"))
 
     @cached_property
     def importer(self) -> importer_pb2_grpc.ImporterServiceStub:

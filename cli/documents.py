@@ -8,10 +8,12 @@ from typing import Any
 from google.protobuf import json_format, struct_pb2, timestamp_pb2
 from muster.directory.v1 import (
     accounts_pb2,
+    administrators_pb2,
     api_keys_pb2,
     events_pb2,
     groups_pb2,
     imports_pb2,
+    invitations_pb2,
     licenses_pb2,
     sources_pb2,
     tenants_pb2,
@@ -38,6 +40,7 @@ def tenant(record: tenants_pb2.Tenant) -> Document:
         "account": record.main_account,
         "language": record.language,
         "accept_url": record.accept_url or None,
+        "deleted": moment(record.delete_time),
     }
 
 
@@ -65,6 +68,16 @@ def group(record: groups_pb2.Group) -> Document:
     }
 
 
+def reserved_group_id(record: groups_pb2.ReservedGroupId) -> Document:
+    """Write one Group ID that waits to be released."""
+    return {
+        "group_id": record.group_external_id,
+        "group": record.group,
+        "source": record.source or None,
+        "deleted": moment(record.create_time),
+    }
+
+
 def member(record: groups_pb2.Membership) -> Document:
     """Write one person of a group."""
     return {"user": record.user, "email": record.email, "source": record.source or MANUAL}
@@ -83,9 +96,23 @@ def user(record: users_pb2.User) -> Document:
         "owner": record.owner or MANUAL,
         "owner_name": record.owner_display_name or None,
         "state": word(users_pb2.UserState, record.state),
+        "invitation": word(users_pb2.InvitationState, record.invitation) if record.invitation else "none",
         "password_reset_required": record.password_reset_required,
         "groups": list(record.group_display_names),
         "accounts": list(record.account_display_names),
+    }
+
+
+def invitation(record: invitations_pb2.Invitation) -> Document:
+    """Write one invitation."""
+    return {
+        "invitation": record.name,
+        "user": record.user,
+        "email": record.email,
+        "state": word(users_pb2.InvitationState, record.state),
+        "expires": moment(record.expire_time),
+        "sent": moment(record.sent_time),
+        "run": record.import_run or None,
     }
 
 
@@ -106,10 +133,24 @@ def refusal(record: licenses_pb2.Refusal) -> Document:
     }
 
 
+def administrator(record: administrators_pb2.Administrator) -> Document:
+    """Write one administrator."""
+    return {
+        "administrator": record.name,
+        "email": record.email,
+        "name": record.display_name or None,
+        "role": word(administrators_pb2.AdministratorRole, record.role),
+        "account": record.account or None,
+        "totp": record.totp,
+        "last_sign_in": moment(record.last_sign_in_time) if record.HasField("last_sign_in_time") else None,
+    }
+
+
 def api_key(record: api_keys_pb2.ApiKey) -> Document:
     """Write one key, of which only its id is known."""
     return {
         "key_id": record.key_id,
+        "kind": word(api_keys_pb2.ApiKeyKind, record.kind).replace("_", "-"),
         "state": word(api_keys_pb2.ApiKeyState, record.state),
         "created": moment(record.create_time),
         "expires": moment(record.expire_time),

@@ -14,17 +14,22 @@ from typer.exceptions import TyperException
 
 from cli.commands import (
     accounts,
+    administrators,
     demo,
     events,
     groups,
     imports,
+    invitations,
     licenses,
+    members,
     messages,
+    personal_data,
     runs,
     scim_keys,
     sources,
     tenants,
     up,
+    upkeep,
     users,
 )
 from cli.errors import CommandError, explain
@@ -46,15 +51,22 @@ app.command("demo")(demo.demo)
 app.add_typer(tenants.app, name="tenant")
 app.add_typer(accounts.app, name="account")
 app.add_typer(groups.app, name="group")
+app.add_typer(members.app, name="member")
 app.add_typer(users.app, name="user")
+users.app.command("export")(personal_data.export_user)
+users.app.command("erase")(personal_data.erase_user)
 app.add_typer(licenses.app, name="license")
+app.command("invite")(invitations.invite)
+app.add_typer(invitations.app, name="invitations")
 app.add_typer(sources.app, name="source")
 app.add_typer(scim_keys.app, name="scim-key")
+app.add_typer(administrators.app, name="admin")
 app.command("import")(imports.import_file)
 app.command("run")(imports.run_source)
 app.add_typer(runs.app, name="runs")
 app.add_typer(messages.app, name="messages")
 app.add_typer(events.app, name="events")
+app.command("check")(upkeep.check)
 
 
 @app.callback()

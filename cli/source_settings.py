@@ -86,7 +86,9 @@ class SourceSettings:
         UnknownGroups | None,
         typer.Option(help="What to do with unknown Group IDs; unless said, a file's are ignored, SCIM's created."),
     ] = None
-    auto_invite: Annotated[bool | None, _switch("auto-invite", "Invite new users without being asked.")] = None
+    auto_invite: Annotated[
+        bool | None, _switch("auto-invite", "Invite new users without being asked, if the tenant has an accept URL.")
+    ] = None
     keep_primary_phone: Annotated[
         bool | None, _switch("keep-primary-phone", "An empty cell does not clear the primary phone.")
     ] = None

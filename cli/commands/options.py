@@ -13,6 +13,13 @@ SourceOption = Annotated[str, typer.Option("--source", help="Resource name of th
 SourceArgument = Annotated[
     str, typer.Argument(metavar="SOURCE", help="Resource name of the source, tenants/…/sources/…")
 ]
+AccountArgument = Annotated[
+    str, typer.Argument(metavar="ACCOUNT", help="Resource name of the account, tenants/…/accounts/…")
+]
+GroupArgument = Annotated[
+    str, typer.Argument(metavar="GROUP", help="Resource name of the group, tenants/…/groups/…; main groups too")
+]
+TenantArgument = Annotated[str, typer.Argument(metavar="TENANT", help="Resource name of the tenant, tenants/…")]
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="Resource name of the run, tenants/…/importRuns/…")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Plan only; change nothing.")]
 ApproveOption = Annotated[

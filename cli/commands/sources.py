@@ -126,6 +126,64 @@ def disable_source(context: typer.Context, source: SourceArgument) -> None:
         session.output.note(f"Its calls are refused until `muster source enable {source}`; its users and keys stay.")
 
 
+@app.command("pause")
+def pause_source(context: typer.Context, source: SourceArgument) -> None:
+    """Stop an enabled source for a while: a file's runs, or an identity provider's calls."""
+    session = session_of(context)
+    with session.connect() as muster:
+        request = sources_pb2.PauseSourceRequest(name=source, request_id=session.new_request_id())
+        document = documents.source(muster.sources.PauseSource(request).source)
+    session.output.show(document, output.facts(document))
+
+
+@app.command("resume")
+def resume_source(context: typer.Context, source: SourceArgument) -> None:
+    """Let a paused source go on."""
+    session = session_of(context)
+    with session.connect() as muster:
+        request = sources_pb2.ResumeSourceRequest(name=source, request_id=session.new_request_id())
+        document = documents.source(muster.sources.ResumeSource(request).source)
+    session.output.show(document, output.facts(document))
+
+
+class Users(StrEnum):
+    """What becomes of a detached source's users."""
+
+    KEEP = "keep"
+    DELETE = "delete"
+
+
+@app.command("detach")
+def detach_source(
+    context: typer.Context,
+    source: SourceArgument,
+    *,
+    users: Annotated[Users, typer.Option(help="Keep its users as manual users, or delete them.")],
+) -> None:
+    """Part a source from its users and groups, for good: it is disabled, and its keys are revoked."""
+    session = session_of(context)
+    choice = {
+        Users.KEEP: sources_pb2.DETACHED_USERS_KEEP_AS_MANUAL,
+        Users.DELETE: sources_pb2.DETACHED_USERS_DELETE,
+    }[users]
+    with session.connect() as muster:
+        request = sources_pb2.DetachSourceRequest(name=source, users=choice, request_id=session.new_request_id())
+        detached = muster.sources.DetachSource(request)
+    document = documents.source(detached.source) | {"users": detached.users}
+    session.output.show(document, output.facts(document))
+    session.output.note(f"It owns nothing any more; `muster source delete {source}` takes it away.")
+
+
+@app.command("delete")
+def delete_source(context: typer.Context, source: SourceArgument) -> None:
+    """Take a source away that owns nothing; its runs can still be read."""
+    session = session_of(context)
+    with session.connect() as muster:
+        muster.sources.DeleteSource(sources_pb2.DeleteSourceRequest(name=source, request_id=session.new_request_id()))
+    document = {"source": source, "state": "deleted"}
+    session.output.show(document, output.facts(document))
+
+
 @app.command("show")
 def show_source(context: typer.Context, source: SourceArgument) -> None:
     """Show one source with all its settings."""

@@ -15,7 +15,9 @@ from sqlmodel import Session
 from services.directory.api import access, pages
 from services.directory.api.servicer import Servicer
 from services.directory.api.source_messages import credentials_of, paths_of, settings_of, source_message
-from services.directory.operations import source_secrets, sources
+from services.directory.operations import source_secrets, source_states, sources
+from services.directory.operations.detaching import DetachedUsers, detach_source
+from services.directory.operations.imports import Imports
 from services.directory.rules import names
 from services.directory.rules.errors import InvalidArgument
 from services.directory.rules.source_settings import PARSERS
@@ -25,6 +27,11 @@ _KINDS: Final = {
     pb.SOURCE_KIND_UNSPECIFIED: SourceKind.SFTP,
     pb.SOURCE_KIND_SFTP: SourceKind.SFTP,
     pb.SOURCE_KIND_SCIM: SourceKind.SCIM,
+}
+
+_USERS: Final = {
+    pb.DETACHED_USERS_KEEP_AS_MANUAL: DetachedUsers.KEEP_AS_MANUAL,
+    pb.DETACHED_USERS_DELETE: DetachedUsers.DELETE,
 }
 
 
@@ -121,6 +128,55 @@ class SourceServicer(Servicer, sources_pb2_grpc.SourceServiceServicer):
 
         return self.write_once(request, context, tenant_id, pb.DisableSourceResponse, work)
 
+    def PauseSource(self, request: pb.PauseSourceRequest, context: grpc.ServicerContext) -> pb.PauseSourceResponse:
+        """Stop an enabled source until it is resumed."""
+        tenant_id, source_id = names.parse(names.SOURCE, request.name, field="name")
+        caller = access.require(context, tenant_id)
+
+        def work(session: Session, now: datetime) -> pb.PauseSourceResponse:
+            source = source_states.pause_source(session, tenant_id, source_id, actor=caller.actor, now=now)
+            return pb.PauseSourceResponse(source=source_message(source))
+
+        return self.write_once(request, context, tenant_id, pb.PauseSourceResponse, work)
+
+    def ResumeSource(self, request: pb.ResumeSourceRequest, context: grpc.ServicerContext) -> pb.ResumeSourceResponse:
+        """Enable a paused source again."""
+        tenant_id, source_id = names.parse(names.SOURCE, request.name, field="name")
+        caller = access.require(context, tenant_id)
+
+        def work(session: Session, now: datetime) -> pb.ResumeSourceResponse:
+            source = source_states.resume_source(session, tenant_id, source_id, actor=caller.actor, now=now)
+            return pb.ResumeSourceResponse(source=source_message(source))
+
+        return self.write_once(request, context, tenant_id, pb.ResumeSourceResponse, work)
+
+    def DetachSource(self, request: pb.DetachSourceRequest, context: grpc.ServicerContext) -> pb.DetachSourceResponse:
+        """Part a source from all that it keeps."""
+        tenant_id, source_id = names.parse(names.SOURCE, request.name, field="name")
+        caller = access.require(context, tenant_id)
+        users = _USERS.get(request.users)
+        if users is None:
+            raise InvalidArgument([("users", "must say whether the users are kept as manual or deleted")])
+
+        def work(session: Session, now: datetime) -> pb.DetachSourceResponse:
+            detached = detach_source(session, self._imports, tenant_id, source_id, users, actor=caller.actor, now=now)
+            return pb.DetachSourceResponse(source=source_message(detached.source), users=detached.users)
+
+        return self.write_once(request, context, tenant_id, pb.DetachSourceResponse, work)
+
+    def DeleteSource(self, request: pb.DeleteSourceRequest, context: grpc.ServicerContext) -> pb.DeleteSourceResponse:
+        """Take a source away that owns nothing."""
+        tenant_id, source_id = names.parse(names.SOURCE, request.name, field="name")
+        caller = access.require(context, tenant_id)
+
+        def work(session: Session, now: datetime) -> pb.DeleteSourceResponse:
+            source_states.delete_source(
+                session, self._imports, tenant_id, source_id, request.etag, actor=caller.actor, now=now
+            )
+            return pb.DeleteSourceResponse()
+
+        return self.write_once(request, context, tenant_id, pb.DeleteSourceResponse, work)
+
     def GetSourceSecret(
         self, request: pb.GetSourceSecretRequest, context: grpc.ServicerContext
     ) -> pb.GetSourceSecretResponse:
@@ -162,6 +218,10 @@ class SourceServicer(Servicer, sources_pb2_grpc.SourceServiceServicer):
             for source in kept
         ]
         return pb.ListDropLoginsResponse(logins=logins, next_page_token=token)
+
+    @property
+    def _imports(self) -> Imports:
+        return Imports(self.store, self.stages, clock=self.clock)
 
     def _drop_login(self, created: sources.CreatedSource) -> pb.DropLogin | None:
         if not created.drop_password:

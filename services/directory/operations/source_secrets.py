@@ -69,7 +69,7 @@ def get_source_secret(
 ) -> SourceSecret:
     """Read where and as whom to fetch, secrets included. Errors: NotFound, SourceStateError (a SCIM source)."""
     source = session.get(Source, (tenant_id, source_id))
-    if source is None:
+    if source is None or source.delete_time is not None:
         raise NotFound(resource=SOURCE.format(tenant_id, source_id))
     require_file(source)
     credentials = Credentials()
@@ -98,7 +98,11 @@ def require_file(source: Source) -> None:
 
 def list_drop_logins(session: Session, *, after_id: int, limit: int) -> list[Source]:
     """Read the hosted drops of all tenants in order of creation, past `after_id`."""
-    query = select(Source).where(col(Source.id) > after_id, col(Source.drop_password_sha256).is_not(None))
+    query = select(Source).where(
+        col(Source.id) > after_id,
+        col(Source.drop_password_sha256).is_not(None),
+        col(Source.delete_time).is_(None),
+    )
     return list(session.exec(query.order_by(col(Source.id)).limit(limit)))
 
 

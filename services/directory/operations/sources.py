@@ -9,6 +9,8 @@ from typing import Any, Final
 
 from sqlmodel import Session, col, select
 
+from services.directory.operations.groups import lasting_account
+from services.directory.operations.source_order import place, take_order
 from services.directory.operations.source_secrets import (
     Credentials,
     check_credentials,
@@ -25,7 +27,7 @@ from services.directory.rules.source_settings import PARSERS, SCIM_SETTINGS, par
 from services.directory.store import ids
 from services.directory.store.events import Actor, Change, append_events
 from services.directory.store.seal import Seal
-from services.directory.store.tables import Account, Source, SourceKind, SourceState, Tenant
+from services.directory.store.tables import Source, SourceKind, SourceState
 
 Settings = Mapping[str, Any]
 """Settings by path (`sftp.path`), as they were sent or as they are kept."""
@@ -82,7 +84,7 @@ def create_source(
         create_time=now,
     )
     _write(source, values)
-    moved = _place(session, tenant_id, source, values["position"])
+    moved = place(session, tenant_id, source, values["position"])
     password = ""
     if kind == SourceKind.SCIM:
         pass  # it logs in with keys, which are made one by one
@@ -116,16 +118,18 @@ def update_source(
 ) -> Source:
     """Change the settings given. Errors: InvalidArgument, NotFound, SourceStateError (path), StaleEtag."""
     if "position" in settings:
-        _take_order(session, tenant_id)
-    source = _locked(session, tenant_id, source_id)
+        take_order(session, tenant_id)
+    source = locked_source(session, tenant_id, source_id)
     require_etag(etag, resource=SOURCE.format(tenant_id, source_id), revision=source.revision)
     is_scim = source.kind == SourceKind.SCIM
-    values = _parsed_scim(settings, credentials) if is_scim else _parsed(settings, credentials, source=source)
+    values = (
+        _parsed_scim(settings, credentials, source=source) if is_scim else _parsed(settings, credentials, source=source)
+    )
     if values.get("sftp.path", source.sftp_path) != source.sftp_path and source.state != SourceState.TRIAL:
         raise SourceStateError("the path is fixed once the source has left trial", state=_word(source.state))
     _require_account(session, tenant_id, values.get("account", 0))
     before = described(source)
-    moved = _place(session, tenant_id, source, values["position"]) if "position" in values else []
+    moved = place(session, tenant_id, source, values["position"]) if "position" in values else []
     _write(source, values)
     if credentials is not None:
         keep_credentials(source, credentials, seal=seal)
@@ -143,32 +147,47 @@ def update_source(
 
 
 def set_state(
-    session: Session, tenant_id: int, source_id: int, state: SourceState, *, actor: Actor, now: datetime
+    session: Session,
+    tenant_id: int,
+    source_id: int,
+    state: SourceState,
+    *,
+    actor: Actor,
+    now: datetime,
+    event: str = "",
 ) -> Source:
-    """Enable or disable a source; nothing happens when it is so already. Errors: NotFound."""
-    source = _locked(session, tenant_id, source_id)
+    """Bring a source into a state; nothing happens when it is in it already. Errors: NotFound.
+
+    `event` is the word of the change, where it is another than the state's.
+    """
+    source = locked_source(session, tenant_id, source_id)
     if source.state != state:
         before, source.state = _word(source.state), state
         source.revision += 1
         session.flush()
         change = Change(
-            f"source.{_word(state)}", ("src", source_id), before={"state": before}, after={"state": _word(state)}
+            f"source.{event or _word(state)}",
+            ("src", source_id),
+            before={"state": before},
+            after={"state": _word(state)},
         )
         append_events(session, tenant_id, [change], actor=actor, now=now)
     return source
 
 
 def get_source(session: Session, tenant_id: int, source_id: int) -> Source:
-    """Read one source. Errors: NotFound."""
+    """Read one source. Errors: NotFound, also for a deleted one."""
     source = session.get(Source, (tenant_id, source_id))
-    if source is None:
+    if source is None or source.delete_time is not None:
         raise NotFound(resource=SOURCE.format(tenant_id, source_id))
     return source
 
 
 def list_sources(session: Session, tenant_id: int, *, after_position: int, limit: int) -> list[Source]:
     """Read a tenant's sources in order of position, past `after_position`."""
-    query = select(Source).where(col(Source.tenant_id) == tenant_id, col(Source.position) > after_position)
+    query = select(Source).where(
+        col(Source.tenant_id) == tenant_id, col(Source.position) > after_position, col(Source.delete_time).is_(None)
+    )
     return list(session.exec(query.order_by(col(Source.position)).limit(limit)))
 
 
@@ -209,15 +228,18 @@ def _parsed(settings: Settings, credentials: Credentials | None, *, source: Sour
     return values
 
 
-def _parsed_scim(settings: Settings, credentials: Credentials | None) -> dict[str, Any]:
-    """Parse the settings given for a SCIM source; those that only a file has may be absent or empty."""
+def _parsed_scim(
+    settings: Settings, credentials: Credentials | None, *, source: Source | None = None
+) -> dict[str, Any]:
+    """Parse the settings given for a SCIM source; those that only a file has may be absent, empty, or as they read."""
     checks = FieldChecks()
+    read = described(source) | {"end_marker": 1} if source is not None else {}
     parsers = {**PARSERS, "unknown_groups": parse_scim_unknown_groups}
     values = {}
     for path, raw in settings.items():
         if path in SCIM_SETTINGS:
             values[path] = checks.parse(f"source.{path}", parsers[path], raw)
-        elif raw is not None if path.startswith("limits.") else raw:
+        elif (raw is not None if path.startswith("limits.") else raw) and not _is_as_read(path, raw, read):
             checks.refuse(f"source.{path}", "is a setting of files: a SCIM source has none")
     if not values.get("account", 1):
         checks.refuse("source.account", "a SCIM source needs one: the groups that it creates belong there")
@@ -225,6 +247,13 @@ def _parsed_scim(settings: Settings, credentials: Credentials | None) -> dict[st
         checks.refuse("credentials", "a SCIM source has keys instead: make one for it")
     checks.end()
     return values
+
+
+def _is_as_read(path: str, raw: Any, read: Settings) -> bool:
+    """Say whether a setting that only a file has came back as it reads of this SCIM source: mask `*` sends them all."""
+    if path not in read:
+        return False
+    return bool(raw == ({"absent": 1, "freeze": 2}[read[path]] if path == "skip_means" else read[path]))
 
 
 def _write(source: Source, values: Mapping[str, Any]) -> None:
@@ -242,43 +271,17 @@ def _write(source: Source, values: Mapping[str, Any]) -> None:
     source.limits = {name: figures for name, figures in kept.items() if figures}
 
 
-def _place(session: Session, tenant_id: int, source: Source, wanted: int) -> list[Change]:
-    """Give the source its place (1 is first, 0 last) and move those behind it; gives the events of those moved."""
-    _take_order(session, tenant_id)
-    query = select(Source).where(col(Source.tenant_id) == tenant_id, col(Source.id) != source.id)
-    others = list(session.exec(query.order_by(col(Source.position), col(Source.id)).with_for_update()))
-    index = min(wanted - 1, len(others)) if wanted else len(others)
-    source.position = index + 1
-    changes = []
-    for position, other in enumerate([*others[:index], source, *others[index:]], start=1):
-        if other is not source and other.position != position:
-            changes.append(_moved(other, position))
-            other.position = position
-            other.revision += 1
-    return changes
-
-
-def _moved(source: Source, position: int) -> Change:
-    return Change(
-        "source.updated", ("src", source.id), before={"position": source.position}, after={"position": position}
-    )
-
-
-def _take_order(session: Session, tenant_id: int) -> None:
-    """Let one writer at a time give out places in a tenant."""
-    session.exec(select(Tenant.id).where(col(Tenant.id) == tenant_id).with_for_update(key_share=True)).one()
-
-
-def _locked(session: Session, tenant_id: int, source_id: int) -> Source:
+def locked_source(session: Session, tenant_id: int, source_id: int) -> Source:
+    """Read a source and hold its row to the end. Errors: NotFound, also for a deleted one."""
     source = session.get(Source, (tenant_id, source_id), with_for_update=True)
-    if source is None:
+    if source is None or source.delete_time is not None:
         raise NotFound(resource=SOURCE.format(tenant_id, source_id))
     return source
 
 
 def _require_account(session: Session, tenant_id: int, account_id: int) -> None:
-    if account_id and session.get(Account, (tenant_id, account_id)) is None:
-        raise NotFound(resource=ACCOUNT.format(tenant_id, account_id))
+    if account_id:
+        lasting_account(session, tenant_id, account_id)
 
 
 def _word(state: int) -> str:

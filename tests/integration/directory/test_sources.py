@@ -157,7 +157,7 @@ def test_a_hosted_drop_gets_a_login_that_is_shown_once(office: Office, importer:
     (record,) = [record for record in page.logins if record.source == answer.source.name]
     assert record.username == login.username
     assert record.password_sha256 == hashlib.sha256(login.password.encode()).digest()
-    with store.read(None) as session:
+    with store.read(office.tenant_id) as session:
         row = session.get(Source, names.parse(names.SOURCE, answer.source.name, field="name"))
         assert login.password.encode() not in row.sealed_credentials
 
@@ -169,7 +169,7 @@ def test_two_drops_never_share_a_login(office: Office):
 def test_sealed_credentials_open_only_in_their_own_row(office: Office, importer: Caller, store):
     mine, other = own_server(office), own_server(office)
     assert secret_of(importer, mine).credentials.password == "secret-1"
-    with store.write(None) as session:
+    with store.write(office.tenant_id) as session:
         rows = [session.get(Source, names.parse(names.SOURCE, s.name, field="name")) for s in (mine, other)]
         rows[1].sealed_credentials = rows[0].sealed_credentials
     with refused("INTERNAL"):

@@ -11,11 +11,14 @@ import grpc
 import pytest
 from muster.directory.v1 import (
     accounts_pb2_grpc,
+    administrators_pb2_grpc,
     api_keys_pb2_grpc,
     events_pb2_grpc,
     groups_pb2_grpc,
     imports_pb2_grpc,
+    invitations_pb2_grpc,
     licenses_pb2_grpc,
+    operations_pb2_grpc,
     sources_pb2_grpc,
     tenants_pb2_grpc,
     users_pb2_grpc,
@@ -37,8 +40,11 @@ _SERVICES = {
     "LicenseService": licenses_pb2_grpc,
     "SourceService": sources_pb2_grpc,
     "ApiKeyService": api_keys_pb2_grpc,
+    "AdministratorService": administrators_pb2_grpc,
     "ImportService": imports_pb2_grpc,
+    "InvitationService": invitations_pb2_grpc,
     "EventService": events_pb2_grpc,
+    "OperationsService": operations_pb2_grpc,
     "ImporterService": importer_pb2_grpc,
     "MessageService": messages_pb2_grpc,
 }
@@ -76,7 +82,7 @@ class ScriptedServices:
         def make(method):
             if method == "ImportFile":
                 return lambda _, requests, context: iter(self._next(method, list(requests), context))
-            if method in ("RunSource", "WatchImportRun"):
+            if method in ("RunSource", "WatchImportRun", "CheckIntegrity"):
                 return lambda _, request, context: iter(self._next(method, request, context))
             return lambda _, request, context: self._next(method, request, context)
 

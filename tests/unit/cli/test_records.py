@@ -5,6 +5,7 @@ from muster.directory.v1 import (
     accounts_pb2,
     events_pb2,
     groups_pb2,
+    invitations_pb2,
     licenses_pb2,
     tenants_pb2,
     users_pb2,
@@ -104,6 +105,7 @@ def test_user_list_shows_groups_and_accounts_by_name(services, muster):
             "owner": f"{TENANT}/sources/src_1",
             "owner_name": "Personnel",
             "state": "active",
+            "invitation": "none",
             "password_reset_required": False,
             "groups": ["Staff"],
             "accounts": ["Elm School"],
@@ -166,6 +168,65 @@ def test_messages_say_kind_and_state_in_words(services, muster):
     services.answer("ListMessages", messages_pb2.ListMessagesResponse(messages=[message]))
     (shown,) = muster("messages", "list", "--tenant", TENANT).document["messages"]
     assert (shown["kind"], shown["state"], shown["attempts"]) == ("no_file", "sent", 0)
+
+
+def an_invitation(**fields):
+    return invitations_pb2.Invitation(
+        name=f"{TENANT}/invitations/inv_1",
+        user=f"{TENANT}/users/usr_1",
+        email="ada@northlake.example",
+        expire_time=timestamp_pb2.Timestamp(seconds=1_700_000_000),
+        **fields,
+    )
+
+
+def test_invite_names_all_users_in_one_call(services, muster):
+    made = an_invitation(state=users_pb2.INVITATION_STATE_PENDING)
+    services.answer("BatchCreateInvitations", invitations_pb2.BatchCreateInvitationsResponse(invitations=[made]))
+    answer = muster("invite", f"{TENANT}/users/usr_1", f"{TENANT}/users/usr_2")
+    assert answer.document == {
+        "invitations": [
+            {
+                "invitation": f"{TENANT}/invitations/inv_1",
+                "user": f"{TENANT}/users/usr_1",
+                "email": "ada@northlake.example",
+                "state": "pending",
+                "expires": "2023-11-14T22:13:20Z",
+                "sent": None,
+                "run": None,
+            }
+        ]
+    }
+    (request,) = services.requests("BatchCreateInvitations")
+    assert (request.tenant, list(request.users)) == (TENANT, [f"{TENANT}/users/usr_1", f"{TENANT}/users/usr_2"])
+    assert request.request_id
+
+
+def test_invitations_are_listed_by_state_and_revoked_by_name(services, muster):
+    sent = an_invitation(state=users_pb2.INVITATION_STATE_SENT)
+    gone = an_invitation(state=users_pb2.INVITATION_STATE_REVOKED)
+    services.answer("ListInvitations", invitations_pb2.ListInvitationsResponse(invitations=[sent]))
+    services.answer("RevokeInvitation", invitations_pb2.RevokeInvitationResponse(invitation=gone))
+    (shown,) = muster("invitations", "list", "--tenant", TENANT, "--state", "sent").document["invitations"]
+    assert shown["state"] == "sent"
+    assert list(services.requests("ListInvitations")[0].states) == [users_pb2.INVITATION_STATE_SENT]
+    assert muster("invitations", "revoke", sent.name).document["state"] == "revoked"
+    assert services.requests("RevokeInvitation")[0].name == sent.name
+
+
+def test_a_users_invitation_is_shown_in_a_word(services, muster):
+    invited = a_user(invitation=users_pb2.INVITATION_STATE_EXPIRED)
+    services.answer("GetUser", users_pb2.GetUserResponse(user=invited))
+    assert muster("user", "show", "u").document["invitation"] == "expired"
+
+
+def test_events_are_asked_for_as_the_command_line_says(services, muster):
+    services.answer("ListEvents", events_pb2.ListEventsResponse(), events_pb2.ListEventsResponse())
+    muster("events", "list", "--tenant", TENANT)
+    muster("events", "list", "--tenant", TENANT, "--resource", "u", "--archived", "--newest-first")
+    plain, asked = services.requests("ListEvents")
+    assert (plain.resource, plain.archived, plain.newest_first) == ("", False, False)
+    assert (asked.resource, asked.archived, asked.newest_first) == ("u", True, True)
 
 
 def test_events_keep_values_before_and_after(services, muster):
