@@ -7,9 +7,12 @@ import os
 import signal
 import sys
 import threading
-from datetime import UTC, datetime
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import grpc.aio
+import stamina.instrumentation
 import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
@@ -19,11 +22,13 @@ from muster.runtime.server import OPTIONS, announce
 from muster.runtime.telemetry import configure_logging, fault_of
 
 from services.notifier.api import SERVICE_NAME, MessageServicer
+from services.notifier.authors import Authors
+from services.notifier.chores import Chores
 from services.notifier.consume import Follower
 from services.notifier.deliver import Outbox
-from services.notifier.license_warning import LicenseWarningReader
+from services.notifier.mail import Templates
 from services.notifier.messages import MessageStore
-from services.notifier.report import ReportReader
+from services.notifier.notices import NoticeReader
 from services.notifier.settings import Settings, SettingsError, load_settings
 from services.notifier.smtp import transport_of
 
@@ -36,6 +41,7 @@ _LAST_WORK_S = 5.0
 def main() -> None:
     """Run until SIGTERM, SIGINT or, if asked for, the end of stdin; exit status 2 says that a setting is wrong."""
     configure_logging("notifier")
+    stamina.instrumentation.set_on_retry_hooks([])  # they would log what a mail server says, addresses too
     try:
         settings = load_settings()
     except SettingsError as error:
@@ -56,13 +62,11 @@ async def serve(settings: Settings) -> None:
     """Serve until told to end; an unexpected fault of a part ends the whole, so that it is started anew."""
     store = MessageStore(settings.database_url)
     await asyncio.to_thread(store.migrate)
+    templates = Templates(settings.template_dir)
     async with open_aio_channel(settings.directory, settings.token.get_secret_value()) as channel:
         server, port = await _open_door(settings, store, channel)
-        outbox = Outbox(store, transport_of(settings), sender=settings.sender, now=_now)
-        reports = ReportReader(channel, admin_url=settings.admin_url)
-        warnings = LicenseWarningReader(channel, admin_url=settings.admin_url)
-        follower = Follower(channel, store, reports, warnings, sender=settings.sender, now=_now, queued=outbox.wake)
-        parts = [asyncio.create_task(part) for part in (follower.run(), outbox.run(), _told_to_end(settings, port))]
+        works = [work() for work in _works(settings, store, channel, templates)]
+        parts = [asyncio.create_task(part) for part in (*works, _told_to_end(settings, port))]
         try:
             done, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
             for part in done:
@@ -74,6 +78,34 @@ async def serve(settings: Settings) -> None:
             await server.stop(_GRACE_S)
             store.close()
     log.info("notifier.ended")
+
+
+def _works(
+    settings: Settings, store: MessageStore, channel: grpc.aio.Channel, templates: Templates
+) -> list[Callable[[], Coroutine[Any, Any, None]]]:
+    """Put together what runs for ever: who follows events, who sends, and who does chores."""
+    claim = timedelta(seconds=settings.claim_s)
+    outboxes = [
+        Outbox(store, transport_of(settings), sender=settings.sender, now=_now, claim=claim)
+        for _ in range(settings.smtp_connections if settings.smtp_host else 1)
+    ]
+
+    def queued() -> None:
+        for outbox in outboxes:
+            outbox.wake()
+
+    authors = Authors(channel, admin_url=settings.admin_url, templates=templates, now=_now)
+    follower = Follower(channel, store, authors, sender=settings.sender, now=_now, queued=queued)
+    chores = Chores(
+        NoticeReader(channel, admin_url=settings.admin_url),
+        store,
+        sender=settings.sender,
+        now=_now,
+        queued=queued,
+        keep=timedelta(days=settings.keep_days),
+        templates=templates,
+    )
+    return [follower.run, chores.run, *(outbox.run for outbox in outboxes)]
 
 
 async def _open_door(settings: Settings, store: MessageStore, channel: grpc.aio.Channel) -> tuple[grpc.aio.Server, int]:

@@ -32,13 +32,26 @@ def open_engine(database_url: str) -> Engine:
 
 def upgrade(engine: Engine) -> None:
     """Run the migrations that are missing, in one transaction; other replicas wait for it."""
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    config = _config()
     with engine.begin() as connection:
         if connection.dialect.name == "postgresql":
             _make_schema(connection)
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+
+
+def downgrade(engine: Engine, revision: str) -> None:
+    """Bring the tables back to an older version's shape."""
+    config = _config()
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, revision)
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    return config
 
 
 def _make_schema(connection: Connection) -> None:

@@ -3,43 +3,88 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
 
 import structlog
 
 from services.notifier.cancellation import heed_cancellation
-from services.notifier.messages import MessageStore
-from services.notifier.smtp import DeferredError, RefusedError, ServerUnreachableError, Transport, compose
+from services.notifier.messages import Message, MessageState, MessageStore
+from services.notifier.smtp import (
+    ConnectionLostError,
+    DeferredError,
+    RefusedError,
+    ServerUnreachableError,
+    Transport,
+    compose,
+)
 
 log = structlog.get_logger()
 
 GIVE_UP_AFTER = timedelta(days=5)
-"""How long a server may put one message off (4xx) before it counts as refused, as mail servers do among themselves."""
+"""How long a message may be put off (4xx) before it counts as refused, as mail servers do among themselves."""
+CLAIM = timedelta(minutes=5)
+"""How long a message that one replica has begun to send is left alone by the others."""
 
 _FIRST_RETRY = timedelta(minutes=1)
 _LAST_RETRY = timedelta(hours=1)
 _FIRST_PAUSE = timedelta(seconds=2)
 _LAST_PAUSE = timedelta(minutes=5)
-_LONGEST_NAP_S = 30.0
+_TROUBLES_BEFORE_PAUSE = 10
+_LONGEST_NAP_S = 5.0  # what another replica queued, or left, is noticed after this long
 _LAST_ATTEMPT_S = 4.0
 
 
-class Outbox:
-    """Sends what is queued. Messages wait in the store, so nothing is lost while the server or this process is down.
+class ObsoleteError(Exception):
+    """What the message is about has ended, so nobody should get it any more; the text says why."""
 
-    A process killed after the server accepted a message and before that was stored sends it again, with the same
-    Message-ID.
+
+class LinkMissingError(Exception):
+    """The message's link cannot be made, and will not be by waiting; the text says why."""
+
+
+class LinkLaterError(Exception):
+    """The message's link cannot be had now: the directory does not answer."""
+
+
+LinkOf = Callable[[Message], Awaitable[str]]
+"""Gives the link that a message carries, or an empty text. Errors: ObsoleteError, LinkMissingError, LinkLaterError."""
+
+
+async def no_links(_: Message) -> str:
+    """Give no link."""
+    return ""
+
+
+class Outbox:
+    """Sends what is queued, one message at a time, those of the highest priority first.
+
+    Messages wait in the store, so nothing is lost while the server or this process is down; any number of outboxes, in
+    any number of replicas, may share it. A process that is killed after the server accepted a message and before that
+    was stored leaves a claim that runs out: the message is sent again, with the same Message-ID, and counted.
     """
 
-    def __init__(self, store: MessageStore, transport: Transport, *, sender: str, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        store: MessageStore,
+        transport: Transport,
+        *,
+        sender: str,
+        now: Callable[[], datetime],
+        link_of: LinkOf = no_links,
+        claim: timedelta = CLAIM,
+    ) -> None:
         self._store = store
         self._transport = transport
         self._sender = sender
         self._now = now
+        self._link_of = link_of
+        self._claim = claim
         self._woken = asyncio.Event()
-        self._failures_in_a_row = 0
+        self._troubles = 0
+        self._pauses = 0
+        self._paused_until: datetime | None = None
 
     def wake(self) -> None:
         """Say that something was queued."""
@@ -59,64 +104,100 @@ class Outbox:
     async def drain(self) -> None:
         """Try each message that is due once; stop early when the server does not answer at all."""
         try:
-            while due := await asyncio.to_thread(self._store.due, self._now()):
-                for key in due:
-                    if not await self._attempt_to_the_end(key):
-                        return
+            while not self._is_paused():
+                message = await asyncio.to_thread(self._store.claim, self._now(), lease=self._claim)
+                if message is None:
+                    return
+                await self._attempt_to_the_end(message)
         finally:
             await self._transport.rest()
 
-    async def _nap_s(self) -> float:
-        next_due = await asyncio.to_thread(self._store.next_due)
-        if next_due is None:
-            return _LONGEST_NAP_S
-        return min(_LONGEST_NAP_S, max(0.0, (next_due - self._now()).total_seconds()))
+    def _is_paused(self) -> bool:
+        return self._paused_until is not None and self._now() < self._paused_until
 
-    async def _attempt_to_the_end(self, key: int) -> bool:
+    async def _nap_s(self) -> float:
+        if self._is_paused():
+            due = self._paused_until
+        else:
+            due = await asyncio.to_thread(self._store.next_due)
+        if due is None:
+            return _LONGEST_NAP_S
+        return min(_LONGEST_NAP_S, max(0.0, (due - self._now()).total_seconds()))
+
+    async def _attempt_to_the_end(self, message: Message) -> None:
         """Let an attempt end and be stored even when we are told to end, so that a clean end repeats nothing."""
-        attempt = asyncio.ensure_future(self._attempt(key))
+        attempt = asyncio.ensure_future(self._attempt(message))
         try:
-            return await asyncio.shield(attempt)
+            await asyncio.shield(attempt)
         except asyncio.CancelledError:
             await asyncio.wait({attempt}, timeout=_LAST_ATTEMPT_S)
             attempt.cancel()
             raise
 
-    async def _attempt(self, key: int) -> bool:
-        """Hand one message over and store how that went; False when the server does not answer at all."""
-        message = await asyncio.to_thread(self._store.begin_attempt, key)
+    async def _attempt(self, message: Message) -> None:
+        """Hand one message over and store how that went."""
+        if message.possible_repeats:
+            log.warning("message.may_be_repeated", message=message.key, times=message.possible_repeats)
         try:
-            mail = compose(message, self._sender)
+            mail = compose(message, self._sender, link=await self._link_of(message))
             await self._transport.hand_over(mail, recipient=message.recipient)
-        except RefusedError as error:
-            await self._fail(key, str(error))
+        except (RefusedError, LinkMissingError) as error:
+            await self._end(message, str(error))
+        except ObsoleteError as error:
+            await self._end(message, str(error), state=MessageState.OBSOLETE)
+        except LinkLaterError as error:
+            await self._postpone(message, str(error), first=_FIRST_PAUSE, most=_LAST_PAUSE)
         except DeferredError as error:
-            if self._now() - message.create_time >= GIVE_UP_AFTER:
-                await self._fail(key, f"given up after {GIVE_UP_AFTER.days} days: {error}")
-            else:
-                until = self._now() + _doubled(_FIRST_RETRY, message.attempts, most=_LAST_RETRY)
-                log.info("message.deferred", message=key, attempts=message.attempts, until=until.isoformat())
-                await asyncio.to_thread(self._store.postpone, key, str(error), until=until)
+            await self._deferred(message, error)
+        except ConnectionLostError as error:
+            await self._postpone(message, str(error), in_doubt=error.in_doubt)
+            self._trouble()
         except ServerUnreachableError as error:
-            await self._pause(key, str(error))
-            return False
+            log.warning("mail_server.unreachable", error=str(error))
+            until = self._pause()
+            await asyncio.to_thread(self._store.postpone, message, str(error), until=until)
         else:
-            log.info("message.sent", message=key, attempts=message.attempts)
-            await asyncio.to_thread(self._store.mark_sent, key, now=self._now())
-        self._failures_in_a_row = 0
-        return True
+            log.info("message.sent", message=message.key, attempts=message.attempts)
+            await asyncio.to_thread(self._store.mark_sent, message.key, now=self._now())
+            self._troubles = self._pauses = 0
 
-    async def _fail(self, key: int, error: str) -> None:
-        log.warning("message.failed", message=key)
-        await asyncio.to_thread(self._store.mark_failed, key, error)
+    async def _deferred(self, message: Message, error: DeferredError) -> None:
+        if self._now() - (message.queue_time or message.create_time) >= GIVE_UP_AFTER:
+            await self._end(message, f"given up after {GIVE_UP_AFTER.days} days: {error}")
+        else:
+            await self._postpone(message, str(error))
+        self._trouble()
 
-    async def _pause(self, key: int, error: str) -> None:
-        """Leave everything that is queued alone for a while, longer each time."""
-        self._failures_in_a_row += 1
-        until = self._now() + _doubled(_FIRST_PAUSE, self._failures_in_a_row, most=_LAST_PAUSE)
-        log.warning("mail_server.unreachable", error=error, until=until.isoformat())
-        await asyncio.to_thread(self._store.postpone, key, error, until=until)
-        await asyncio.to_thread(self._store.postpone_all, until=until)
+    async def _end(self, message: Message, error: str, *, state: MessageState = MessageState.FAILED) -> None:
+        """Store that the message is not tried again: this says nothing against the server."""
+        log.warning("message.failed", message=message.key, state=state.name.lower())
+        await asyncio.to_thread(self._store.mark_failed, message, error, state=state)
+
+    async def _postpone(
+        self,
+        message: Message,
+        error: str,
+        *,
+        first: timedelta = _FIRST_RETRY,
+        most: timedelta = _LAST_RETRY,
+        in_doubt: bool = False,
+    ) -> None:
+        until = self._now() + _doubled(first, message.attempts, most=most)
+        log.info("message.deferred", message=message.key, attempts=message.attempts, until=until.isoformat())
+        await asyncio.to_thread(self._store.postpone, message, error, until=until, in_doubt=in_doubt)
+
+    def _trouble(self) -> None:
+        """Go on with the next message after one that failed for now; pause when all of them do."""
+        self._troubles += 1
+        if self._troubles >= _TROUBLES_BEFORE_PAUSE:
+            self._pause()
+
+    def _pause(self) -> datetime:
+        """Leave the server alone for a while, longer each time; gives until when."""
+        self._pauses += 1
+        until = self._paused_until = self._now() + _doubled(_FIRST_PAUSE, self._pauses, most=_LAST_PAUSE)
+        log.warning("mail_server.left_alone", until=until.isoformat())
+        return until
 
 
 def _doubled(first: timedelta, times: int, *, most: timedelta) -> timedelta:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from services.notifier.license_warning import LicenseWarning
-from services.notifier.mail import Mail, fill
+from services.notifier.mail import STANDARD, Mail, Templates
 from services.notifier.safe import neutral, plain
-from services.notifier.words import Words, words_in
+from services.notifier.words import Words
 
 QUARANTINE_FAILURES = 5_000
 """Failures after which Entra ID stops a job."""
@@ -15,9 +15,9 @@ URGENT_WAITING = 1_000
 """People without a seat from whom on the warning is urgent."""
 
 
-def render_warning(warning: LicenseWarning) -> Mail:
+def render_warning(warning: LicenseWarning, templates: Templates = STANDARD) -> Mail:
     """Render the warning in its language."""
-    words = words_in(warning.language)
+    words = templates.words(warning.language)
     seats, waiting = warning.seats, warning.waiting
     wrong = words.say("license.subject", n=waiting, used=seats.used, total=seats.total)
     subject = f"[{plain(warning.tenant_name, longest=60)}] {wrong}"
@@ -36,9 +36,9 @@ def render_warning(warning: LicenseWarning) -> Mail:
         "facts": list(_facts(warning, words)),
         "waiting": [neutral(user_name) or words.say("people.nameless") for user_name in warning.first],
         "more": words.say("people.more", n=rest) if rest > 0 else "",
-        "source_name": plain(warning.source_name),
+        "footer": words.say("footer.why", source=plain(warning.source_name)),
     }
-    text, html = fill("license", page)
+    text, html = templates.fill("license", page)
     return Mail(subject=subject, text=text, html=html, urgent=waiting >= URGENT_WAITING)
 
 

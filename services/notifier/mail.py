@@ -6,17 +6,20 @@ import re
 import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup, escape
 
-from services.notifier.words import TEMPLATES
+from services.notifier.words import TEMPLATES, Words, words_in
+
+LINK = "\N{LEFT CEILING}link\N{RIGHT CEILING}"
+"""Stands in a stored text for the link that opens something: it is made when the mail goes, and kept nowhere."""
 
 
 @dataclass(frozen=True)
 class Mail:
-    """A rendered mail, not yet addressed."""
+    """A rendered mail, not yet addressed; `mentions` are resource names of people whom it names."""
 
     subject: str
     text: str
@@ -24,28 +27,36 @@ class Mail:
     attachment_name: str = ""
     attachment: bytes = b""
     urgent: bool = False
+    mentions: tuple[str, ...] = ()
 
 
-def fill(name: str, page: Mapping[str, object]) -> tuple[str, str]:
-    """Fill the templates `name`.txt and `name`.html; a value that they ask for and `page` lacks is an error."""
-    templates = _templates()
-    return templates.get_template(f"{name}.txt").render(page), templates.get_template(f"{name}.html").render(page)
+class Templates:
+    """The templates and texts of mails: those of a vendor's folder where it has some, else our own.
 
+    A missing value is an error and not a blank in a mail; everything in HTML is escaped.
+    """
 
-@cache
-def _templates() -> Environment:
-    """A missing value is an error here and not a blank in a mail; everything in HTML is escaped."""
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=select_autoescape(["html"]),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters["wrapped"] = _wrapped
-    environment.filters["with_code"] = _with_code
-    return environment
+    def __init__(self, folder: Path | None = None) -> None:
+        self._folder = folder
+        self._environment = Environment(
+            loader=FileSystemLoader([folder, TEMPLATES] if folder else [TEMPLATES]),
+            autoescape=select_autoescape(["html"]),
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            keep_trailing_newline=True,
+        )
+        self._environment.filters["wrapped"] = _wrapped
+        self._environment.filters["with_code"] = _with_code
+
+    def words(self, language: str) -> Words:
+        """Give a language's texts."""
+        return words_in(language, self._folder)
+
+    def fill(self, name: str, page: Mapping[str, object]) -> tuple[str, str]:
+        """Fill the templates `name`.txt and `name`.html; a value that they ask for and `page` lacks is an error."""
+        get = self._environment.get_template
+        return get(f"{name}.txt").render(page), get(f"{name}.html").render(page)
 
 
 def _wrapped(text: str, indent: int = 0) -> str:
@@ -62,3 +73,7 @@ def _wrapped(text: str, indent: int = 0) -> str:
 def _with_code(text: str) -> Markup:
     """Escape the text, then set what stands between backticks as code."""
     return Markup(re.sub(r"`([^`]{1,200})`", r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped just before
+
+
+STANDARD = Templates()
+"""Our own templates."""

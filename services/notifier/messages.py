@@ -2,53 +2,39 @@
 
 from __future__ import annotations
 
-import enum
+import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 from typing import Any, cast
 
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    DateTime,
-    Dialect,
-    Index,
-    Integer,
-    LargeBinary,
-    Text,
-    UniqueConstraint,
-    func,
-    update,
-)
+from sqlalchemy import Update, case, func, update
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.orm import defer, registry
-from sqlalchemy.types import TypeDecorator
-from sqlmodel import Field, Session, SQLModel, col, select
+from sqlalchemy.orm import defer
+from sqlmodel import Session, col, select
 
 from services.notifier.database import open_engine, upgrade
+from services.notifier.tables import PERSONAL, Cursor, Mention, Message, MessageKind, MessageState, Priority, Table
+
+__all__ = ["Bundle", "CursorMovedError", "Draft", "Message", "MessageKind", "MessageState", "MessageStore", "Priority"]
+
+_MOST_AT_ONCE = 100  # rows of one INSERT: databases take so many bound values and no more
+_ERASED: dict[str, Any] = {"text": "", "html": "", "attachment_name": "", "attachment": b"", "erase_when_done": False}
+_BODIES: tuple[Any, ...] = (Message.text, Message.html, Message.attachment)
+_ONLY_CURSOR = 1
 
 
-class MessageState(enum.IntEnum):
-    """Where a message is on its way; the numbers are those of the contract."""
-
-    QUEUED = 1
-    SENT = 2
-    FAILED = 3
-
-
-class MessageKind(enum.IntEnum):
-    """What a message is about; the numbers are those of the contract."""
-
-    REPORT = 1
-    NO_FILE = 2
-    LICENSE = 3
+class CursorMovedError(Exception):
+    """Another replica has dealt with these events meanwhile; nothing was stored."""
 
 
 @dataclass(frozen=True)
 class Draft:
-    """A message to queue; with an `error` it is kept as failed instead, so that people see what was not mailed."""
+    """A message to queue; with an `error` it is kept as failed instead, so that people see what was not mailed.
+
+    `mentions` are the resource names of the people whom it is written to, or names.
+    """
 
     recipient: str
     kind: MessageKind
@@ -60,77 +46,19 @@ class Draft:
     attachment: bytes = b""
     urgent: bool = False
     error: str = ""
+    priority: Priority = Priority.REPORT
+    mentions: tuple[str, ...] = ()
 
 
-class UtcDateTime(TypeDecorator[datetime]):
-    """An aware UTC datetime on both databases; SQLite keeps it naive."""
+@dataclass(frozen=True)
+class Bundle:
+    """What one event asks for: messages to queue, and a person whose data is to be erased."""
 
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Store UTC."""
-        if value is None:
-            return None
-        utc = value.astimezone(UTC)
-        return utc.replace(tzinfo=None) if dialect.name == "sqlite" else utc
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
-        """Give UTC back."""
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-
-
-class Table(SQLModel, registry=registry()):
-    """Root of this store's tables; a metadata of its own keeps other services' tables out."""
-
-
-class Message(Table, table=True):
-    """One mail to one address. A tenant's event is mailed to an address once, whatever is replayed."""
-
-    __tablename__ = "message"
-    __table_args__ = (
-        UniqueConstraint("tenant", "event", "recipient", name="uq_message_event_recipient"),
-        Index("ix_message_tenant", "tenant", "key"),
-        Index("ix_message_due", "state", "next_attempt_at"),
-        {"sqlite_autoincrement": True},  # a message's name is never reused
-    )
-
-    key: int = Field(
-        default=None, sa_column=Column("key", BigInteger().with_variant(Integer, "sqlite"), primary_key=True)
-    )
-    tenant: str = Field(sa_column=Column("tenant", Text, nullable=False))
-    event: str = Field(sa_column=Column("event", Text, nullable=False))
-    recipient: str = Field(sa_column=Column("recipient", Text, nullable=False))
-    kind: int
-    about: str = Field(sa_column=Column("about", Text, nullable=False))
-    message_id: str = Field(sa_column=Column("message_id", Text, nullable=False))
-    subject: str = Field(sa_column=Column("subject", Text, nullable=False))
-    text: str = Field(sa_column=Column("text", Text, nullable=False))
-    html: str = Field(sa_column=Column("html", Text, nullable=False))
-    attachment_name: str = Field(sa_column=Column("attachment_name", Text, nullable=False))
-    attachment: bytes = Field(sa_column=Column("attachment", LargeBinary, nullable=False))
-    urgent: bool
-    state: int
-    attempts: int = 0
-    last_error: str = Field(default="", sa_column=Column("last_error", Text, nullable=False))
-    create_time: datetime = Field(sa_column=Column("create_time", UtcDateTime, nullable=False))
-    send_time: datetime | None = Field(default=None, sa_column=Column("send_time", UtcDateTime))
-    next_attempt_at: datetime = Field(sa_column=Column("next_attempt_at", UtcDateTime, nullable=False))
-
-
-class Cursor(Table, table=True):
-    """How far the event stream has been dealt with: one row."""
-
-    __tablename__ = "cursor"
-
-    key: int = Field(default=1, primary_key=True, sa_column_kwargs={"autoincrement": False})
-    position: str = Field(sa_column=Column("position", Text, nullable=False))
-
-
-_BODIES: tuple[Any, ...] = (Message.text, Message.html, Message.attachment)
-_ONLY_CURSOR = 1
+    tenant: str
+    event: str
+    about: str
+    drafts: Sequence[Draft] = ()
+    erased_user: str = ""
 
 
 class MessageStore:
@@ -138,6 +66,7 @@ class MessageStore:
 
     def __init__(self, database_url: str) -> None:
         self._engine = open_engine(database_url)
+        self._skips_locked = self._engine.dialect.name == "postgresql"
 
     def migrate(self) -> None:
         """Bring the tables to this version's shape; safe to run in several replicas at once."""
@@ -153,23 +82,40 @@ class MessageStore:
             row = session.get(Cursor, _ONLY_CURSOR)
             return row.position if row else ""
 
-    def advance(self, cursor: str) -> None:
-        """Remember that everything up to `cursor` has been dealt with."""
-        with self._transaction() as session:
-            _move_cursor(session, cursor)
+    def queue(self, bundles: Sequence[Bundle], *, now: datetime, after: str = "", cursor: str = "") -> int:
+        """Queue messages and move the cursor from `after` to `cursor`, all or nothing; returns how many were new.
 
-    def queue(self, drafts: Sequence[Draft], *, tenant: str, event: str, about: str, cursor: str, now: datetime) -> int:
-        """Queue an event's messages and move the cursor past it, both or neither; returns how many were new."""
+        Without a `cursor` it stays. Errors: CursorMovedError, when the cursor is no longer at `after`.
+        """
         with self._transaction() as session:
-            queued = [_insert(session, draft, tenant=tenant, event=event, about=about, now=now) for draft in drafts]
-            _move_cursor(session, cursor)
-        return sum(queued)
+            if cursor:
+                _move_cursor(session, after, cursor)
+            queued = 0
+            for bundle in bundles:
+                queued += _insert(session, bundle, now)
+                if bundle.erased_user:
+                    _erase(session, bundle.tenant, bundle.erased_user)
+        return queued
 
-    def due(self, now: datetime, *, limit: int = 500) -> list[int]:
-        """List the keys of messages whose turn has come, those waiting longest first."""
-        query = select(Message.key).where(Message.state == MessageState.QUEUED, col(Message.next_attempt_at) <= now)
+    def claim(self, now: datetime, *, lease: timedelta) -> Message | None:
+        """Take the message whose turn it is, with its bodies, and count the attempt; None when none is due.
+
+        Nobody else gets it before the lease has run out. A claim that ran out was an attempt with an unknown end.
+        """
+        due = select(Message.key).where(Message.state == MessageState.QUEUED, col(Message.next_attempt_at) <= now)
+        first = due.order_by(col(Message.priority), col(Message.next_attempt_at), col(Message.key)).limit(1)
+        if self._skips_locked:
+            first = first.with_for_update(skip_locked=True)
+        taken = update(Message).where(col(Message.key) == first.scalar_subquery())
+        values = {
+            "claim": uuid.uuid4().hex,
+            "attempts": Message.attempts + 1,
+            "possible_repeats": Message.possible_repeats + case((col(Message.claim) != "", 1), else_=0),
+            "next_attempt_at": now + lease,
+        }
         with self._transaction() as session:
-            return list(session.exec(query.order_by(col(Message.next_attempt_at), col(Message.key)).limit(limit)))
+            found = session.connection().execute(taken.values(values).returning(col(Message.key))).first()
+            return session.get_one(Message, found[0]) if found else None
 
     def next_due(self) -> datetime | None:
         """Say when the next queued message has its turn; None when nothing is queued."""
@@ -177,33 +123,44 @@ class MessageStore:
         with self._transaction() as session:
             return session.exec(query).one()
 
-    def begin_attempt(self, key: int) -> Message:
-        """Count an attempt before it is made, and read the message with its bodies."""
-        with self._transaction() as session:
-            message = session.get_one(Message, key)
-            message.attempts += 1
-            session.add(message)
-            return message
-
     def mark_sent(self, key: int, *, now: datetime) -> None:
-        """Remember that the mail server accepted the message."""
-        self._change(key, state=MessageState.SENT, send_time=now, last_error="")
+        """Remember that the mail server accepted the message, whoever has a claim to it by now."""
+        self._end(update(Message).where(col(Message.key) == key), MessageState.SENT, send_time=now, last_error="")
 
-    def mark_failed(self, key: int, error: str) -> None:
-        """Remember that the message will not be tried again."""
-        self._change(key, state=MessageState.FAILED, last_error=error)
+    def mark_failed(self, message: Message, error: str, *, state: MessageState = MessageState.FAILED) -> None:
+        """Remember that the message will not be tried again, unless its claim has run out."""
+        self._end(_claimed(message), state, last_error=error)
 
-    def postpone(self, key: int, error: str, *, until: datetime) -> None:
-        """Try the message again at `until`."""
-        self._change(key, next_attempt_at=until, last_error=error)
-
-    def postpone_all(self, *, until: datetime) -> None:
-        """Try none of the queued messages before `until`: the mail server does not answer at all."""
-        statement = update(Message).where(
-            col(Message.state) == MessageState.QUEUED, col(Message.next_attempt_at) < until
-        )
+    def postpone(self, message: Message, error: str, *, until: datetime, in_doubt: bool = False) -> None:
+        """Try the message again at `until`, unless its claim has run out; `in_doubt`: it may have arrived."""
+        repeats = message.possible_repeats + (1 if in_doubt else 0)
+        values = {"next_attempt_at": until, "last_error": error, "claim": "", "possible_repeats": repeats}
         with self._transaction() as session:
-            session.connection().execute(statement.values(next_attempt_at=until))
+            session.connection().execute(_claimed(message).values(values))
+
+    def queue_again(self, tenant: str, key: int, *, now: datetime) -> Message | None:
+        """Send a message once more; None when there is no such one, or when it has nothing left to send."""
+        ended = (MessageState.SENT, MessageState.FAILED, MessageState.OBSOLETE)
+        again = update(Message).where(
+            col(Message.tenant) == tenant,
+            col(Message.key) == key,
+            col(Message.state).in_(ended),
+            col(Message.text) != "",
+        )
+        values = {"state": MessageState.QUEUED, "next_attempt_at": now, "queue_time": now, "claim": ""}
+        with self._transaction() as session:
+            found = session.connection().execute(again.values(values).returning(col(Message.key))).first()
+            return session.get_one(Message, key) if found else None
+
+    def forget_bodies(self, *, before: datetime, limit: int = 1_000) -> int:
+        """Erase the bodies of messages older than that, some at a time; returns how many."""
+        ended = (MessageState.SENT, MessageState.FAILED, MessageState.OBSOLETE)
+        old = select(Message.key).where(
+            col(Message.create_time) < before, col(Message.state).in_(ended), col(Message.text) != ""
+        )
+        erase = update(Message).where(col(Message.key).in_(old.limit(limit))).values(_ERASED)
+        with self._transaction() as session:
+            return session.connection().execute(erase).rowcount
 
     def page(self, tenant: str, *, before: int | None, limit: int) -> list[Message]:
         """List a tenant's messages without their bodies, newest first, from below the key `before` on."""
@@ -218,9 +175,15 @@ class MessageStore:
         with self._transaction() as session:
             return session.exec(select(Message).where(Message.tenant == tenant, Message.key == key)).one_or_none()
 
-    def _change(self, key: int, **values: Any) -> None:
+    def _end(self, statement: Update, state: MessageState, **values: Any) -> None:
         with self._transaction() as session:
-            session.connection().execute(update(Message).where(col(Message.key) == key).values(**values))
+            ended = statement.values(state=state, claim="", **values).returning(
+                col(Message.key), col(Message.erase_when_done)
+            )
+            for key, erase in session.connection().execute(ended).all():
+                if erase:
+                    forget = update(Message).where(col(Message.key) == key).values(_ERASED)
+                    session.connection().execute(forget)
 
     @contextmanager
     def _transaction(self) -> Iterator[Session]:
@@ -228,30 +191,73 @@ class MessageStore:
             yield session
 
 
-def _insert(session: Session, draft: Draft, *, tenant: str, event: str, about: str, now: datetime) -> int:
-    """Insert one message unless this event was queued for this address before; says how many rows came."""
+def _claimed(message: Message) -> Update:
+    return update(Message).where(col(Message.key) == message.key, col(Message.claim) == message.claim)
+
+
+def _insert(session: Session, bundle: Bundle, now: datetime) -> int:
+    """Insert the messages that this event has not made before, with whom they mention; says how many rows came."""
+    made = 0
+    for start in range(0, len(bundle.drafts), _MOST_AT_ONCE):
+        drafts = bundle.drafts[start : start + _MOST_AT_ONCE]
+        statement = _insert_into(session, Message).values([_row(draft, bundle, now) for draft in drafts])
+        rows = session.connection().execute(
+            statement.on_conflict_do_nothing().returning(col(Message.key), col(Message.message_id))
+        )
+        keys = {message_id: key for key, message_id in rows.all()}
+        made += len(keys)
+        mentions = [
+            {"tenant": bundle.tenant, "user": user, "message": keys[draft.message_id]}
+            for draft in drafts
+            if draft.message_id in keys
+            for user in dict.fromkeys(draft.mentions)
+        ]
+        if mentions:
+            session.connection().execute(_insert_into(session, Mention), mentions)
+    return made
+
+
+def _row(draft: Draft, bundle: Bundle, now: datetime) -> dict[str, Any]:
     values = asdict(draft)
     error = values.pop("error")
-    values |= {
-        "tenant": tenant,
-        "event": event,
-        "about": about,
+    del values["mentions"]
+    return values | {
+        "tenant": bundle.tenant,
+        "event": bundle.event,
+        "about": bundle.about,
         "state": MessageState.FAILED if error else MessageState.QUEUED,
         "attempts": 0,
         "last_error": error,
         "create_time": now,
+        "queue_time": now,
         "next_attempt_at": now,
+        "claim": "",
+        "possible_repeats": 0,
+        "erase_when_done": False,
     }
-    statement = _insert_into(session, Message).values(**values)
-    made = session.connection().execute(statement.on_conflict_do_nothing().returning(col(Message.key)))
-    return len(made.all())
 
 
-def _move_cursor(session: Session, cursor: str) -> None:
-    statement = _insert_into(session, Cursor).values(key=_ONLY_CURSOR, position=cursor)
-    session.connection().execute(
-        statement.on_conflict_do_update(index_elements=["key"], set_={"position": statement.excluded.position})
-    )
+def _erase(session: Session, tenant: str, user: str) -> None:
+    """Take a person out of messages; the rows stay. What waits to be reported to others loses its bodies afterwards."""
+    mentioned = select(Mention.message).where(Mention.tenant == tenant, Mention.user == user)
+    of_person = update(Message).where(col(Message.key).in_(mentioned))
+    personal, waits = col(Message.kind).in_(PERSONAL), col(Message.state) == MessageState.QUEUED
+    nowhere = {"recipient": "", "subject": "", "last_error": "", "claim": ""}
+    run = session.connection().execute
+    run(of_person.where(personal, waits).values({"state": MessageState.OBSOLETE}))
+    run(of_person.where(personal).values({**_ERASED, **nowhere}))
+    run(of_person.where(~personal, waits).values({"erase_when_done": True}))
+    run(of_person.where(~personal, ~waits).values(_ERASED))
+
+
+def _move_cursor(session: Session, after: str, cursor: str) -> None:
+    """Move on only from where this replica read; who comes second finds the cursor elsewhere. A first one is made."""
+    run = session.connection().execute
+    made = _insert_into(session, Cursor).values(key=_ONLY_CURSOR, position=after)
+    run(made.on_conflict_do_nothing())
+    moved = update(Cursor).where(col(Cursor.key) == _ONLY_CURSOR, col(Cursor.position) == after)
+    if run(moved.values(position=cursor)).rowcount != 1:
+        raise CursorMovedError
 
 
 def _insert_into(session: Session, table: type[Table]) -> sqlite.Insert:

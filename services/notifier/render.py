@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 from services.notifier import sections
 from services.notifier.attachment import rejected_rows_csv
-from services.notifier.mail import Mail, fill
+from services.notifier.mail import STANDARD, Mail, Templates
 from services.notifier.report_data import Outcome, ReportData
 from services.notifier.safe import neutral, plain
-from services.notifier.words import Words, words_in
+from services.notifier.words import Words
 
 ATTACHMENT_NAME = "rejected-rows.csv"
 URGENT_NIGHTS = 2
@@ -26,9 +26,9 @@ _TONES = {
 _WITH_CHANGES = (Outcome.APPLIED, Outcome.HELD, Outcome.PLANNED)
 
 
-def render(data: ReportData) -> Mail:
+def render(data: ReportData, templates: Templates = STANDARD) -> Mail:
     """Render the report in its language; without rejected rows nothing is attached."""
-    words = words_in(data.language)
+    words = templates.words(data.language)
     planned = data.outcome in {Outcome.HELD, Outcome.PLANNED}
     subject = _subject(data, words)
     page = {
@@ -50,9 +50,9 @@ def render(data: ReportData) -> Mail:
         "rejected_notes": list(_rejected_notes(data, words)),
         "warnings": sections.warnings(data.warnings, words),
         "warnings_note": "" if data.warnings_are_all else words.say("caption.warnings_not_all", n=len(data.warnings)),
-        "source_name": plain(data.source_name),
+        "footer": words.say("footer.why", source=plain(data.source_name)),
     }
-    text, html = fill("report", page)
+    text, html = templates.fill("report", page)
     attached = rejected_rows_csv(sections.rejected_cells(data.rejected, words)) if data.rejected else b""
     return Mail(
         subject=subject,

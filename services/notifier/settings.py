@@ -6,7 +6,7 @@ import email.utils
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import DirectoryPath, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import DirectoryPath, Field, FilePath, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SecretsSettingsSource, SettingsConfigDict
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
@@ -36,6 +36,14 @@ class Settings(BaseSettings):
     smtp_username: str = Field(default="", description="login, or empty for none")
     smtp_password: SecretStr = Field(default=SecretStr(""), description="password of the login")
     smtp_tls: Literal["none", "starttls", "tls"] = Field(default="starttls", description="how the way is kept private")
+    smtp_ca_file: FilePath | None = Field(default=None, description="authorities to trust instead of the system's")
+    smtp_timeout_s: float = Field(
+        default=120.0, gt=0, le=900, description="longest that handing over one mail may take"
+    )
+    smtp_connections: int = Field(default=2, ge=1, le=50, description="mails handed over at a time by this replica")
+    bounce_address: str = Field(default="", description="where bounces go (envelope sender); empty: to the sender")
+    template_dir: DirectoryPath | None = Field(default=None, description="folder with templates in place of our own")
+    keep_days: int = Field(default=90, ge=1, le=3650, description="days after which the text of a mail is erased")
     admin_url: str = Field(default="", description="where the admin panel is, for links in mails; empty: no links")
     secrets_dir: DirectoryPath | None = Field(default=None, description="folder with a file for a setting, named so")
 
@@ -73,6 +81,15 @@ class Settings(BaseSettings):
             raise ValueError("must be a mail address, such as Muster <muster@example.org>")
         return value
 
+    @field_validator("bounce_address")
+    @classmethod
+    def _bounce_address_is_bare(cls, value: str) -> str:
+        if value and (
+            email.utils.parseaddr(value)[1] != value or "@" not in value.strip("@") or not value.isprintable()
+        ):
+            raise ValueError("must be a bare mail address, such as bounces@example.org")
+        return value
+
     @field_validator("admin_url")
     @classmethod
     def _admin_url_is_a_web_address(cls, value: str) -> str:
@@ -87,6 +104,11 @@ class Settings(BaseSettings):
         if self.smtp_username and not self.smtp_password.get_secret_value():
             raise ValueError("NOTIFIER_SMTP_USERNAME needs NOTIFIER_SMTP_PASSWORD")
         return self
+
+    @property
+    def claim_s(self) -> float:
+        """How long a message that somebody began to send is left to them: longer than they may take."""
+        return self.smtp_timeout_s * 2.5  # once to connect, once to hand over, and half of it for the link
 
     @property
     def smtp_port_or_usual(self) -> int:

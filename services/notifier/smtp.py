@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import email.policy
+import html
 import os
+import ssl
 from email.message import EmailMessage
 from email.utils import format_datetime, parseaddr
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import aiosmtplib
+import stamina
 
+from services.notifier.mail import LINK
 from services.notifier.messages import Message
 from services.notifier.safe import plain
 from services.notifier.settings import Settings
 
-_TIMEOUT_S = 60.0
+_CONNECT_TRIES = 3
 _LOGIN_CODES = (530, 534, 535, 538)
 """Answers that speak of our login and not of the message: they end when somebody corrects the settings."""
 
@@ -27,6 +31,14 @@ class DeliveryError(Exception):
 
 class ServerUnreachableError(DeliveryError):
     """Nothing can be handed over now: no connection, no login, no disk."""
+
+
+class ConnectionLostError(DeliveryError):
+    """The connection broke, or went silent, while this message was handed over; `in_doubt`: it may have been taken."""
+
+    def __init__(self, said: str, *, in_doubt: bool) -> None:
+        super().__init__(said)
+        self.in_doubt = in_doubt
 
 
 class DeferredError(DeliveryError):
@@ -55,8 +67,8 @@ def transport_of(settings: Settings) -> Transport:
     return FileTransport(settings.mail_dir)
 
 
-def compose(message: Message, sender: str) -> EmailMessage:
-    """Write a message as a mail, the same in every repeat. `RefusedError` when it cannot be addressed."""
+def compose(message: Message, sender: str, *, link: str = "") -> EmailMessage:
+    """Write a message as a mail, the same in every repeat, its link put in. `RefusedError` when it has no address."""
     mail = EmailMessage(policy=email.policy.SMTP)
     try:
         mail["From"] = sender
@@ -72,8 +84,8 @@ def compose(message: Message, sender: str) -> EmailMessage:
     if message.urgent:
         mail["Importance"] = "high"
         mail["X-Priority"] = "1"
-    mail.set_content(message.text)
-    mail.add_alternative(message.html, subtype="html")
+    mail.set_content(message.text.replace(LINK, link))
+    mail.add_alternative(message.html.replace(LINK, html.escape(link)), subtype="html")
     if message.attachment_name:
         mail.add_attachment(
             message.attachment,
@@ -122,14 +134,15 @@ class SmtpTransport:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._sender = parseaddr(settings.sender)[1]
-        self._client: aiosmtplib.SMTP | None = None
+        self._sender = settings.bounce_address or parseaddr(settings.sender)[1]
+        self._client: _Client | None = None
 
     async def hand_over(self, mail: EmailMessage, *, recipient: str) -> None:
-        """Send one mail. Errors: `ServerUnreachableError`, `DeferredError`, `RefusedError`."""
+        """Send one mail. Errors: `ServerUnreachableError`, `ConnectionLostError`, `DeferredError`, `RefusedError`."""
         client = await self._connected()
         try:
-            await client.send_message(mail, sender=self._sender, recipients=[recipient])
+            async with asyncio.timeout(self._settings.smtp_timeout_s):
+                await client.send_message(mail, sender=self._sender, recipients=[recipient])
         except aiosmtplib.SMTPRecipientsRefused as error:
             await self._reset(client)
             raise _sorted(error.recipients[0]) from error
@@ -138,9 +151,9 @@ class SmtpTransport:
             raise _sorted(error) from error
         except aiosmtplib.SMTPNotSupported as error:
             raise RefusedError(plain(str(error))) from error
-        except (aiosmtplib.SMTPException, OSError) as error:
+        except (aiosmtplib.SMTPException, OSError) as error:  # a TimeoutError is an OSError
             self._drop()
-            raise ServerUnreachableError(_said(error)) from error
+            raise ConnectionLostError(_said(error), in_doubt=client.is_in_data) from error
         except ValueError as error:  # an address that cannot be put on the wire
             raise RefusedError(plain(str(error))) from error
 
@@ -154,25 +167,42 @@ class SmtpTransport:
         except (aiosmtplib.SMTPException, OSError):
             client.close()
 
-    async def _connected(self) -> aiosmtplib.SMTP:
+    async def _connected(self) -> _Client:
         if self._client is not None and self._client.is_connected:
             return self._client
+        try:
+            async with asyncio.timeout(self._settings.smtp_timeout_s):
+                # A server that restarts refuses connections for an instant; the outbox waits for longer troubles.
+                async for attempt in stamina.retry_context(
+                    on=ConnectionError, attempts=_CONNECT_TRIES, timeout=None, wait_initial=0.1, wait_max=1.0
+                ):
+                    with attempt:
+                        self._client = await self._connect()
+        except (aiosmtplib.SMTPException, OSError, ValueError) as error:
+            raise ServerUnreachableError(_said(error)) from error
+        assert self._client is not None
+        return self._client
+
+    async def _connect(self) -> _Client:
         settings = self._settings
-        client = aiosmtplib.SMTP(
+        client = _Client(
             hostname=settings.smtp_host,
             port=settings.smtp_port_or_usual,
             use_tls=settings.smtp_tls == "tls",
             start_tls=settings.smtp_tls == "starttls",
+            tls_context=_tls_context(settings),
             username=settings.smtp_username or None,
             password=settings.smtp_password.get_secret_value() or None,
-            timeout=_TIMEOUT_S,
+            timeout=settings.smtp_timeout_s,
         )
         try:
             await client.connect()
-        except (aiosmtplib.SMTPException, OSError, ValueError) as error:
+        except aiosmtplib.SMTPConnectError as error:
             client.close()
-            raise ServerUnreachableError(_said(error)) from error
-        self._client = client
+            raise ConnectionError(_said(error)) from error
+        except BaseException:
+            client.close()
+            raise
         return client
 
     async def _reset(self, client: aiosmtplib.SMTP) -> None:
@@ -186,6 +216,30 @@ class SmtpTransport:
         client, self._client = self._client, None
         if client is not None:
             client.close()
+
+
+class _Client(aiosmtplib.SMTP):
+    """Knows whether it is in the midst of DATA: a connection lost there leaves open whether the mail was taken."""
+
+    is_in_data = False
+
+    async def data(self, *args: Any, **kwargs: Any) -> aiosmtplib.SMTPResponse:
+        """Send the mail itself."""
+        self.is_in_data = True
+        try:
+            answer = await super().data(*args, **kwargs)
+        except aiosmtplib.SMTPResponseException:
+            self.is_in_data = False
+            raise
+        self.is_in_data = False
+        return answer
+
+
+def _tls_context(settings: Settings) -> ssl.SSLContext | None:
+    """Trust the system's authorities, or those of the file alone where one is set."""
+    if settings.smtp_tls == "none" or settings.smtp_ca_file is None:
+        return None
+    return ssl.create_default_context(cafile=str(settings.smtp_ca_file))
 
 
 def _sorted(error: aiosmtplib.SMTPResponseException | aiosmtplib.SMTPRecipientRefused) -> DeliveryError:

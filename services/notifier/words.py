@@ -65,8 +65,23 @@ class Words:
 
 
 @cache
-def words_in(language: str) -> Words:
-    """Read a language's texts; English for one that is not spoken here."""
+def words_in(language: str, folder: Path | None = None) -> Words:
+    """Read a language's texts, those of `folder` over our own; English for a language that is not spoken here."""
     spoken = language if language in LANGUAGES else LANGUAGES[0]
-    with (TEMPLATES / f"{spoken}.toml").open("rb") as file:
-        return Words(spoken, tomllib.load(file))
+    texts = _read(TEMPLATES / f"{spoken}.toml")
+    own = folder / f"{spoken}.toml" if folder else None
+    return Words(spoken, _over(texts, _read(own)) if own and own.exists() else texts)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    with path.open("rb") as file:
+        return tomllib.load(file)
+
+
+def _over(texts: dict[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Put a vendor's texts in the place of ours. A text with `one` and `other` may be replaced by one for both."""
+    merged = dict(texts)
+    for key, value in own.items():
+        old = texts.get(key)
+        merged[key] = _over(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return merged

@@ -12,7 +12,7 @@ from muster.runtime.client import open_aio_channel, open_channel
 from muster.runtime.errors import failure_of
 
 from services.notifier.api import MessageServicer
-from services.notifier.messages import Draft, MessageKind, MessageStore
+from services.notifier.messages import Bundle, Draft, MessageKind, MessageStore
 from tests.stack.loop import LoopThread
 from tests.unit.notifier.directory_double import NOTIFIER_TOKEN, TENANT, TENANT_TOKEN, a_directory
 
@@ -72,14 +72,8 @@ def _queue(store, number, *, tenant=TENANT):
         text="text",
         html="<p>html</p>",
     )
-    store.queue(
-        [draft],
-        tenant=tenant,
-        event=f"{tenant}/events/{number}",
-        about="run",
-        cursor=str(number),
-        now=NOW + timedelta(minutes=number),
-    )
+    bundle = Bundle(tenant, f"{tenant}/events/{number}", "run", [draft])
+    store.queue([bundle], now=NOW + timedelta(minutes=number))
 
 
 def _reason(call):

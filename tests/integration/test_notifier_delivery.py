@@ -8,7 +8,7 @@ from email import message_from_bytes, policy
 import pytest
 from muster.directory.v1 import imports_pb2
 
-from services.notifier.messages import Draft, MessageKind, MessageState
+from services.notifier.messages import Bundle, Draft, MessageKind, MessageState
 from services.notifier.smtp import SmtpTransport
 from tests.stack.smtp import DEFERRED, REFUSED, SmtpSink
 from tests.unit.notifier.directory_double import a_directory
@@ -69,9 +69,7 @@ def _queue(notifier, *recipients, number=1, **changes):
         )
         for index, recipient in enumerate(recipients)
     ]
-    notifier.store.queue(
-        drafts, tenant=TENANT, event=f"evt_{number}", about="run", cursor=str(number), now=notifier.clock()
-    )
+    notifier.store.queue([Bundle(TENANT, f"evt_{number}", "run", drafts)], now=notifier.clock())
 
 
 def _states(notifier):
@@ -251,7 +249,7 @@ def test_a_repeat_replaces_its_file(directory, tmp_path):
     _queue(notifier, TO)
     notifier.drain()
     key = notifier.messages()[0].key
-    notifier.store._change(key, state=MessageState.QUEUED)  # as if killed before the mark
+    assert notifier.store.queue_again(TENANT, key, now=notifier.clock()) is not None  # as if killed before the mark
     notifier.drain()
     notifier.store.close()
     assert [path.name for path in folder.iterdir()] == ["1.0.eml"]

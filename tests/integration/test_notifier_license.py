@@ -130,7 +130,7 @@ def test_a_warning_that_cannot_be_made_is_a_failed_message_of_its_kind(start, di
         ("a@x.example", MessageState.FAILED, MessageKind.LICENSE),
         ("b@x.example", MessageState.FAILED, MessageKind.LICENSE),
     ]
-    assert messages[0].subject == "A warning about missing seats could not be made"
+    assert messages[0].subject == "A warning about seats could not be made"
 
 
 @dataclass

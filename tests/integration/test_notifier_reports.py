@@ -207,11 +207,11 @@ def test_a_report_that_cannot_be_made_is_given_up_after_some_tries_and_blocks_no
 
 
 def test_a_report_that_cannot_be_rendered_is_a_failed_message_for_each_address(notifier, directory, monkeypatch):
-    def break_down(_):
+    def break_down(*_):
         raise ZeroDivisionError
 
     directory.source.report_to[:] = ["a@x.example", "b@x.example"]
-    monkeypatch.setattr("services.notifier.consume.render", break_down)
+    monkeypatch.setattr("services.notifier.authors.render", break_down)
     directory.add_run("applied")
     messages = _follow_all(notifier, directory)
     assert [(message.recipient, message.state) for message in messages] == [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alembic import context
 
-from services.notifier.messages import Table
+from services.notifier.tables import Table
 
 context.configure(connection=context.config.attributes["connection"], target_metadata=Table.metadata)
 with context.begin_transaction():

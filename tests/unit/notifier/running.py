@@ -12,11 +12,10 @@ from typing import Any, Protocol
 from muster.runtime.client import open_aio_channel
 from pydantic import SecretStr
 
+from services.notifier.authors import Authors
 from services.notifier.consume import Follower
 from services.notifier.deliver import Outbox
-from services.notifier.license_warning import LicenseWarningReader
 from services.notifier.messages import Message, MessageStore
-from services.notifier.report import ReportReader
 from services.notifier.settings import Settings
 from services.notifier.smtp import FileTransport, Transport
 from tests.unit.notifier.directory_double import NOTIFIER_TOKEN, TENANT
@@ -54,7 +53,7 @@ class Notifier:
         self.clock = Clock()
         self.store = MessageStore(database_url)
         self.store.migrate()
-        self.outbox: Outbox
+        self._outbox: Outbox | None = None
         self._directory = directory
         self._transport = transport
 
@@ -74,16 +73,16 @@ class Notifier:
         await self._make_outbox().drain()
 
     def _make_outbox(self) -> Outbox:
-        return Outbox(self.store, self._transport, sender=SENDER, now=self.clock)
+        """The same one each time: it remembers that it leaves the mail server alone for a while."""
+        if self._outbox is None:
+            self._outbox = Outbox(self.store, self._transport, sender=SENDER, now=self.clock)
+        return self._outbox
 
     async def _follow_until(self, done: Callable[[], bool], *, send: bool, timeout_s: float) -> None:
         outbox = self._make_outbox()
         async with open_aio_channel(self._directory.address, self._directory.token) as channel:
-            reports = ReportReader(channel)
-            warnings = LicenseWarningReader(channel)
-            follower = Follower(
-                channel, self.store, reports, warnings, sender=SENDER, now=self.clock, queued=outbox.wake
-            )
+            authors = Authors(channel, now=self.clock)
+            follower = Follower(channel, self.store, authors, sender=SENDER, now=self.clock, queued=outbox.wake)
             parts = [asyncio.create_task(part) for part in (follower.run(), *((outbox.run(),) if send else ()))]
             try:
                 deadline = time.monotonic() + timeout_s

@@ -1,0 +1,210 @@
+"""Gather from the directory what those who look after sources must know: paused sources, old keys, full licenses."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import grpc.aio
+from muster.directory.v1 import (
+    api_keys_pb2,
+    api_keys_pb2_grpc,
+    events_pb2,
+    licenses_pb2,
+    licenses_pb2_grpc,
+    sources_pb2,
+    sources_pb2_grpc,
+    tenants_pb2,
+    tenants_pb2_grpc,
+)
+
+from services.notifier.report import recipients_of, tenant_of
+from services.notifier.report_data import Seats
+from services.notifier.tables import MessageKind
+
+LICENSE_NEAR_FULL, LICENSE_FULL, SOURCE_PAUSED = "license.near_full", "license.full", "source.paused"
+
+KEY_WARNINGS = (timedelta(days=3), timedelta(days=14))
+"""How long before a key's end its source's addresses are told; the last time is urgent."""
+
+_PAGE = 1_000
+_PAUSED = 4  # SourceState.SOURCE_STATE_PAUSED
+
+
+class Subject(enum.Enum):
+    """What a notice is about."""
+
+    NEAR_FULL = "near_full"
+    FULL = "full"
+    PAUSED = "paused"
+    KEY_EXPIRES = "key_expires"
+
+
+_KINDS = {
+    Subject.NEAR_FULL: MessageKind.LICENSE,
+    Subject.FULL: MessageKind.LICENSE,
+    Subject.PAUSED: MessageKind.CONNECTION,
+    Subject.KEY_EXPIRES: MessageKind.KEY,
+}
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Everything that one notice says."""
+
+    subject: Subject
+    about: str
+    recipients: tuple[str, ...]
+    tenant: str
+    tenant_name: str
+    language: str
+    source: str = ""
+    source_name: str = ""
+    is_file: bool = False
+    time_zone: str = ""
+    happened_at: datetime | None = None
+    by: str = ""
+    seats: Seats | None = None
+    key: str = ""
+    key_id: str = ""
+    key_ends_at: datetime | None = None
+    urgent: bool = False
+    admin_url: str = ""
+
+    @property
+    def kind(self) -> MessageKind:
+        """What kind of message it is."""
+        return _KINDS[self.subject]
+
+
+class NoticeReader:
+    """Reads notices through one channel to the directory. Every method raises grpc.aio.AioRpcError."""
+
+    def __init__(self, channel: grpc.aio.Channel, *, admin_url: str = "") -> None:
+        self._keys = api_keys_pb2_grpc.ApiKeyServiceStub(channel)
+        self._licenses = licenses_pb2_grpc.LicenseServiceStub(channel)
+        self._sources = sources_pb2_grpc.SourceServiceStub(channel)
+        self._tenants = tenants_pb2_grpc.TenantServiceStub(channel)
+        self._admin_url = admin_url
+
+    async def of_event(self, event: events_pb2.Event) -> Notice | None:
+        """Say what an event gives notice of; None when it is over by now, or nobody is to be told."""
+        if event.kind == SOURCE_PAUSED:
+            return await self._paused(event)
+        return await self._license(event)
+
+    async def old_keys(self, now: datetime) -> AsyncIterator[tuple[Notice, timedelta]]:
+        """Give each key that ends soon, of all tenants, with the warning that is due."""
+        async for tenant in self._every_tenant():
+            for source in await self._sources_of(tenant.name):
+                if source.kind != sources_pb2.SOURCE_KIND_SCIM or not source.report_to:
+                    continue
+                async for key in self._every_key(source.name):
+                    warning = _warning_due(key, now)
+                    if warning is not None:
+                        yield self._key_notice(tenant, source, key, urgent=warning == KEY_WARNINGS[0]), warning
+
+    async def _paused(self, event: events_pb2.Event) -> Notice | None:
+        source = (await self._sources.GetSource(sources_pb2.GetSourceRequest(name=event.resource))).source
+        if source.state != _PAUSED or not source.report_to:
+            return None
+        tenant = await self._tenant(tenant_of(event.name))
+        return Notice(
+            subject=Subject.PAUSED,
+            about=source.name,
+            recipients=recipients_of(source),
+            tenant=tenant.name,
+            tenant_name=tenant.display_name,
+            language=source.language or tenant.language,
+            source=source.name,
+            source_name=source.display_name,
+            is_file=source.kind == sources_pb2.SOURCE_KIND_SFTP,
+            time_zone=source.time_zone,
+            happened_at=event.time.ToDatetime(tzinfo=UTC),
+            by=event.actor,
+            urgent=True,
+            admin_url=self._admin_url,
+        )
+
+    async def _license(self, event: events_pb2.Event) -> Notice | None:
+        tenant = await self._tenant(tenant_of(event.name))
+        sources = await self._sources_of(tenant.name)
+        recipients = {address.casefold(): address for source in sources for address in recipients_of(source)}
+        request = licenses_pb2.GetLicenseRequest(name=f"{tenant.name}/license")
+        seats = (await self._licenses.GetLicense(request)).license
+        is_full = seats.seats_used >= seats.seats_total
+        if not recipients or (event.kind == LICENSE_FULL and not is_full):
+            return None
+        return Notice(
+            subject=Subject.FULL if is_full else Subject.NEAR_FULL,
+            about=request.name,
+            recipients=tuple(recipients.values()),
+            tenant=tenant.name,
+            tenant_name=tenant.display_name,
+            language=tenant.language,
+            seats=Seats(seats.seats_total, seats.seats_used),
+            admin_url=self._admin_url,
+        )
+
+    def _key_notice(
+        self, tenant: tenants_pb2.Tenant, source: sources_pb2.Source, key: api_keys_pb2.ApiKey, *, urgent: bool
+    ) -> Notice:
+        return Notice(
+            subject=Subject.KEY_EXPIRES,
+            about=key.name,
+            recipients=recipients_of(source),
+            tenant=tenant.name,
+            tenant_name=tenant.display_name,
+            language=source.language or tenant.language,
+            source=source.name,
+            source_name=source.display_name,
+            time_zone=source.time_zone,
+            key=key.name,
+            key_id=key.key_id,
+            key_ends_at=key.expire_time.ToDatetime(tzinfo=UTC),
+            urgent=urgent,
+            admin_url=self._admin_url,
+        )
+
+    async def _tenant(self, name: str) -> tenants_pb2.Tenant:
+        return (await self._tenants.GetTenant(tenants_pb2.GetTenantRequest(name=name))).tenant
+
+    async def _every_tenant(self) -> AsyncIterator[tenants_pb2.Tenant]:
+        request = tenants_pb2.ListTenantsRequest(page_size=_PAGE)
+        while True:
+            page = await self._tenants.ListTenants(request)
+            for tenant in page.tenants:
+                yield tenant
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
+
+    async def _sources_of(self, tenant: str) -> list[sources_pb2.Source]:
+        request = sources_pb2.ListSourcesRequest(tenant=tenant, page_size=_PAGE)
+        found: list[sources_pb2.Source] = []
+        while True:
+            page = await self._sources.ListSources(request)
+            found += page.sources
+            if not page.next_page_token:
+                return found
+            request.page_token = page.next_page_token
+
+    async def _every_key(self, source: str) -> AsyncIterator[api_keys_pb2.ApiKey]:
+        request = api_keys_pb2.ListApiKeysRequest(source=source, page_size=_PAGE)
+        while True:
+            page = await self._keys.ListApiKeys(request)
+            for key in page.api_keys:
+                yield key
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
+
+
+def _warning_due(key: api_keys_pb2.ApiKey, now: datetime) -> timedelta | None:
+    """Say which warning a key has reached; one that was rotated ends as it should, and has its successor."""
+    if key.state != api_keys_pb2.API_KEY_STATE_ACTIVE or not key.HasField("expire_time"):
+        return None
+    left = key.expire_time.ToDatetime(tzinfo=UTC) - now
+    return next((warning for warning in KEY_WARNINGS if left <= warning), None)
