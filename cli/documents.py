@@ -319,7 +319,25 @@ def message(record: messages_pb2.Message) -> Document:
 
 def message_bodies(record: messages_pb2.Message) -> Document:
     """Write one message with its bodies."""
-    return message(record) | {"message_id": record.message_id, "text": record.text, "html": record.html}
+    return message(record) | {
+        "message_id": record.message_id,
+        "possible_repeats": record.possible_repeats,
+        "next_attempt": moment(record.next_attempt_time),
+        "attachment": record.attachment_name or None,
+        "text": record.text,
+        "html": record.html,
+    }
+
+
+def preview(record: messages_pb2.Preview) -> Document:
+    """Write a mail with made-up values."""
+    return {
+        "preview": record.name,
+        "kind": word(messages_pb2.MessageKind, record.kind),
+        "subject": record.subject,
+        "text": record.text,
+        "html": record.html,
+    }
 
 
 def event(record: events_pb2.Event) -> Document:

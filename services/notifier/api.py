@@ -8,6 +8,7 @@ import binascii
 import re
 import time
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from functools import wraps
 from typing import Any, TypeVar
 
@@ -22,7 +23,9 @@ from muster.runtime.errors import RpcError, failure_of, to_status
 from muster.runtime.names import InvalidNameError, decode_id, encode_id
 from muster.runtime.telemetry import fault_of
 
-from services.notifier.messages import Message, MessageStore
+from services.notifier.mail import STANDARD, Templates, without_link
+from services.notifier.messages import Message, MessageState, MessageStore
+from services.notifier.samples import Sample, samples
 
 log = structlog.get_logger()
 
@@ -47,6 +50,12 @@ class MessageNotFoundError(RpcError):
     """The tenant has no such message."""
 
     reason = "NOT_FOUND"
+
+
+class NothingToSendError(RpcError):
+    """The message has no text any more."""
+
+    reason = "FAILED_PRECONDITION"
 
 
 class InvalidPageTokenError(RpcError):
@@ -106,8 +115,19 @@ def _told(
 class MessageServicer(messages_pb2_grpc.MessageServiceServicer):
     """Reads the store; the caller's own token decides, shown to the directory on every call."""
 
-    def __init__(self, store: MessageStore, channel: grpc.aio.Channel) -> None:
+    def __init__(
+        self,
+        store: MessageStore,
+        channel: grpc.aio.Channel,
+        *,
+        now: Callable[[], datetime],
+        queued: Callable[[], None],
+        templates: Templates = STANDARD,
+    ) -> None:
         self._store = store
+        self._now = now
+        self._queued = queued
+        self._templates = templates
         self._tenants = tenants_pb2_grpc.TenantServiceStub(channel)
 
     @_told
@@ -132,20 +152,52 @@ class MessageServicer(messages_pb2_grpc.MessageServiceServicer):
         self, request: messages_pb2.GetMessageRequest, context: Any
     ) -> messages_pb2.GetMessageResponse:
         """Read one message with its bodies."""
-        tenant, _, identifier = request.name.rpartition("/messages/")
+        row = await self._authorized_row(request.name, context)
+        message = _to_proto(row)
+        message.text, message.html = without_link(row.text), without_link(row.html)
+        return messages_pb2.GetMessageResponse(message=message)
+
+    @_told
+    async def ResendMessage(  # noqa: N802 - the contract's name
+        self, request: messages_pb2.ResendMessageRequest, context: Any
+    ) -> messages_pb2.ResendMessageResponse:
+        """Queue a message once more."""
+        row = await self._authorized_row(request.name, context)
+        again = await asyncio.to_thread(self._store.queue_again, row.tenant, row.key, now=self._now())
+        if again is None:
+            raise NothingToSendError("the text of this message was erased; nothing is left to send")
+        self._queued()
+        return messages_pb2.ResendMessageResponse(message=_to_proto(again))
+
+    @_told
+    async def PreviewMessages(  # noqa: N802 - the contract's name
+        self, request: messages_pb2.PreviewMessagesRequest, context: Any
+    ) -> messages_pb2.PreviewMessagesResponse:
+        """Render mails with made-up values."""
+        tenant = await self._authorize(request.tenant, context)
+        shown = samples(language=request.language or tenant.language, tenant_name=tenant.display_name)
+        wanted = [sample for sample in shown if request.kind in {messages_pb2.MESSAGE_KIND_UNSPECIFIED, sample.kind}]
+        return messages_pb2.PreviewMessagesResponse(previews=[self._preview(sample) for sample in wanted])
+
+    def _preview(self, sample: Sample) -> messages_pb2.Preview:
+        mail = sample.render(self._templates)
+        kind = messages_pb2.MessageKind.ValueType(sample.kind)
+        text, html = without_link(mail.text), without_link(mail.html)
+        return messages_pb2.Preview(name=sample.name, kind=kind, subject=mail.subject, text=text, html=html)
+
+    async def _authorized_row(self, name: str, context: Any) -> Message:
+        tenant, _, identifier = name.rpartition("/messages/")
         await self._authorize(tenant, context)
         try:
             key = decode_id(_PREFIX, identifier)
         except InvalidNameError:
-            raise MessageNotFoundError(f"no message {request.name}") from None
+            raise MessageNotFoundError(f"no message {name}") from None
         row = await asyncio.to_thread(self._store.get, tenant, key)
         if row is None:
-            raise MessageNotFoundError(f"no message {request.name}")
-        message = _to_proto(row)
-        message.text, message.html = row.text, row.html
-        return messages_pb2.GetMessageResponse(message=message)
+            raise MessageNotFoundError(f"no message {name}")
+        return row
 
-    async def _authorize(self, tenant: str, context: Any) -> None:
+    async def _authorize(self, tenant: str, context: Any) -> tenants_pb2.Tenant:
         """Ask the directory as the caller, and never with the notifier's own token."""
         if not _TENANT.fullmatch(tenant):
             raise InvalidArgumentError("no tenant is named", violations=[("tenant", "must be tenants/{tenant}")])
@@ -153,12 +205,14 @@ class MessageServicer(messages_pb2_grpc.MessageServiceServicer):
         if not token:
             raise UnauthenticatedError("the call carries no token")
         try:
-            await self._tenants.GetTenant(tenants_pb2.GetTenantRequest(name=tenant), metadata=(identity.bearer(token),))
+            request = tenants_pb2.GetTenantRequest(name=tenant)
+            answer = await self._tenants.GetTenant(request, metadata=(identity.bearer(token),))
         except grpc.aio.AioRpcError as error:
             failure = failure_of(error)
             if failure.reason in _PASSED_ON:
                 raise DirectoryRefusedError(failure.reason, failure.message) from error
             raise DirectoryUnavailableError("the directory does not answer; try again") from error
+        return answer.tenant
 
 
 def _to_proto(row: Message) -> messages_pb2.Message:
@@ -175,6 +229,9 @@ def _to_proto(row: Message) -> messages_pb2.Message:
         about=row.about,
         create_time=_timestamp(row.create_time),
         send_time=_timestamp(row.send_time) if row.send_time else None,
+        possible_repeats=row.possible_repeats,
+        next_attempt_time=_timestamp(row.next_attempt_at) if row.state == MessageState.QUEUED else None,
+        attachment_name=row.attachment_name,
     )
 
 

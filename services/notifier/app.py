@@ -7,15 +7,14 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import grpc.aio
 import stamina.instrumentation
 import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
+from jinja2 import TemplateError
 from muster.notifier.v1 import messages_pb2_grpc
 from muster.runtime.client import open_aio_channel
 from muster.runtime.server import OPTIONS, announce
@@ -26,9 +25,11 @@ from services.notifier.authors import Authors
 from services.notifier.chores import Chores
 from services.notifier.consume import Follower
 from services.notifier.deliver import Outbox
+from services.notifier.links import Links
 from services.notifier.mail import Templates
 from services.notifier.messages import MessageStore
 from services.notifier.notices import NoticeReader
+from services.notifier.samples import check
 from services.notifier.settings import Settings, SettingsError, load_settings
 from services.notifier.smtp import transport_of
 
@@ -44,6 +45,7 @@ def main() -> None:
     stamina.instrumentation.set_on_retry_hooks([])  # they would log what a mail server says, addresses too
     try:
         settings = load_settings()
+        check_templates(settings)
     except SettingsError as error:
         sys.exit(_complain(error))
     try:
@@ -51,6 +53,16 @@ def main() -> None:
     except Exception as error:  # noqa: BLE001 - the outermost place: log it as every other fault, then be started anew
         log.error("notifier.fault", **fault_of(error))
         sys.exit(1)
+
+
+def check_templates(settings: Settings) -> None:
+    """Fill a vendor's templates once at start. Errors: SettingsError, which says what is wrong with them."""
+    if settings.template_dir is None:
+        return
+    try:
+        check(Templates(settings.template_dir))
+    except (TemplateError, KeyError, ValueError) as error:  # ValueError: TOML that cannot be read, and odd blanks
+        raise SettingsError(f"NOTIFIER_TEMPLATE_DIR: {type(error).__name__}: {error}") from error
 
 
 def _complain(error: SettingsError) -> int:
@@ -64,8 +76,26 @@ async def serve(settings: Settings) -> None:
     await asyncio.to_thread(store.migrate)
     templates = Templates(settings.template_dir)
     async with open_aio_channel(settings.directory, settings.token.get_secret_value()) as channel:
-        server, port = await _open_door(settings, store, channel)
-        works = [work() for work in _works(settings, store, channel, templates)]
+        outboxes = _outboxes(settings, store, channel)
+
+        def queued() -> None:
+            for outbox in outboxes:
+                outbox.wake()
+
+        servicer = MessageServicer(store, channel, now=_now, queued=queued, templates=templates)
+        server, port = await _open_door(settings, servicer)
+        authors = Authors(channel, admin_url=settings.admin_url, templates=templates, now=_now)
+        follower = Follower(channel, store, authors, sender=settings.sender, now=_now, queued=queued)
+        chores = Chores(
+            NoticeReader(channel, admin_url=settings.admin_url),
+            store,
+            sender=settings.sender,
+            now=_now,
+            queued=queued,
+            keep=timedelta(days=settings.keep_days),
+            templates=templates,
+        )
+        works = (follower.run(), chores.run(), *(outbox.run() for outbox in outboxes))
         parts = [asyncio.create_task(part) for part in (*works, _told_to_end(settings, port))]
         try:
             done, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
@@ -80,37 +110,24 @@ async def serve(settings: Settings) -> None:
     log.info("notifier.ended")
 
 
-def _works(
-    settings: Settings, store: MessageStore, channel: grpc.aio.Channel, templates: Templates
-) -> list[Callable[[], Coroutine[Any, Any, None]]]:
-    """Put together what runs for ever: who follows events, who sends, and who does chores."""
-    claim = timedelta(seconds=settings.claim_s)
-    outboxes = [
-        Outbox(store, transport_of(settings), sender=settings.sender, now=_now, claim=claim)
+def _outboxes(settings: Settings, store: MessageStore, channel: grpc.aio.Channel) -> list[Outbox]:
+    """Make one for each mail that may be handed over at a time."""
+    return [
+        Outbox(
+            store,
+            transport_of(settings),
+            sender=settings.sender,
+            now=_now,
+            link_of=Links(channel).link_of,
+            claim=timedelta(seconds=settings.claim_s),
+        )
         for _ in range(settings.smtp_connections if settings.smtp_host else 1)
     ]
 
-    def queued() -> None:
-        for outbox in outboxes:
-            outbox.wake()
 
-    authors = Authors(channel, admin_url=settings.admin_url, templates=templates, now=_now)
-    follower = Follower(channel, store, authors, sender=settings.sender, now=_now, queued=queued)
-    chores = Chores(
-        NoticeReader(channel, admin_url=settings.admin_url),
-        store,
-        sender=settings.sender,
-        now=_now,
-        queued=queued,
-        keep=timedelta(days=settings.keep_days),
-        templates=templates,
-    )
-    return [follower.run, chores.run, *(outbox.run for outbox in outboxes)]
-
-
-async def _open_door(settings: Settings, store: MessageStore, channel: grpc.aio.Channel) -> tuple[grpc.aio.Server, int]:
+async def _open_door(settings: Settings, servicer: MessageServicer) -> tuple[grpc.aio.Server, int]:
     server = grpc.aio.server(options=OPTIONS)
-    messages_pb2_grpc.add_MessageServiceServicer_to_server(MessageServicer(store, channel), server)
+    messages_pb2_grpc.add_MessageServiceServicer_to_server(servicer, server)
     checks = health.aio.HealthServicer()  # type: ignore[attr-defined]  # the stubs know the sync one
     health_pb2_grpc.add_HealthServicer_to_server(checks, server)
     names = (SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME)

@@ -16,7 +16,8 @@ from muster.directory.v1 import (
     tenants_pb2_grpc,
 )
 
-from services.notifier.report import MOST_NAMES, recipients_of, tenant_of
+from services.notifier.report import recipients_of, tenant_of
+from services.notifier.report_changes import MOST_NAMES
 from services.notifier.report_data import Seats
 
 log = structlog.get_logger()

@@ -59,6 +59,11 @@ class Templates:
         return get(f"{name}.txt").render(page), get(f"{name}.html").render(page)
 
 
+def without_link(text: str) -> str:
+    """Show a stored text without its link."""
+    return text.replace(LINK, "https://…")
+
+
 def _wrapped(text: str, indent: int = 0) -> str:
     """Fold a paragraph for a text mail, never inside a command or a name."""
     return textwrap.fill(

@@ -139,18 +139,16 @@ class MessageStore:
             session.connection().execute(_claimed(message).values(values))
 
     def queue_again(self, tenant: str, key: int, *, now: datetime) -> Message | None:
-        """Send a message once more; None when there is no such one, or when it has nothing left to send."""
-        ended = (MessageState.SENT, MessageState.FAILED, MessageState.OBSOLETE)
-        again = update(Message).where(
-            col(Message.tenant) == tenant,
-            col(Message.key) == key,
-            col(Message.state).in_(ended),
-            col(Message.text) != "",
-        )
-        values = {"state": MessageState.QUEUED, "next_attempt_at": now, "queue_time": now, "claim": ""}
+        """Send a message once more, or at once if it waits; None when there is no such one, or nothing left to send.
+
+        One that is being sent at this moment is left to that.
+        """
+        mine = (col(Message.tenant) == tenant, col(Message.key) == key, col(Message.text) != "")
+        values = {"state": MessageState.QUEUED, "next_attempt_at": now, "queue_time": now}
         with self._transaction() as session:
-            found = session.connection().execute(again.values(values).returning(col(Message.key))).first()
-            return session.get_one(Message, key) if found else None
+            again = update(Message).where(*mine, col(Message.claim) == "")
+            session.connection().execute(again.values(values))
+            return session.exec(select(Message).where(*mine)).one_or_none()
 
     def forget_bodies(self, *, before: datetime, limit: int = 1_000) -> int:
         """Erase the bodies of messages older than that, some at a time; returns how many."""

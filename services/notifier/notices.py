@@ -30,7 +30,6 @@ KEY_WARNINGS = (timedelta(days=3), timedelta(days=14))
 """How long before a key's end its source's addresses are told; the last time is urgent."""
 
 _PAGE = 1_000
-_PAUSED = 4  # SourceState.SOURCE_STATE_PAUSED
 
 
 class Subject(enum.Enum):
@@ -91,7 +90,7 @@ class NoticeReader:
 
     async def of_event(self, event: events_pb2.Event) -> Notice | None:
         """Say what an event gives notice of; None when it is over by now, or nobody is to be told."""
-        if event.kind == SOURCE_PAUSED:
+        if event.kind == SOURCEsources_pb2.SOURCE_STATE_PAUSED:
             return await self._paused(event)
         return await self._license(event)
 
@@ -108,7 +107,7 @@ class NoticeReader:
 
     async def _paused(self, event: events_pb2.Event) -> Notice | None:
         source = (await self._sources.GetSource(sources_pb2.GetSourceRequest(name=event.resource))).source
-        if source.state != _PAUSED or not source.report_to:
+        if source.state != sources_pb2.SOURCE_STATE_PAUSED or not source.report_to:
             return None
         tenant = await self._tenant(tenant_of(event.name))
         return Notice(

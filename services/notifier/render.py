@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from services.notifier import sections
 from services.notifier.attachment import rejected_rows_csv
 from services.notifier.mail import STANDARD, Mail, Templates
-from services.notifier.report_data import Outcome, ReportData
+from services.notifier.report_data import Invitations, Outcome, ReportData
 from services.notifier.safe import neutral, plain
 from services.notifier.words import Words
 
@@ -46,6 +46,8 @@ def render(data: ReportData, templates: Templates = STANDARD) -> Mail:
         "planned": planned,
         "counts": sections.counts(data.counts, words) if data.counts.rows or data.outcome in _WITH_CHANGES else [],
         "people": sections.people(data.people, data.counts, words),
+        "shape": sections.shape(data.shape, words) if data.shape else [],
+        "reach": sections.reach(data.reach, words),
         "rejected": sections.rejected(data.rejected, words),
         "rejected_notes": list(_rejected_notes(data, words)),
         "warnings": sections.warnings(data.warnings, words),
@@ -61,7 +63,14 @@ def render(data: ReportData, templates: Templates = STANDARD) -> Mail:
         attachment_name=ATTACHMENT_NAME if attached else "",
         attachment=attached,
         urgent=_is_urgent(data),
+        mentions=_mentions(data),
     )
+
+
+def _mentions(data: ReportData) -> tuple[str, ...]:
+    people = data.people
+    named = (*people.created, *people.updated, *people.taken_over, *people.restored, *people.deleted)
+    return tuple(person.user for person in named if person.user)
 
 
 def _is_urgent(data: ReportData) -> bool:
@@ -134,6 +143,10 @@ def _lead(data: ReportData, words: Words) -> Iterator[str]:
 def _applied_lead(data: ReportData, words: Words) -> Iterator[str]:
     if data.deletions_left_out:
         yield words.say("lead.left_out", n=data.deletions_left_out)
+    if data.counts.created and data.invitations is Invitations.MAILED:
+        yield words.say("lead.invited", n=data.counts.created)
+    if data.counts.created and data.invitations is Invitations.NO_PAGE:
+        yield words.say("lead.no_invitations", n=data.counts.created)
     if data.counts.deferred:
         yield words.say("lead.deferred", n=data.counts.deferred)
     if data.seats and data.seats.missing:
@@ -183,6 +196,8 @@ def _decisions(data: ReportData, words: Words) -> Iterator[tuple[str, str]]:
     if data.outcome is Outcome.APPLIED and data.seats and data.seats.missing:
         seats = max(data.seats.total, data.seats.used) + data.seats.missing
         yield f"muster license set --tenant {plain(data.tenant)} --seats {seats}", words.say("decision.seats")
+    if data.outcome is Outcome.APPLIED and data.counts.created and data.invitations is Invitations.NO_PAGE:
+        yield f"muster tenant update {plain(data.tenant)} --accept-url https://…", words.say("decision.accept_url")
     if data.counts.rejected > len(data.rejected):
         yield f"muster runs show {run} --issues", words.say("decision.issues")
 

@@ -19,14 +19,24 @@ from muster.directory.v1 import (
     tenants_pb2_grpc,
 )
 
-from services.notifier.report_data import Counts, Issue, LimitFigures, Outcome, People, Person, ReportData, Seats
+from services.notifier.report_changes import ChangesReader
+from services.notifier.report_data import (
+    Counts,
+    Invitations,
+    Issue,
+    LimitFigures,
+    Outcome,
+    People,
+    Reach,
+    ReportData,
+    Seats,
+)
 
-MOST_NAMES = 10
-"""People of each kind of change whom a report names."""
 MOST_ISSUES = 10_000
 """Rejections, and warnings, that are read for one report: a mail of many megabytes is one that no server takes."""
 
 _PAGE = 1_000
+_WITH_PLAN = frozenset({Outcome.APPLIED, Outcome.HELD, Outcome.PLANNED})
 _OUTCOMES = {f"run.{outcome.value}": outcome for outcome in Outcome}
 _LIMITS: dict[str, Callable[[sources_pb2.Limits], sources_pb2.Limit]] = {
     "delete_limit": lambda limits: limits.delete,
@@ -58,6 +68,7 @@ class ReportReader:
 
     def __init__(self, channel: grpc.aio.Channel, *, admin_url: str = "") -> None:
         self._imports = imports_pb2_grpc.ImportServiceStub(channel)
+        self._changes = ChangesReader(self._imports)
         self._licenses = licenses_pb2_grpc.LicenseServiceStub(channel)
         self._sources = sources_pb2_grpc.SourceServiceStub(channel)
         self._tenants = tenants_pb2_grpc.TenantServiceStub(channel)
@@ -91,6 +102,7 @@ class ReportReader:
         counts = _counts(run.plan if planned else run.counts)
         warnings = await self._issues(run.name, imports_pb2.ISSUE_SEVERITY_WARNING)
         decided = _decided(run, outcome)
+        people, reach = await self._changes.people(run.name, counts) if outcome in _WITH_PLAN else (People(), Reach())
         trial = source.state == sources_pb2.SOURCE_STATE_TRIAL
         return ReportData(
             outcome=outcome,
@@ -111,7 +123,10 @@ class ReportReader:
             nights_without_file=run.nights_without_file,
             counts=counts,
             deletions_left_out=run.plan.deleted if run.deletions_left_out and outcome is Outcome.APPLIED else 0,
-            people=await self._people(run.name, counts, outcome),
+            people=people,
+            reach=reach,
+            shape=await self._changes.shape(run) if outcome in _WITH_PLAN else None,
+            invitations=_invitations(source, tenant),
             rejected=await self._issues(run.name, imports_pb2.ISSUE_SEVERITY_REJECTED),
             warnings=warnings,
             warnings_are_all=len(warnings) < MOST_ISSUES,
@@ -119,25 +134,6 @@ class ReportReader:
             seats=Seats(seats.seats_total, seats.seats_used, _missing_seats(run, counts.deferred)),
             admin_url=self._admin_url,
         )
-
-    async def _people(self, run: str, counts: Counts, outcome: Outcome) -> People:
-        if outcome not in {Outcome.APPLIED, Outcome.HELD, Outcome.PLANNED}:
-            return People()
-        return People(
-            created=await self._persons(run, imports_pb2.CHANGE_ACTION_CREATE, counts.created),
-            updated=await self._persons(
-                run, imports_pb2.CHANGE_ACTION_UPDATE, counts.updated - counts.taken_over - counts.restored
-            ),
-            taken_over=await self._persons(run, imports_pb2.CHANGE_ACTION_TAKE_OVER, counts.taken_over),
-            restored=await self._persons(run, imports_pb2.CHANGE_ACTION_RESTORE, counts.restored),
-            deleted=await self._persons(run, imports_pb2.CHANGE_ACTION_DELETE, counts.deleted),
-        )
-
-    async def _persons(self, run: str, action: imports_pb2.ChangeAction.ValueType, count: int) -> tuple[Person, ...]:
-        if count <= 0:
-            return ()
-        request = imports_pb2.ListImportChangesRequest(import_run=run, action=action, page_size=MOST_NAMES)
-        return tuple(_person(change) for change in (await self._imports.ListImportChanges(request)).changes)
 
     async def _issues(self, run: str, severity: imports_pb2.IssueSeverity.ValueType) -> tuple[Issue, ...]:
         found: list[Issue] = []
@@ -168,15 +164,10 @@ def _counts(counts: imports_pb2.ImportCounts) -> Counts:
     return Counts(**{part.name: getattr(counts, part.name) for part in fields(Counts)})
 
 
-def _person(change: imports_pb2.ImportChange) -> Person:
-    deleted = change.action == imports_pb2.CHANGE_ACTION_DELETE
-    updated = change.action == imports_pb2.CHANGE_ACTION_UPDATE
-    return Person(
-        name=change.display_name or change.external_id,
-        fields=tuple(part.field for part in change.fields) if updated else (),
-        groups_joined=0 if deleted else len(change.groups_added),
-        groups_left=0 if deleted else len(change.groups_removed),
-    )
+def _invitations(source: sources_pb2.Source, tenant: tenants_pb2.Tenant) -> Invitations:
+    if not source.automatic_invitations:
+        return Invitations.BY_HAND
+    return Invitations.MAILED if tenant.accept_url else Invitations.NO_PAGE
 
 
 def _moment(run: imports_pb2.ImportRun) -> datetime:

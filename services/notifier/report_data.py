@@ -18,6 +18,15 @@ class Outcome(enum.Enum):
     FAILED = "failed"
 
 
+class Invitations(enum.Enum):
+    """What becomes of the invitations of a source's new people (R36)."""
+
+    BY_HAND = "by_hand"
+    MAILED = "mailed"
+    NO_PAGE = "no_page"
+    """They should be mailed, but the tenant has no `accept_url`."""
+
+
 @dataclass(frozen=True)
 class Counts:
     """Counts of a run (R46): rows = created + updated + unchanged + skipped + rejected + merged + deferred."""
@@ -43,6 +52,8 @@ class Person:
     fields: tuple[str, ...] = ()
     groups_joined: int = 0
     groups_left: int = 0
+    user: str = ""
+    """Resource name, or empty of one who does not exist yet."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +102,31 @@ class Seats:
 
 
 @dataclass(frozen=True)
+class Reach:
+    """How a run changes who can be reached by phone; `is_all`: no more people than `most` were to be looked at."""
+
+    no_phone: int = 0
+    lost: int = 0
+    gained: int = 0
+    is_all: bool = True
+    most: int = 0
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a file and the one applied before it look like."""
+
+    columns_before: tuple[str, ...] = ()
+    columns_after: tuple[str, ...] = ()
+    encoding_before: str = ""
+    encoding_after: str = ""
+    delimiter_before: str = ""
+    delimiter_after: str = ""
+    rows_before: int = 0
+    rows_after: int = 0
+
+
+@dataclass(frozen=True)
 class ReportData:
     """Everything one report says. `counts` are the plan's for held and planned runs.
 
@@ -123,4 +159,7 @@ class ReportData:
     warnings_are_all: bool = True
     limit: LimitFigures | None = None
     seats: Seats | None = None
+    reach: Reach = field(default_factory=Reach)
+    shape: Shape | None = None
+    invitations: Invitations = Invitations.BY_HAND
     admin_url: str = ""

@@ -6,12 +6,15 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 
-from services.notifier.report_data import Counts, Issue, People, Person
+from services.notifier.report_data import Counts, Issue, People, Person, Reach, Shape
 from services.notifier.safe import neutral, plain
 from services.notifier.words import Words
 
 MOST_REJECTED = 50
 """Rejected rows shown in the mail itself; the attachment has the rest."""
+
+FEW_ROWS, LESS, MORE = 10, 0.2, 0.5
+"""A file has fewer rows than usual, or more, by over this many and this share of what it had."""
 
 _MOST_EXAMPLES = 5
 _KINDS_OF_CHANGE = ("created", "updated", "taken_over", "restored", "deleted")
@@ -93,6 +96,43 @@ def _details(person: Person, words: Words) -> str:
     if person.groups_left:
         said.append(words.say("people.groups_left", n=person.groups_left))
     return ", ".join(said)
+
+
+def shape(seen: Shape, words: Words) -> list[str]:
+    """Say what about the file is not as it was: a changed export is the usual beginning of a bad night."""
+    said = [
+        words.say("shape.column_gone", column=plain(name)) for name in _only(seen.columns_before, seen.columns_after)
+    ]
+    said += [
+        words.say("shape.column_new", column=plain(name)) for name in _only(seen.columns_after, seen.columns_before)
+    ]
+    if seen.encoding_before != seen.encoding_after:
+        said.append(words.say("shape.encoding", before=plain(seen.encoding_before), after=plain(seen.encoding_after)))
+    if seen.delimiter_before != seen.delimiter_after:
+        before, after = (_delimiter(value, words) for value in (seen.delimiter_before, seen.delimiter_after))
+        said.append(words.say("shape.delimiter", before=before, after=after))
+    rows, change = seen.rows_before, seen.rows_after - seen.rows_before
+    if abs(change) > FEW_ROWS and rows and (change < -LESS * rows or change > MORE * rows):
+        key, percent = "shape.fewer_rows" if change < 0 else "shape.more_rows", round(100 * abs(change) / rows)
+        said.append(words.say(key, before=rows, after=seen.rows_after, percent=percent))
+    return said
+
+
+def reach(seen: Reach, words: Words) -> list[str]:
+    """Say how the run changes who can be reached by phone."""
+    figures = {"no_phone": seen.no_phone, "lost": seen.lost, "gained": seen.gained}
+    said = [words.say(f"reach.{key}", n=number) for key, number in figures.items() if number]
+    if said and not seen.is_all:
+        said.append(words.say("reach.not_all", n=seen.most))
+    return said
+
+
+def _only(here: Sequence[str], there: Sequence[str]) -> list[str]:
+    return [name for name in here if name not in there]
+
+
+def _delimiter(value: str, words: Words) -> str:
+    return words.say("shape.tab") if value == "\t" else plain(value)
 
 
 def rejected(issues: Sequence[Issue], words: Words) -> list[RejectedRow]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from datetime import UTC, datetime, timedelta
 
 import grpc
@@ -12,7 +13,8 @@ from muster.runtime.client import open_aio_channel, open_channel
 from muster.runtime.errors import failure_of
 
 from services.notifier.api import MessageServicer
-from services.notifier.messages import Bundle, Draft, MessageKind, MessageStore
+from services.notifier.mail import LINK
+from services.notifier.messages import Bundle, Draft, MessageKind, MessageState, MessageStore
 from tests.stack.loop import LoopThread
 from tests.unit.notifier.directory_double import NOTIFIER_TOKEN, TENANT, TENANT_TOKEN, a_directory
 
@@ -34,14 +36,21 @@ def store(tmp_path):
 
 
 @pytest.fixture
-def address(directory, store):
+def woken():
+    """Set when somebody is to send what is queued."""
+    return threading.Event()
+
+
+@pytest.fixture
+def address(directory, store, woken):
     """Where the service answers."""
     loop = LoopThread("notifier-api")
 
     async def start():
         channel = open_aio_channel(directory.address, NOTIFIER_TOKEN, timeout_s=3.0)
         server = grpc.aio.server()
-        messages_pb2_grpc.add_MessageServiceServicer_to_server(MessageServicer(store, channel), server)
+        servicer = MessageServicer(store, channel, now=lambda: NOW, queued=woken.set)
+        messages_pb2_grpc.add_MessageServiceServicer_to_server(servicer, server)
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
         return server, channel, port
@@ -63,14 +72,14 @@ def service(address):
         yield messages_pb2_grpc.MessageServiceStub(channel)
 
 
-def _queue(store, number, *, tenant=TENANT):
+def _queue(store, number, *, tenant=TENANT, text="text", html="<p>html</p>"):
     draft = Draft(
         recipient=f"p{number}@x.example",
         kind=MessageKind.NO_FILE,
         message_id=f"<{number}@x>",
         subject=f"Subject {number}",
-        text="text",
-        html="<p>html</p>",
+        text=text,
+        html=html,
     )
     bundle = Bundle(tenant, f"{tenant}/events/{number}", "run", [draft])
     store.queue([bundle], now=NOW + timedelta(minutes=number))
@@ -113,10 +122,56 @@ def test_one_message_is_read_with_its_bodies(service, store):
     assert not message.HasField("send_time")
 
 
+def test_a_message_is_sent_once_more_when_asked_for(service, store, woken):
+    _queue(store, 1)
+    later = NOW + timedelta(minutes=1)
+    store.mark_failed(store.claim(later, lease=timedelta(minutes=5)), "550 no")
+    (listed,) = _list(service).messages
+    assert (listed.state, listed.last_error) == (messages_pb2.MESSAGE_STATE_FAILED, "550 no")
+    again = service.ResendMessage(messages_pb2.ResendMessageRequest(name=listed.name)).message
+    assert (again.state, again.message_id, again.text) == (messages_pb2.MESSAGE_STATE_QUEUED, "<1@x>", "")
+    assert again.next_attempt_time.ToDatetime(tzinfo=UTC) == NOW
+    assert woken.is_set()
+    store.mark_sent(1, now=NOW)
+    store.forget_bodies(before=NOW + timedelta(days=91))
+    assert _reason(lambda: service.ResendMessage(messages_pb2.ResendMessageRequest(name=listed.name))) == (
+        "FAILED_PRECONDITION"
+    )
+
+
+def test_a_link_that_opens_something_is_not_shown(service, store):
+    _queue(store, 1, text=f"open {LINK}", html=f'<a href="{LINK}">')
+    (listed,) = _list(service).messages
+    message = service.GetMessage(messages_pb2.GetMessageRequest(name=listed.name)).message
+    assert (message.text, message.html) == ("open https://…", '<a href="https://…">')
+
+
+@pytest.mark.parametrize(("language", "said"), [("", "Reminder"), ("sv", "Påminnelse")])
+def test_mails_of_a_kind_are_shown_before_they_are_needed(service, language, said):
+    request = messages_pb2.PreviewMessagesRequest(
+        tenant=TENANT, kind=messages_pb2.MESSAGE_KIND_INVITATION, language=language
+    )
+    first, again = service.PreviewMessages(request).previews
+    assert (first.name, again.name) == ("invitation", "invitation_again")
+    assert again.subject.startswith(f"[Ingleby Council] {said}")
+    assert "https://…" in again.text
+    assert "<html" in again.html
+
+
+def test_every_kind_of_message_has_a_preview(service):
+    previews = service.PreviewMessages(messages_pb2.PreviewMessagesRequest(tenant=TENANT)).previews
+    assert {preview.kind for preview in previews} == {int(kind) for kind in MessageKind}
+    assert {int(kind) for kind in MessageKind} == set(messages_pb2.MessageKind.values()) - {0}
+    assert {int(state) for state in MessageState} == set(messages_pb2.MessageState.values()) - {0}
+
+
 def test_another_tenants_messages_are_out_of_reach(service, store):
     _queue(store, 1, tenant="tenants/ten_other")
     assert _reason(lambda: _list(service, tenant="tenants/ten_other")) == "PERMISSION_DENIED"
     name = "tenants/ten_other/messages/msg_000001"
+    assert _reason(lambda: service.ResendMessage(messages_pb2.ResendMessageRequest(name=name))) == "PERMISSION_DENIED"
+    previews = messages_pb2.PreviewMessagesRequest(tenant="tenants/ten_other")
+    assert _reason(lambda: service.PreviewMessages(previews)) == "PERMISSION_DENIED"
     assert _reason(lambda: service.GetMessage(messages_pb2.GetMessageRequest(name=name))) == "PERMISSION_DENIED"
 
 

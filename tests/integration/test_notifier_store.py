@@ -215,7 +215,10 @@ def test_eight_replicas_share_the_work_and_none_gets_what_another_has(url, store
 def test_a_message_is_sent_again_when_somebody_asks_for_it(store):
     _queue(store, _draft())
     key = _all(store)[0].key
-    assert store.queue_again(TENANT, key, now=NOW) is None  # it is on its way
+    claimed = _claim(store)
+    assert store.queue_again(TENANT, key, now=NOW).next_attempt_at == NOW + LEASE  # it is on its way
+    store.postpone(claimed, "later", until=NOW + timedelta(hours=1))
+    assert store.queue_again(TENANT, key, now=NOW).next_attempt_at == NOW
     store.mark_sent(_claim(store).key, now=NOW)
     assert store.queue_again("tenants/ten_other", key, now=NOW) is None
     again = store.queue_again(TENANT, key, now=NOW + timedelta(days=9))

@@ -89,6 +89,11 @@ class SmtpSink:
         with self._came:
             return [mail for mail in self._mails if to in mail.recipients]
 
+    def everything(self) -> Sequence[ReceivedMail]:
+        """Everything that was accepted, in order of arrival."""
+        with self._came:
+            return list(self._mails)
+
     def wait_for(self, count: int, *, to: str, timeout_s: float = 30.0) -> Sequence[ReceivedMail]:
         """Wait until at least `count` mails have come for `to`, and give them all."""
         deadline = time.monotonic() + timeout_s
@@ -98,6 +103,10 @@ class SmtpSink:
                     subjects = [mail.subject for mail in found]
                     raise AssertionError(f"{len(found)} of {count} mails within {timeout_s:g} s: {subjects}")
             return found
+
+    def protocol(self) -> SMTP:
+        """Make what speaks to one client."""
+        return SMTP(self, hostname="sink.test", enable_SMTPUTF8=True)
 
     async def handle_DATA(self, server: SMTP, session: Any, envelope: Any) -> str:  # noqa: N802 - aiosmtpd's name
         """Keep one mail, or answer as the test wants."""
@@ -109,9 +118,7 @@ class SmtpSink:
         return self.answer
 
     async def _listen(self) -> asyncio.Server:
-        return await asyncio.get_running_loop().create_server(
-            lambda: SMTP(self, hostname="sink.test", enable_SMTPUTF8=True), self._listen_on, self.port
-        )
+        return await asyncio.get_running_loop().create_server(self.protocol, self._listen_on, self.port)
 
     async def _close(self, server: asyncio.Server) -> None:
         server.close()

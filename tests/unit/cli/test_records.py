@@ -229,6 +229,30 @@ def test_events_are_asked_for_as_the_command_line_says(services, muster):
     assert (asked.resource, asked.archived, asked.newest_first) == ("u", True, True)
 
 
+def test_a_message_is_sent_once_more_by_its_name(services, muster):
+    answer = messages_pb2.ResendMessageResponse(
+        message=messages_pb2.Message(name="m", state=messages_pb2.MESSAGE_STATE_QUEUED, attempts=2)
+    )
+    services.answer("ResendMessage", answer)
+    shown = muster("messages", "resend", f"{TENANT}/messages/msg_1").document
+    assert (shown["state"], shown["attempts"]) == ("queued", 2)
+    assert services.requests("ResendMessage")[0].name == f"{TENANT}/messages/msg_1"
+
+
+def test_previews_are_shown_or_written_as_files(services, muster, tmp_path):
+    preview = messages_pb2.Preview(
+        name="key_expires", kind=messages_pb2.MESSAGE_KIND_KEY, subject="S", text="Text", html="<p>Text</p>"
+    )
+    services.answer("PreviewMessages", messages_pb2.PreviewMessagesResponse(previews=[preview]))
+    asked = ("messages", "preview", "key", "--tenant", TENANT, "--language", "sv", "--into", str(tmp_path / "seen"))
+    (shown,) = muster(*asked).document["previews"]
+    assert (shown["preview"], shown["kind"], shown["text"]) == ("key_expires", "key", "Text")
+    (request,) = services.requests("PreviewMessages")
+    assert (request.kind, request.language) == (messages_pb2.MESSAGE_KIND_KEY, "sv")
+    assert (tmp_path / "seen" / "key_expires.html").read_text() == "<p>Text</p>"
+    assert (tmp_path / "seen" / "key_expires.txt").read_text() == "Text"
+
+
 def test_events_keep_values_before_and_after(services, muster):
     before, after = struct_pb2.Struct(), struct_pb2.Struct()
     before.update({"title": "Cook"})

@@ -12,6 +12,8 @@ from typing import Self
 
 import grpc
 from muster.directory.v1 import (
+    api_keys_pb2,
+    api_keys_pb2_grpc,
     events_pb2,
     events_pb2_grpc,
     imports_pb2,
@@ -22,6 +24,8 @@ from muster.directory.v1 import (
     sources_pb2_grpc,
     tenants_pb2,
     tenants_pb2_grpc,
+    users_pb2,
+    users_pb2_grpc,
 )
 from muster.runtime import identity
 
@@ -32,11 +36,13 @@ TENANT_TOKEN = "tenant-token"
 
 
 class DirectoryDouble(
+    api_keys_pb2_grpc.ApiKeyServiceServicer,
     events_pb2_grpc.EventServiceServicer,
     imports_pb2_grpc.ImportServiceServicer,
     licenses_pb2_grpc.LicenseServiceServicer,
     sources_pb2_grpc.SourceServiceServicer,
     tenants_pb2_grpc.TenantServiceServicer,
+    users_pb2_grpc.UserServiceServicer,
 ):
     """One tenant with one source; `add_run` ends a run and `refuse` a person's wish for a seat, with its event."""
 
@@ -56,11 +62,15 @@ class DirectoryDouble(
         self.runs: dict[str, imports_pb2.ImportRun] = {}
         self.changes: dict[str, list[imports_pb2.ImportChange]] = {}
         self.issues: dict[str, list[imports_pb2.ImportIssue]] = {}
+        self.users: dict[str, users_pb2.User] = {}
+        self.keys: list[api_keys_pb2.ApiKey] = []
         self.refusals: list[licenses_pb2.Refusal] = []
         self.events: list[events_pb2.Event] = []
         self.subscriptions: dict[str, int] = {}
         self.failing: dict[str, grpc.StatusCode] = {}
         self.calls: list[str] = []
+        self.began_at = 1_772_300_000
+        """Second, since 1970, before that of the first event."""
         self.port = 0
         self._written = threading.Condition()
         self._server: grpc.Server | None = None
@@ -80,6 +90,8 @@ class DirectoryDouble(
     def come_back(self) -> None:
         """Answer, on the same port as before."""
         self._server = grpc.server(futures.ThreadPoolExecutor(16), options=[("grpc.so_reuseport", 0)])
+        api_keys_pb2_grpc.add_ApiKeyServiceServicer_to_server(self, self._server)
+        users_pb2_grpc.add_UserServiceServicer_to_server(self, self._server)
         events_pb2_grpc.add_EventServiceServicer_to_server(self, self._server)
         imports_pb2_grpc.add_ImportServiceServicer_to_server(self, self._server)
         licenses_pb2_grpc.add_LicenseServiceServicer_to_server(self, self._server)
@@ -108,12 +120,41 @@ class DirectoryDouble(
         waiting = len(self.refusals)
         self.add_event("license.refused", self.license.name, actor=SOURCE, user_name=user_name, refused=waiting)
 
-    def add_event(self, kind: str, resource: str, *, actor: str = "", **after: str | int) -> None:
+    def add_user(self, email: str, **fields) -> str:
+        """Have a person, active and without an owner unless the fields say so, and give the name."""
+        name = f"{TENANT}/users/usr_{len(self.users) + 1:06}"
+        person = users_pb2.User(name=name, email=email, display_name="Ada Byron", state=users_pb2.USER_STATE_ACTIVE)
+        person.MergeFrom(users_pb2.User(**fields))
+        self.users[name] = person
+        return name
+
+    def change_mail(self, user: str, email: str) -> None:
+        """Give a person another address, and write the event."""
+        before, self.users[user].email = self.users[user].email, email
+        self.add_event("user.updated", user, before={"email": before}, email=email)
+
+    def add_event(
+        self,
+        kind: str,
+        resource: str,
+        *,
+        actor: str = "",
+        before: dict[str, str] | None = None,
+        import_run: str = "",
+        **after: str | int,
+    ) -> None:
         """Write one event; `after` is what it tells."""
         with self._written:
             number = len(self.events) + 1
-            event = events_pb2.Event(name=f"{TENANT}/events/evt_{number:06}", kind=kind, resource=resource, actor=actor)
-            event.time.FromSeconds(1_772_300_000 + number)
+            event = events_pb2.Event(
+                name=f"{TENANT}/events/evt_{number:06}",
+                kind=kind,
+                resource=resource,
+                actor=actor,
+                import_run=import_run,
+            )
+            event.before.update(before or {})
+            event.time.FromSeconds(self.began_at + number)
             if resource in self.runs:
                 event.after.update({"reason": self.runs[resource].reason})
             event.after.update(after)
@@ -149,6 +190,30 @@ class DirectoryDouble(
         self._answer("GetTenant", context, allowed)
         return tenants_pb2.GetTenantResponse(tenant=self.tenant)
 
+    def ListTenants(self, request, context):
+        self._answer("ListTenants", context)
+        return tenants_pb2.ListTenantsResponse(tenants=[self.tenant])
+
+    def ListSources(self, request, context):
+        self._answer("ListSources", context)
+        return sources_pb2.ListSourcesResponse(sources=[self.source])
+
+    def ListApiKeys(self, request, context):
+        self._answer("ListApiKeys", context)
+        return api_keys_pb2.ListApiKeysResponse(api_keys=self.keys)
+
+    def GetUser(self, request, context):
+        self._answer("GetUser", context)
+        if request.name not in self.users:
+            context.abort(grpc.StatusCode.NOT_FOUND, "no such user")
+        return users_pb2.GetUserResponse(user=self.users[request.name])
+
+    def BatchGetUsers(self, request, context):
+        self._answer("BatchGetUsers", context)
+        if not all(name in self.users for name in request.names):
+            context.abort(grpc.StatusCode.NOT_FOUND, "no such user")
+        return users_pb2.BatchGetUsersResponse(users=[self.users[name] for name in request.names])
+
     def GetLicense(self, request, context):
         self._answer("GetLicense", context)
         return licenses_pb2.GetLicenseResponse(license=self.license)
@@ -169,6 +234,10 @@ class DirectoryDouble(
         if request.name not in self.runs:
             context.abort(grpc.StatusCode.NOT_FOUND, "no such run")
         return imports_pb2.GetImportRunResponse(import_run=self.runs[request.name])
+
+    def ListImportRuns(self, request, context):
+        self._answer("ListImportRuns", context)
+        return imports_pb2.ListImportRunsResponse(import_runs=list(self.runs.values())[::-1])
 
     def ListImportChanges(self, request, context):
         self._answer("ListImportChanges", context)

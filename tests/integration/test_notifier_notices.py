@@ -1,0 +1,189 @@
+"""Who looks after a source hears in time: it is paused, its key ends, the seats run out, the file is not as it was."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+from muster.directory.v1 import api_keys_pb2, imports_pb2, sources_pb2
+from muster.runtime.client import open_aio_channel
+
+from services.notifier.chores import Chores
+from services.notifier.messages import MessageKind
+from services.notifier.notices import NoticeReader
+from tests.unit.notifier.directory_double import SOURCE, TENANT, a_directory
+from tests.unit.notifier.running import SENDER, START, Notifier, to_files
+
+REPORT_TO = "it@ingleby.example"
+
+
+@pytest.fixture
+def directory():
+    with a_directory(REPORT_TO) as double:
+        yield double
+
+
+@pytest.fixture
+def notifier(directory, tmp_path):
+    made = Notifier(f"sqlite:///{tmp_path}/notifier.db", directory, to_files(tmp_path / "mail"))
+    yield made
+    made.store.close()
+
+
+def _follow_all(notifier, directory):
+    notifier.follow_until(lambda: notifier.store.cursor() == str(len(directory.events)))
+    return notifier.messages()
+
+
+def _body(notifier, message):
+    return notifier.store.get(message.tenant, message.key).text
+
+
+def test_a_paused_connection_is_told_with_how_to_resume_it(notifier, directory):
+    directory.source.kind, directory.source.state = sources_pb2.SOURCE_KIND_SCIM, sources_pb2.SOURCE_STATE_PAUSED
+    directory.add_event("source.paused", SOURCE, actor="guard")
+    (message,) = _follow_all(notifier, directory)
+    assert (message.kind, message.recipient, message.about) == (MessageKind.CONNECTION, REPORT_TO, SOURCE)
+    assert message.urgent
+    text = _body(notifier, message)
+    assert "identity provider's calls are refused" in text
+    assert f"muster source resume {SOURCE}" in text
+    assert "By: guard" in text
+
+
+def test_a_source_that_was_resumed_meanwhile_is_no_news(notifier, directory):
+    directory.add_event("source.paused", SOURCE)
+    assert _follow_all(notifier, directory) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "used", "said"),
+    [
+        ("license.near_full", 9, "Seats are running out: 9 of 10 are taken"),
+        ("license.near_full", 10, "The license is full: 10 of 10 seats are taken"),
+        ("license.full", 10, "The license is full: 10 of 10 seats are taken"),
+    ],
+)
+def test_a_license_that_fills_is_told_once_to_each_address_of_the_tenants_sources(
+    notifier, directory, kind, used, said
+):
+    directory.license.seats_used = used
+    directory.add_event(kind, directory.license.name)
+    (message,) = _follow_all(notifier, directory)
+    assert (message.kind, message.recipient) == (MessageKind.LICENSE, REPORT_TO)
+    assert message.subject == f"[Ingleby Council] {said}"
+
+
+def test_a_license_that_was_full_and_is_not_any_more_is_no_news(notifier, directory):
+    directory.license.seats_used = 9
+    directory.add_event("license.full", directory.license.name)
+    assert _follow_all(notifier, directory) == []
+
+
+def _do_chores(notifier, directory):
+    async def do():
+        async with open_aio_channel(directory.address, directory.token) as channel:
+            reader = NoticeReader(channel)
+            chores = Chores(
+                reader, notifier.store, sender=SENDER, now=notifier.clock, queued=lambda: None, keep=timedelta(days=90)
+            )
+            await chores.do()
+
+    asyncio.run(do())
+    return notifier.messages()
+
+
+def _a_key(directory, *, days, state=api_keys_pb2.API_KEY_STATE_ACTIVE):
+    directory.source.kind = sources_pb2.SOURCE_KIND_SCIM
+    key = api_keys_pb2.ApiKey(name=f"{SOURCE}/apiKeys/k{len(directory.keys)}", key_id="k", state=state)
+    if days is not None:
+        key.expire_time.FromDatetime(START + timedelta(days=days))
+    directory.keys.append(key)
+
+
+def test_a_key_that_ends_is_told_two_weeks_before_and_urgently_three_days_before(notifier, directory):
+    _a_key(directory, days=20)
+    assert _do_chores(notifier, directory) == []
+    notifier.clock.pass_by(days=7)
+    _do_chores(notifier, directory)
+    notifier.clock.pass_by(days=1)
+    (first,) = _do_chores(notifier, directory)
+    assert (first.kind, first.urgent, first.recipient) == (MessageKind.KEY, False, REPORT_TO)
+    assert first.subject == "[Ingleby Council] The key of Staff file expires on 2026-03-21"
+    assert f"muster scim-key rotate {SOURCE}/apiKeys/k0" in _body(notifier, first)
+    notifier.clock.pass_by(days=10)
+    _do_chores(notifier, directory)
+    _, last = _do_chores(notifier, directory)
+    assert last.urgent
+
+
+@pytest.mark.parametrize(
+    ("days", "state"),
+    [
+        (None, api_keys_pb2.API_KEY_STATE_ACTIVE),
+        (1, api_keys_pb2.API_KEY_STATE_ROTATED),
+        (-1, api_keys_pb2.API_KEY_STATE_EXPIRED),
+        (5, api_keys_pb2.API_KEY_STATE_REVOKED),
+    ],
+)
+def test_a_key_without_an_end_or_with_one_that_is_meant_is_not_told(notifier, directory, days, state):
+    _a_key(directory, days=days, state=state)
+    assert _do_chores(notifier, directory) == []
+
+
+def _file(*, columns, encoding="utf-8", delimiter=";"):
+    return imports_pb2.ImportFileFacts(file_name="u.csv", columns=columns, encoding=encoding, delimiter=delimiter)
+
+
+def _run(directory, *, seconds, **fields):
+    run = directory.add_run("applied", **fields)
+    directory.runs[run].create_time.FromSeconds(seconds)
+    return run
+
+
+def test_a_file_that_looks_different_from_the_last_applied_one_is_told(notifier, directory):
+    usual, today = _file(columns=["UniqueID", "Groups"]), _file(columns=["UniqueID", "Title"], delimiter="\t")
+    _run(directory, seconds=1, file=usual, counts=imports_pb2.ImportCounts(rows=1_000, unchanged=1_000))
+    _run(directory, seconds=2, file=today, counts=imports_pb2.ImportCounts(rows=700, unchanged=700))
+    first, second = _follow_all(notifier, directory)
+    assert "LOOKS DIFFERENT" not in _body(notifier, first)
+    text = " ".join(_body(notifier, second).split())
+    assert "The column Groups is missing now" in text
+    assert "The column Title is new." in text
+    assert "The delimiter was ; and is a tab now." in text
+    assert "had 1,000 rows and has 700 now: 30 % fewer." in text
+
+
+def test_a_report_counts_who_can_be_reached_by_phone_and_who_no_longer(notifier, directory):
+    def a_change(action, before="", after=""):
+        change = imports_pb2.ImportChange(action=action, display_name="Ada")
+        if before or after:
+            change.fields.add(field="phone", before=before, after=after)
+        return change
+
+    create, update = imports_pb2.CHANGE_ACTION_CREATE, imports_pb2.CHANGE_ACTION_UPDATE
+    run = directory.add_run("applied", counts=imports_pb2.ImportCounts(rows=6, created=3, updated=3))
+    directory.changes[run] = [
+        a_change(create), a_change(create), a_change(create, after="+46701234567"),
+        a_change(update, before="+46701234567"), a_change(update, after="+46701234567"),
+        a_change(update, "+46701234567", "+46701234568"),
+    ]  # fmt: skip
+    (message,) = _follow_all(notifier, directory)
+    text = " ".join(_body(notifier, message).split())
+    assert "2 new people have no phone number" in text
+    assert "1 person no longer has a phone number." in text
+    assert "1 person has a phone number for the first time." in text
+
+
+@pytest.mark.parametrize(
+    ("accept_url", "said"),
+    [("", "1 new person was not invited by mail"), ("https://login.example", "1 new person is being invited by mail.")],
+)
+def test_r36_a_report_says_whether_new_people_are_invited(notifier, directory, accept_url, said):
+    directory.source.automatic_invitations, directory.tenant.accept_url = True, accept_url
+    directory.add_run("applied", counts=imports_pb2.ImportCounts(rows=1, created=1))
+    (message,) = _follow_all(notifier, directory)
+    text = _body(notifier, message)
+    assert said in text
+    assert (f"muster tenant update {TENANT} --accept-url" in text) is (not accept_url)
