@@ -194,7 +194,7 @@ class Outbox:
 
     def _pause(self) -> datetime:
         """Leave the server alone for a while, longer each time; gives until when."""
-        self._pauses += 1
+        self._pauses, self._troubles = self._pauses + 1, 0
         until = self._paused_until = self._now() + _doubled(_FIRST_PAUSE, self._pauses, most=_LAST_PAUSE)
         log.warning("mail_server.left_alone", until=until.isoformat())
         return until

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from email import message_from_bytes, policy
 
 import pytest
 from muster.directory.v1 import imports_pb2
 
+from services.notifier.deliver import LinkLaterError, LinkMissingError, ObsoleteError
+from services.notifier.mail import LINK
 from services.notifier.messages import Bundle, Draft, MessageKind, MessageState
+from services.notifier.safe import plain
 from services.notifier.smtp import SmtpTransport
 from tests.stack.smtp import DEFERRED, REFUSED, SmtpSink
+from tests.stack.smtp_faults import DROP, FaultySink, SecureSink, Step, self_signed
 from tests.unit.notifier.directory_double import a_directory
+from tests.unit.notifier.pages import HOSTILE
 from tests.unit.notifier.running import Notifier, smtp_settings, to_files
 
 TO = "hr@ingleby.example"
@@ -267,3 +273,199 @@ def test_a_disk_that_takes_nothing_loses_nothing(directory, tmp_path):
     notifier.drain()
     assert _states(notifier) == [(MessageState.SENT, 2)]
     notifier.store.close()
+
+
+def test_bounces_go_where_they_are_read(directory, sink, tmp_path):
+    settings = smtp_settings(sink.host, sink.port, bounce_address="bounces@vendor.example")
+    made = Notifier(f"sqlite:///{tmp_path}/other.db", directory, SmtpTransport(settings))
+    _queue(made, TO)
+    made.drain()
+    made.store.close()
+    (mail,) = sink.mails(TO)
+    assert (mail.sender, mail.message["From"]) == ("bounces@vendor.example", "Muster <muster@vendor.example>")
+
+
+@pytest.fixture
+def faulty():
+    with FaultySink() as server:
+        yield server
+
+
+@pytest.fixture
+def careful(directory, faulty, tmp_path):
+    """A notifier before a mail server that fails as the test wants."""
+    made = Notifier(
+        f"sqlite:///{tmp_path}/careful.db",
+        directory,
+        SmtpTransport(smtp_settings(faulty.host, faulty.port, smtp_timeout_s=0.5)),
+    )
+    yield made
+    made.store.close()
+
+
+def _once(step, answer):
+    """Answer so at the first such step, and go on at all others."""
+    answers = {step: [answer]}
+    return lambda now, _recipient: answers[now].pop() if answers.get(now) else None
+
+
+@pytest.mark.parametrize("step", [Step.CONNECTED, Step.SENDER, Step.RECIPIENT])
+def test_a_connection_that_is_cut_before_the_mail_leaves_no_doubt(careful, faulty, step):
+    faulty.at_step = _once(step, DROP)
+    _queue(careful, TO, "b@x.example")
+    careful.drain()
+    careful.clock.pass_by(seconds=5)
+    careful.drain()
+    assert [(message.state, message.possible_repeats) for message in careful.messages()] == 2 * [(MessageState.SENT, 0)]
+    assert len(faulty.everything()) == 2
+
+
+@pytest.mark.parametrize(("step", "arrived"), [(Step.DATA, 1), (Step.WHOLE, 2)])
+def test_a_connection_that_is_cut_in_the_midst_of_a_mail_leaves_a_doubt_that_is_counted(careful, faulty, step, arrived):
+    faulty.at_step = _once(step, DROP)
+    _queue(careful, TO, "b@x.example")
+    careful.drain()
+    assert _states(careful) == [(MessageState.QUEUED, 1), (MessageState.SENT, 1)]  # the other one does not wait
+    careful.clock.pass_by(seconds=5)
+    careful.drain()
+    first = careful.messages()[0]
+    assert (first.state, first.attempts, first.possible_repeats) == (MessageState.SENT, 2, 1)
+    assert [mail.message_id for mail in faulty.mails(TO)] == arrived * ["<1.0@vendor.example>"]
+
+
+def test_a_server_that_falls_silent_is_not_waited_for(careful, faulty):
+    silent = threading.Event()
+    faulty.at_step = lambda step, _: silent.wait(3) and None if step is Step.SENDER else None
+    _queue(careful, TO)
+    careful.drain()
+    silent.set()
+    (message,) = careful.messages()
+    assert (message.state, message.possible_repeats) == (MessageState.QUEUED, 0)
+    faulty.at_step = lambda _step, _recipient: None
+    careful.clock.pass_by(minutes=1)
+    careful.drain()
+    assert _states(careful) == [(MessageState.SENT, 2)]
+
+
+def test_a_server_that_greylists_gets_each_mail_again_and_takes_it(careful, faulty):
+    seen = set()
+
+    def greylist(step, recipient):
+        if step is not Step.RECIPIENT or recipient in seen:
+            return None
+        seen.add(recipient)
+        return "451 4.7.1 greylisted, come back"
+
+    faulty.at_step = greylist
+    recipients = [f"p{number}@x.example" for number in range(25)]
+    _queue(careful, *recipients)
+    for _ in range(12):  # of troubles alone it takes ten at a time, and leaves the server alone between
+        careful.drain()
+        careful.clock.pass_by(minutes=2)
+    assert all(message.state == MessageState.SENT for message in careful.messages())
+    assert sorted(mail.recipients[0] for mail in faulty.everything()) == sorted(recipients)
+
+
+def test_a_server_that_wants_less_is_not_asked_a_thousand_times(careful, faulty):
+    faulty.at_step = lambda step, _: "451 4.7.0 too much" if step is Step.SENDER else None
+    _queue(careful, *(f"p{number}@x.example" for number in range(50)))
+    careful.drain()
+    careful.drain()
+    assert sum(message.attempts for message in careful.messages()) == 10
+
+
+def test_one_mail_that_always_breaks_the_connection_holds_up_no_other(careful, faulty):
+    faulty.at_step = lambda step, recipient: DROP if step is Step.DATA and recipient == TO else None
+    _queue(careful, TO, *(f"p{number}@x.example" for number in range(5)))
+    careful.drain()
+    assert [message.state for message in careful.messages()] == [MessageState.QUEUED, *5 * [MessageState.SENT]]
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory):
+    """A certificate for this machine, and the file that one trusts it by."""
+    return self_signed(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.mark.parametrize("way", ["starttls", "tls"])
+def test_a_mail_goes_by_tls_with_a_login(directory, tmp_path, authority, way):
+    with SecureSink(authority, way=way, username="muster", password="secret") as server:
+        settings = smtp_settings(
+            "localhost", server.port, smtp_username="muster", smtp_password="secret", smtp_ca_file=authority.certificate
+        ).model_copy(update={"smtp_tls": way})
+        made = Notifier(f"sqlite:///{tmp_path}/other.db", directory, SmtpTransport(settings))
+        _queue(made, TO)
+        made.drain()
+        (message,) = made.messages()
+        made.store.close()
+        assert (message.state, message.last_error) == (MessageState.SENT, "")
+        assert len(server.mails(TO)) == 1
+
+
+def test_a_server_that_nobody_vouches_for_gets_nothing(directory, tmp_path, authority):
+    with SecureSink(authority, way="tls", username="muster", password="secret") as server:
+        settings = smtp_settings("localhost", server.port).model_copy(update={"smtp_tls": "tls"})
+        made = Notifier(f"sqlite:///{tmp_path}/other.db", directory, SmtpTransport(settings))
+        _queue(made, TO)
+        made.drain()
+        assert [message.state for message in made.messages()] == [MessageState.QUEUED]
+        made.store.close()
+        assert server.everything() == []
+
+
+def _link(answer):
+    async def link_of(_message):
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    return link_of
+
+
+def _drain_with_link(notifier, answer):
+    outbox = notifier._make_outbox()
+    outbox._link_of = _link(answer)
+    notifier.drain()
+
+
+def test_a_link_is_put_in_when_the_mail_goes_and_kept_nowhere(notifier, sink):
+    _queue(notifier, TO, text=f"Open {LINK}", html=f'<a href="{LINK}">Open</a>')
+    _drain_with_link(notifier, "https://login.example/?token=abc&x=1")
+    (mail,) = sink.mails(TO)
+    assert mail.text.rstrip() == "Open https://login.example/?token=abc&x=1"
+    assert 'href="https://login.example/?token=abc&amp;x=1"' in mail.html
+    (message,) = notifier.messages()
+    kept = notifier.store.get(TENANT, message.key)
+    assert "token" not in f"{kept.text} {kept.html} {kept.last_error}"
+
+
+@pytest.mark.parametrize(
+    ("trouble", "state"),
+    [
+        (ObsoleteError("revoked"), MessageState.OBSOLETE),
+        (LinkMissingError("no accept_url"), MessageState.FAILED),
+        (LinkLaterError("down"), MessageState.QUEUED),
+    ],
+)
+def test_a_mail_whose_link_cannot_be_had_does_not_go_and_holds_up_no_other(notifier, sink, trouble, state):
+    _queue(notifier, TO, text=f"Open {LINK}")
+    _drain_with_link(notifier, trouble)
+    (message,) = notifier.messages()
+    assert (message.state, message.last_error) == (state, str(trouble))
+    _queue(notifier, "b@x.example", number=2)
+    _drain_with_link(notifier, "")
+    assert [len(sink.mails(to)) for to in (TO, "b@x.example")] == [0, 1]
+
+
+@pytest.mark.parametrize("number", range(len(HOSTILE)))
+def test_no_value_can_add_a_header_or_a_part(notifier, sink, number):
+    _queue(notifier, TO, subject=plain(f"[X] {HOSTILE[number]}"), text=HOSTILE[number], html="<p>x</p>")
+    notifier.drain()
+    (mail,) = sink.mails(TO)
+    assert mail.message["Bcc"] is None
+    assert mail.recipients == (TO,)
+    assert [part.get_content_type() for part in mail.message.walk()] == [
+        "multipart/alternative",
+        "text/plain",
+        "text/html",
+    ]

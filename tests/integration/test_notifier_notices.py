@@ -151,7 +151,7 @@ def test_a_file_that_looks_different_from_the_last_applied_one_is_told(notifier,
     text = " ".join(_body(notifier, second).split())
     assert "The column Groups is missing now" in text
     assert "The column Title is new." in text
-    assert "The delimiter was ; and is a tab now." in text
+    assert "The delimiter was “;” and is “tab” now." in text
     assert "had 1,000 rows and has 700 now: 30 % fewer." in text
 
 

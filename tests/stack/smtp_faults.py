@@ -1,13 +1,21 @@
-"""A mail server that fails at a step of the conversation, as a test wants it for each mail."""
+"""Mail servers that fail at a step of the conversation, as a test wants it, or insist on TLS and a login."""
 
 from __future__ import annotations
 
 import asyncio
 import enum
+import ssl
 from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
-from aiosmtpd.smtp import SMTP, syntax
+from aiosmtpd.smtp import SMTP, AuthResult, syntax
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from tests.stack.smtp import SmtpSink
 
@@ -90,3 +98,67 @@ def _said(server: SMTP, answer: str | None) -> str | None:
         assert isinstance(server.transport, asyncio.WriteTransport)
         server.transport.abort()
     return answer
+
+
+@dataclass(frozen=True)
+class Authority:
+    """A self-signed certificate of `localhost`."""
+
+    certificate: Path
+    key: Path
+
+
+def self_signed(folder: Path) -> Authority:
+    """Make a certificate that vouches for itself."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    files = Authority(folder / "certificate.pem", folder / "key.pem")
+    files.certificate.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    files.key.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return files
+
+
+class SecureSink(SmtpSink):
+    """Takes mails by TLS alone, and from one login alone; `way` is `tls` or `starttls`."""
+
+    def __init__(self, authority: Authority, *, way: str, username: str, password: str) -> None:
+        super().__init__()
+        self._context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        self._context.load_cert_chain(authority.certificate, authority.key)
+        self._way = way
+        self._login = (username.encode(), password.encode())
+
+    def protocol(self) -> SMTP:
+        """Make what speaks to one client."""
+        starttls = self._way == "starttls"
+        return SMTP(
+            self,
+            hostname="sink.test",
+            tls_context=self._context if starttls else None,
+            require_starttls=starttls,
+            auth_required=starttls,  # aiosmtpd warns of a required login without STARTTLS, also where all is TLS
+            auth_require_tls=starttls,
+            authenticator=self._authenticate,
+        )
+
+    def _authenticate(self, _server: Any, _session: Any, _envelope: Any, _mechanism: str, login: Any) -> AuthResult:
+        return AuthResult(success=(login.login, login.password) == self._login)
+
+    async def _listen(self) -> asyncio.Server:
+        context = self._context if self._way == "tls" else None
+        return await asyncio.get_running_loop().create_server(self.protocol, "localhost", self.port, ssl=context)

@@ -1,0 +1,79 @@
+"""Every mail, in both languages, is as somebody has approved it: text, HTML, and how the HTML looks in a browser."""
+
+from __future__ import annotations
+
+import pytest
+from PIL import Image
+
+from services.notifier.api import without_link
+from services.notifier.messages import MessageKind
+from services.notifier.samples import samples
+from tests.unit.notifier import approved
+from tests.unit.notifier.pages import Page
+
+MAILS = {f"{language}/{name}": mail for language, name, mail in approved.mails()}
+AGAIN = "if this is meant: python -m tests.unit.notifier.approved pictures"
+
+
+@pytest.mark.parametrize("name", MAILS)
+def test_a_mail_says_what_was_approved(name):
+    text, html = (approved.FOLDER / f"{name}.{ending}" for ending in ("txt", "html"))
+    assert approved.text_of(MAILS[name]) == text.read_text("utf-8"), AGAIN
+    assert without_link(MAILS[name].html) == html.read_text("utf-8"), AGAIN
+
+
+def test_nothing_is_approved_that_no_mail_is():
+    files = {path.relative_to(approved.FOLDER).as_posix() for path in approved.FOLDER.rglob("*.*")}
+    looks = {name: approved.LOOK_OF[name.partition("/")[0]] for name in MAILS}
+    assert files == {f"{name}.{ending}" for name in MAILS for ending in ("txt", "html", f"{looks[name]}.png")}
+
+
+def test_every_kind_of_mail_has_a_sample():
+    assert {sample.kind for sample in samples(language="en")} == set(MessageKind)
+
+
+@pytest.mark.parametrize("name", MAILS)
+def test_a_mail_can_be_read_by_outlook_by_a_screen_reader_and_at_night(name):
+    html = MAILS[name].html
+    page = Page(html)
+    page.assert_passive()
+    tables = [attributes for tag, attributes in page.elements if tag == "table"]
+    assert all(table.get("role") == "presentation" or table.get("aria-label") or "<caption" in html for table in tables)
+    assert page.elements[[tag for tag, _ in page.elements].index("html")][1]["lang"] == name[:2]
+    assert [tag for tag, _ in page.elements if tag == "h1"] == ["h1"]
+    assert "prefers-color-scheme: dark" in html
+    assert "<!--[if mso]>" in html
+    assert "display:flex" not in html
+    assert "display:grid" not in html
+    assert all(
+        attributes.get("href", "").startswith(("https://", "⌈")) for tag, attributes in page.elements if tag == "a"
+    )
+    assert len(html.encode()) < 100_000  # Gmail cuts what is longer
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with approved.a_browser() as running:
+        yield running
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", MAILS)
+def test_a_mail_looks_as_was_approved(name, browser):
+    look = approved.LOOK_OF[name.partition("/")[0]]
+    with Image.open(approved.FOLDER / f"{name}.{look}.png") as picture:
+        seen = approved.picture_of(browser, without_link(MAILS[name].html), look)
+        assert approved.difference(seen, picture) == "", AGAIN
+
+
+@pytest.mark.long
+def test_another_colour_a_missing_line_and_another_width_would_be_seen(browser):
+    html = without_link(MAILS["en/report_applied"].html)
+    picture = approved.picture_of(browser, html, approved.DESKTOP)
+    for other in (
+        html.replace("#f6f8fa", "#223344"),
+        html.replace("<h1", "<h1 hidden"),
+        html.replace("640px", "400px"),
+    ):
+        assert other != html
+        assert approved.difference(approved.picture_of(browser, other, approved.DESKTOP), picture) != ""
