@@ -79,7 +79,7 @@ class Outbox:
         self._transport = transport
         self._sender = sender
         self._now = now
-        self._link_of = link_of
+        self.link_of = link_of
         self._claim = claim
         self._woken = asyncio.Event()
         self._troubles = 0
@@ -139,7 +139,7 @@ class Outbox:
         if message.possible_repeats:
             log.warning("message.may_be_repeated", message=message.key, times=message.possible_repeats)
         try:
-            mail = compose(message, self._sender, link=await self._link_of(message))
+            mail = compose(message, self._sender, link=await self.link_of(message))
             await self._transport.hand_over(mail, recipient=message.recipient)
         except (RefusedError, LinkMissingError) as error:
             await self._end(message, str(error))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import grpc
 import grpc.aio
+from muster.directory.v1 import credentials_pb2, credentials_pb2_grpc, invitations_pb2, invitations_pb2_grpc
 from muster.runtime.errors import failure_of
 
 from services.notifier.deliver import LinkLaterError, LinkMissingError, ObsoleteError
@@ -18,7 +19,8 @@ class Links:
     """Asks the directory for links."""
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
-        self._channel = channel
+        self._credentials = credentials_pb2_grpc.CredentialServiceStub(channel)
+        self._invitations = invitations_pb2_grpc.InvitationServiceStub(channel)
 
     async def link_of(self, message: Message) -> str:
         """Give the message's link. Errors: ObsoleteError, LinkMissingError, LinkLaterError."""
@@ -33,6 +35,10 @@ class Links:
             raise LinkLaterError(f"the directory answered {reason}") from error
 
     async def _minted(self, message: Message) -> str:
-        if message.kind not in {MessageKind.INVITATION, MessageKind.LOGIN_AGAIN, MessageKind.PASSWORD_RESET}:
-            return ""
-        raise LinkMissingError("the directory makes no links yet")
+        if message.kind == MessageKind.INVITATION:
+            invitation = invitations_pb2.MintInvitationLinkRequest(name=message.about)
+            return (await self._invitations.MintInvitationLink(invitation)).url
+        if message.kind in {MessageKind.LOGIN_AGAIN, MessageKind.PASSWORD_RESET}:
+            password = credentials_pb2.MintPasswordResetLinkRequest(user=message.about)
+            return (await self._credentials.MintPasswordResetLink(password)).url
+        return ""

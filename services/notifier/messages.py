@@ -19,7 +19,6 @@ from services.notifier.tables import PERSONAL, Cursor, Mention, Message, Message
 
 __all__ = ["Bundle", "CursorMovedError", "Draft", "Message", "MessageKind", "MessageState", "MessageStore", "Priority"]
 
-_MOST_AT_ONCE = 100  # rows of one INSERT: databases take so many bound values and no more
 _ERASED: dict[str, Any] = {"text": "", "html": "", "attachment_name": "", "attachment": b"", "erase_when_done": False}
 _BODIES: tuple[Any, ...] = (Message.text, Message.html, Message.attachment)
 _ONLY_CURSOR = 1
@@ -90,11 +89,14 @@ class MessageStore:
         with self._transaction() as session:
             if cursor:
                 _move_cursor(session, after, cursor)
-            queued = 0
+            queued, waiting = 0, list[Bundle]()
             for bundle in bundles:
-                queued += _insert(session, bundle, now)
-                if bundle.erased_user:
+                waiting.append(bundle)
+                if bundle.erased_user:  # what was queued before names the person; what comes after cannot
+                    queued += _insert(session, waiting, now)
+                    waiting.clear()
                     _erase(session, bundle.tenant, bundle.erased_user)
+            queued += _insert(session, waiting, now)
         return queued
 
     def claim(self, now: datetime, *, lease: timedelta) -> Message | None:
@@ -193,26 +195,24 @@ def _claimed(message: Message) -> Update:
     return update(Message).where(col(Message.key) == message.key, col(Message.claim) == message.claim)
 
 
-def _insert(session: Session, bundle: Bundle, now: datetime) -> int:
-    """Insert the messages that this event has not made before, with whom they mention; says how many rows came."""
-    made = 0
-    for start in range(0, len(bundle.drafts), _MOST_AT_ONCE):
-        drafts = bundle.drafts[start : start + _MOST_AT_ONCE]
-        statement = _insert_into(session, Message).values([_row(draft, bundle, now) for draft in drafts])
-        rows = session.connection().execute(
-            statement.on_conflict_do_nothing().returning(col(Message.key), col(Message.message_id))
-        )
-        keys = {message_id: key for key, message_id in rows.all()}
-        made += len(keys)
-        mentions = [
-            {"tenant": bundle.tenant, "user": user, "message": keys[draft.message_id]}
-            for draft in drafts
-            if draft.message_id in keys
-            for user in dict.fromkeys(draft.mentions)
-        ]
-        if mentions:
-            session.connection().execute(_insert_into(session, Mention), mentions)
-    return made
+def _insert(session: Session, bundles: Sequence[Bundle], now: datetime) -> int:
+    """Insert the messages that their events have not made before, with whom they mention; says how many rows came."""
+    rows = [_row(draft, bundle, now) for bundle in bundles for draft in bundle.drafts]
+    if not rows:
+        return 0
+    kept = (col(Message.key), col(Message.tenant), col(Message.event), col(Message.message_id))
+    statement = _insert_into(session, Message).on_conflict_do_nothing().returning(*kept)
+    made = {(tenant, event, name): key for key, tenant, event, name in session.connection().execute(statement, rows)}
+    mentions = [
+        {"tenant": bundle.tenant, "user": user, "message": made[bundle.tenant, bundle.event, draft.message_id]}
+        for bundle in bundles
+        for draft in bundle.drafts
+        if (bundle.tenant, bundle.event, draft.message_id) in made
+        for user in dict.fromkeys(draft.mentions)
+    ]
+    if mentions:
+        session.connection().execute(_insert_into(session, Mention), mentions)
+    return len(made)
 
 
 def _row(draft: Draft, bundle: Bundle, now: datetime) -> dict[str, Any]:

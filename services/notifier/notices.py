@@ -90,7 +90,7 @@ class NoticeReader:
 
     async def of_event(self, event: events_pb2.Event) -> Notice | None:
         """Say what an event gives notice of; None when it is over by now, or nobody is to be told."""
-        if event.kind == SOURCEsources_pb2.SOURCE_STATE_PAUSED:
+        if event.kind == SOURCE_PAUSED:
             return await self._paused(event)
         return await self._license(event)
 

@@ -423,8 +423,7 @@ def _link(answer):
 
 
 def _drain_with_link(notifier, answer):
-    outbox = notifier._make_outbox()
-    outbox._link_of = _link(answer)
+    notifier.link_of = _link(answer)
     notifier.drain()
 
 

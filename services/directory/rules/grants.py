@@ -123,7 +123,8 @@ _METHODS: Final = {
     },
     "ApiKeyService": {
         "CreateApiKey": Rule(_WRITE, "source"),
-        "ListApiKeys": Rule(_WRITE, "source"),
+        # The notifier warns of keys that end soon; what it reads holds no secret.
+        "ListApiKeys": Rule(_WRITE | {Grant.NOTIFIER}, "source"),
         "RotateApiKey": Rule(_WRITE, "name"),
         "RevokeApiKey": Rule(_WRITE, "name"),
         "FindApiKey": Rule(_SUPPORT),

@@ -16,8 +16,7 @@ from typing import Any
 
 from PIL import Image, ImageChops, ImageFilter, ImageStat
 
-from services.notifier.api import without_link
-from services.notifier.mail import STANDARD, Mail
+from services.notifier.mail import STANDARD, Mail, without_link
 from services.notifier.samples import samples
 from services.notifier.words import LANGUAGES
 

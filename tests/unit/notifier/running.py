@@ -14,7 +14,8 @@ from pydantic import SecretStr
 
 from services.notifier.authors import Authors
 from services.notifier.consume import Follower
-from services.notifier.deliver import Outbox
+from services.notifier.deliver import LinkOf, Outbox, no_links
+from services.notifier.links import Links
 from services.notifier.messages import Message, MessageStore
 from services.notifier.settings import Settings
 from services.notifier.smtp import FileTransport, Transport
@@ -53,6 +54,8 @@ class Notifier:
         self.clock = Clock()
         self.store = MessageStore(database_url)
         self.store.migrate()
+        self.link_of: LinkOf | None = None
+        """Where links come from, instead of from the directory."""
         self._outbox: Outbox | None = None
         self._directory = directory
         self._transport = transport
@@ -70,17 +73,19 @@ class Notifier:
         return self.store.page(tenant, before=None, limit=1_000)[::-1]
 
     async def _drain(self) -> None:
-        await self._make_outbox().drain()
+        async with open_aio_channel(self._directory.address, self._directory.token) as channel:
+            await self._make_outbox(self.link_of or Links(channel).link_of).drain()
 
-    def _make_outbox(self) -> Outbox:
+    def _make_outbox(self, link_of: LinkOf = no_links) -> Outbox:
         """The same one each time: it remembers that it leaves the mail server alone for a while."""
         if self._outbox is None:
             self._outbox = Outbox(self.store, self._transport, sender=SENDER, now=self.clock)
+        self._outbox.link_of = link_of
         return self._outbox
 
     async def _follow_until(self, done: Callable[[], bool], *, send: bool, timeout_s: float) -> None:
-        outbox = self._make_outbox()
         async with open_aio_channel(self._directory.address, self._directory.token) as channel:
+            outbox = self._make_outbox(self.link_of or Links(channel).link_of)
             authors = Authors(channel, now=self.clock)
             follower = Follower(channel, self.store, authors, sender=SENDER, now=self.clock, queued=outbox.wake)
             parts = [asyncio.create_task(part) for part in (follower.run(), *((outbox.run(),) if send else ()))]

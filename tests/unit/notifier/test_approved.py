@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from PIL import Image
 
-from services.notifier.api import without_link
+from services.notifier.mail import without_link
 from services.notifier.messages import MessageKind
 from services.notifier.samples import samples
 from tests.unit.notifier import approved
