@@ -45,6 +45,7 @@ def start(directory, sink, tmp_path):
             "NOTIFIER_SMTP_HOST": sink.host,
             "NOTIFIER_SMTP_PORT": str(sink.port),
             "NOTIFIER_SMTP_TLS": "none",
+            "NOTIFIER_SMTP_TIMEOUT_S": "2",  # what a killed one had begun is tried again after 5 s
             "NOTIFIER_EXIT_WITH_STDIN": "true",
             **settings,
         }

@@ -256,6 +256,7 @@ class System:
             "NOTIFIER_SMTP_HOST": host,
             "NOTIFIER_SMTP_PORT": str(port),
             "NOTIFIER_SMTP_TLS": "none",
+            "NOTIFIER_SMTP_TIMEOUT_S": "4",  # what a killed one had begun is tried again after 10 s
         }
 
     def _database_url_inside(self) -> str:
