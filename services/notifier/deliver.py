@@ -150,7 +150,7 @@ class Outbox:
         except DeferredError as error:
             await self._deferred(message, error)
         except ConnectionLostError as error:
-            await self._postpone(message, str(error), first=_FIRST_PAUSE, in_doubt=error.in_doubt)
+            await self._postpone(message, str(error), first=_FIRST_PAUSE, most=_LAST_PAUSE, in_doubt=error.in_doubt)
             self._trouble()
         except ServerUnreachableError as error:
             log.warning("mail_server.unreachable", error=str(error))

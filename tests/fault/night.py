@@ -120,7 +120,7 @@ class Night:
         expected = {run.name for run in runs}
 
         def sent() -> dict[str, list[messages_pb2.Message]]:
-            found = self._messages()
+            found = [message for message in self._messages() if message.about in expected]  # not letters to people
             done = all(message.state == messages_pb2.MESSAGE_STATE_SENT for message in found)
             return {run: [m for m in found if m.about == run] for run in expected} if done and found else {}
 
@@ -174,7 +174,13 @@ class Night:
 
     def _messages(self) -> list[messages_pb2.Message]:
         request = messages_pb2.ListMessagesRequest(tenant=self.customer.tenant, page_size=1000)
-        return list(self.system.messages.ListMessages(request).messages)
+        found: list[messages_pb2.Message] = []
+        while True:
+            page = self.system.messages.ListMessages(request)
+            found += page.messages
+            if not page.next_page_token:
+                return found
+            request.page_token = page.next_page_token
 
 
 def first_file(rows: int) -> list[dict[str, str]]:
