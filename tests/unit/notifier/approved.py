@@ -10,11 +10,10 @@ import io
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from PIL import Image, ImageChops, ImageFilter, ImageStat
+from PIL import Image, ImageChops, ImageStat
 
 from services.notifier.mail import STANDARD, Mail, without_link
 from services.notifier.samples import samples
@@ -22,14 +21,15 @@ from services.notifier.words import LANGUAGES
 
 FOLDER = Path(__file__).parent / "approved"
 DESKTOP, PHONE = "desktop", "phone"
-LOOKS = {DESKTOP: (720, "light"), PHONE: (375, "dark")}
+LOOKS: dict[str, tuple[int, Any]] = {DESKTOP: (720, "light"), PHONE: (375, "dark")}
 """Width in pixels and colours. English is pictured on a desktop, Swedish on a phone at night."""
 LOOK_OF = {"en": DESKTOP, "sv": PHONE}
 
 _COLOURS = 64
 _MOST_DIFFERENT = 12.0
-"""Mean difference of blurred pictures, of 255, in any strip: fonts differ a little between machines, layouts do not."""
-_STRIP = 64
+"""Mean difference, of 255, in any strip of pictures made small: fonts differ a little between machines, layouts not."""
+_STRIP = 6
+_BLUR = 12
 
 
 def mails() -> Iterator[tuple[str, str, Mail]]:
@@ -52,27 +52,35 @@ def chromium() -> str:
     return found
 
 
-@contextmanager
-def a_browser() -> Iterator[Any]:
-    """Run one headless browser."""
-    from playwright.sync_api import sync_playwright  # noqa: PLC0415 - only for pictures
+class Camera:
+    """One headless browser, with a page for each look."""
 
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=chromium(), args=["--no-sandbox", "--font-render-hinting=none"]
-        )
-        yield browser
-        browser.close()
+    def __enter__(self) -> Self:
+        from playwright.sync_api import sync_playwright  # noqa: PLC0415 - only for pictures
 
+        arguments = ["--no-sandbox", "--font-render-hinting=none"]
+        path = chromium()
+        self._playwright = sync_playwright().start()
+        self._browser = self._playwright.chromium.launch(executable_path=path, args=arguments)
+        self._pages: dict[str, Any] = {}
+        return self
 
-def picture_of(browser: Any, html: str, look: str) -> Image.Image:
-    """Picture a mail's HTML whole."""
-    width, colours = LOOKS[look]
-    page = browser.new_page(viewport={"width": width, "height": 400}, color_scheme=colours, java_script_enabled=False)
-    page.set_content(html)
-    picture = Image.open(io.BytesIO(page.screenshot(full_page=True)))
-    page.close()
-    return picture.convert("RGB")
+    def __exit__(self, *_: object) -> None:
+        self._browser.close()
+        self._playwright.stop()
+
+    def picture_of(self, html: str, look: str) -> Image.Image:
+        """Picture a mail's HTML whole."""
+        page = self._pages.get(look) or self._open(look)
+        page.set_content(html)
+        return Image.open(io.BytesIO(page.screenshot(full_page=True))).convert("RGB")
+
+    def _open(self, look: str) -> Any:
+        width, colours = LOOKS[look]
+        view: Any = {"width": width, "height": 400}
+        page = self._browser.new_page(viewport=view, color_scheme=colours, java_script_enabled=False)
+        self._pages[look] = page
+        return page
 
 
 def difference(one: Image.Image, other: Image.Image) -> str:
@@ -80,16 +88,13 @@ def difference(one: Image.Image, other: Image.Image) -> str:
     if one.width != other.width or abs(one.height - other.height) > max(48, other.height // 20):
         return f"{one.size} instead of {other.size}"
     height = min(one.height, other.height)
-    blurred = [
-        picture.convert("RGB").crop((0, 0, one.width, height)).filter(ImageFilter.BoxBlur(8))
-        for picture in (one, other)
-    ]
-    apart = ImageChops.difference(*blurred)
-    for top in range(0, height, _STRIP):
-        strip = apart.crop((0, top, one.width, min(top + _STRIP, height)))
+    small = [picture.convert("RGB").crop((0, 0, one.width, height)).reduce(_BLUR) for picture in (one, other)]
+    apart = ImageChops.difference(*small)
+    for top in range(0, apart.height, _STRIP):
+        strip = apart.crop((0, top, apart.width, min(top + _STRIP, apart.height)))
         mean = max(ImageStat.Stat(strip).mean)
         if mean > _MOST_DIFFERENT:
-            return f"differs by {mean:.1f} at {top} px from the top"
+            return f"differs by {mean:.1f} at {top * _BLUR} px from the top"
     return ""
 
 
@@ -100,10 +105,10 @@ def _write(*, pictures: bool) -> None:
         (folder / f"{name}.txt").write_text(text_of(mail), "utf-8")
         (folder / f"{name}.html").write_text(without_link(mail.html), "utf-8")
     if pictures:
-        with a_browser() as browser:
+        with Camera() as camera:
             for language, name, mail in mails():
                 look = LOOK_OF[language]
-                picture = picture_of(browser, without_link(mail.html), look)
+                picture = camera.picture_of(without_link(mail.html), look)
                 few = picture.quantize(_COLOURS, method=Image.Quantize.MAXCOVERAGE)
                 few.save(FOLDER / language / f"{name}.{look}.png", optimize=True)
 

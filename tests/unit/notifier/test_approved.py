@@ -52,28 +52,28 @@ def test_a_mail_can_be_read_by_outlook_by_a_screen_reader_and_at_night(name):
 
 
 @pytest.fixture(scope="module")
-def browser():
-    with approved.a_browser() as running:
+def camera():
+    with approved.Camera() as running:
         yield running
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", MAILS)
-def test_a_mail_looks_as_was_approved(name, browser):
+def test_a_mail_looks_as_was_approved(name, camera):
     look = approved.LOOK_OF[name.partition("/")[0]]
     with Image.open(approved.FOLDER / f"{name}.{look}.png") as picture:
-        seen = approved.picture_of(browser, without_link(MAILS[name].html), look)
+        seen = camera.picture_of(without_link(MAILS[name].html), look)
         assert approved.difference(seen, picture) == "", AGAIN
 
 
 @pytest.mark.long
-def test_another_colour_a_missing_line_and_another_width_would_be_seen(browser):
+def test_another_colour_a_missing_line_and_another_width_would_be_seen(camera):
     html = without_link(MAILS["en/report_applied"].html)
-    picture = approved.picture_of(browser, html, approved.DESKTOP)
+    picture = camera.picture_of(html, approved.DESKTOP)
     for other in (
         html.replace("#f6f8fa", "#223344"),
         html.replace("<h1", "<h1 hidden"),
         html.replace("640px", "400px"),
     ):
         assert other != html
-        assert approved.difference(approved.picture_of(browser, other, approved.DESKTOP), picture) != ""
+        assert approved.difference(camera.picture_of(other, approved.DESKTOP), picture) != ""
