@@ -11,6 +11,7 @@ import structlog
 
 from services.notifier.cancellation import heed_cancellation
 from services.notifier.messages import Message, MessageState, MessageStore
+from services.notifier.safe import without_addresses
 from services.notifier.smtp import (
     ConnectionLostError,
     DeferredError,
@@ -153,7 +154,7 @@ class Outbox:
             await self._postpone(message, str(error), first=_FIRST_PAUSE, most=_LAST_PAUSE, in_doubt=error.in_doubt)
             self._trouble()
         except ServerUnreachableError as error:
-            log.warning("mail_server.unreachable", error=str(error))
+            log.warning("mail_server.unreachable", error=without_addresses(str(error)))
             until = self._pause()
             await asyncio.to_thread(self._store.postpone, message, str(error), until=until)
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")  # noqa: RUF001 - some read the wide ones too
@@ -22,6 +23,11 @@ def neutral(value: str, *, longest: int = _LONGEST) -> str:
     text = plain(value, longest=longest)
     starts = value.startswith(_FORMULA_STARTS) or text.startswith(_FORMULA_STARTS)
     return f"'{text}" if starts else text
+
+
+def without_addresses(text: str) -> str:
+    """Take mail addresses out of what another server said: no log has any."""
+    return re.sub(r"[^\s<>]*@[^\s<>]*", "…@…", text)
 
 
 def _is_invisible(character: str) -> bool:

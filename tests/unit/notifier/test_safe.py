@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.notifier.safe import neutral, plain
+from services.notifier.safe import neutral, plain, without_addresses
 
 
 @pytest.mark.parametrize(
@@ -43,3 +43,8 @@ def test_what_is_shown_has_one_line_and_no_control_characters(value):
     assert len(shown.splitlines()) <= 1
     assert not {unicodedata.category(character) for character in shown} & {"Cc", "Cs", "Zl", "Zp"}
     shown.encode()  # no lone surrogates
+
+
+def test_what_a_server_says_is_logged_without_addresses():
+    said = "421 4.7.0 <hr@ingleby.example> too much from muster@vendor.example today"
+    assert without_addresses(said) == "421 4.7.0 <…@…> too much from …@… today"
