@@ -26,6 +26,8 @@ from services.notifier.tables import MessageKind
 
 LICENSE_NEAR_FULL, LICENSE_FULL, SOURCE_PAUSED = "license.near_full", "license.full", "source.paused"
 
+NEAR_FULL_PERCENT = 90
+"""Of the seats: fewer by now, and a notice of them is no news."""
 KEY_WARNINGS = (timedelta(days=3), timedelta(days=14))
 """How long before a key's end its source's addresses are told; the last time is urgent."""
 
@@ -134,7 +136,8 @@ class NoticeReader:
         request = licenses_pb2.GetLicenseRequest(name=f"{tenant.name}/license")
         seats = (await self._licenses.GetLicense(request)).license
         is_full = seats.seats_used >= seats.seats_total
-        if not recipients or (event.kind == LICENSE_FULL and not is_full):
+        is_near_full = seats.seats_used * 100 >= seats.seats_total * NEAR_FULL_PERCENT
+        if not recipients or not (is_full if event.kind == LICENSE_FULL else is_near_full):
             return None
         return Notice(
             subject=Subject.FULL if is_full else Subject.NEAR_FULL,

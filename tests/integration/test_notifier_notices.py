@@ -75,9 +75,10 @@ def test_a_license_that_fills_is_told_once_to_each_address_of_the_tenants_source
     assert message.subject == f"[Ingleby Council] {said}"
 
 
-def test_a_license_that_was_full_and_is_not_any_more_is_no_news(notifier, directory):
-    directory.license.seats_used = 9
-    directory.add_event("license.full", directory.license.name)
+@pytest.mark.parametrize(("kind", "used"), [("license.full", 9), ("license.near_full", 8)])
+def test_a_license_that_was_full_and_is_not_any_more_is_no_news(notifier, directory, kind, used):
+    directory.license.seats_used = used
+    directory.add_event(kind, directory.license.name)
     assert _follow_all(notifier, directory) == []
 
 
