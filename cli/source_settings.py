@@ -56,7 +56,9 @@ def _percent(limit: str) -> Any:
 
 
 def _floor(limit: str) -> Any:
-    return typer.Option(min=0, help=f"… and beyond this count; {DEFAULT_LIMITS[limit][1]} unless said.")
+    return typer.Option(
+        min=0, max=1_000_000_000, help=f"… and beyond this count; {DEFAULT_LIMITS[limit][1]} unless said."
+    )
 
 
 def _switch(name: str, text: str) -> Any:
@@ -102,13 +104,20 @@ class SourceSettings:
     nightly: Annotated[str | None, typer.Option(help="Local time of the nightly run, HH:MM.")] = None
     time_zone: Annotated[str | None, typer.Option(help="IANA time zone of that time.")] = None
     stable_for: Annotated[
-        int | None, typer.Option(min=1, help="Seconds that two looks at the file must be apart; 60 unless said.")
+        int | None,
+        typer.Option(min=1, max=86_400, help="Seconds that two looks at the file must be apart; 60 unless said."),
     ] = None
     end_marker: Annotated[EndMarker | None, typer.Option(help="How a complete file ends.")] = None
     skip_means: Annotated[SkipMeans | None, typer.Option(help="What Skip=1 means for a user of this source.")] = None
-    grace: Annotated[int | None, typer.Option(min=0, help="Files without a user before the user is deleted.")] = None
-    max_file_bytes: Annotated[int | None, typer.Option(min=1, help="Refuse larger files; 512 MiB unless said.")] = None
-    position: Annotated[int | None, typer.Option(min=1, help="Place among the tenant's files; 1 is first.")] = None
+    grace: Annotated[
+        int | None, typer.Option(min=0, max=365, help="Files without a user before the user is deleted.")
+    ] = None
+    max_file_bytes: Annotated[
+        int | None, typer.Option(min=1, max=1_000_000_000_000, help="Refuse larger files; 512 MiB unless said.")
+    ] = None
+    position: Annotated[
+        int | None, typer.Option(min=1, max=1_000_000, help="Place among the tenant's files; 1 is first.")
+    ] = None
     delete_limit_percent: Annotated[float | None, _percent("delete")] = None
     delete_limit_floor: Annotated[int | None, _floor("delete")] = None
     mail_change_limit_percent: Annotated[float | None, _percent("mail_change")] = None

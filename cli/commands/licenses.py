@@ -20,7 +20,7 @@ def set_seats(
     context: typer.Context,
     *,
     tenant: TenantOption,
-    seats: Annotated[int, typer.Option(min=0, help="Seats bought; may be fewer than are used.")],
+    seats: Annotated[int, typer.Option(min=0, max=1_000_000_000, help="Seats bought; may be fewer than are used.")],
 ) -> None:
     """Set the number of seats."""
     session = session_of(context)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import Annotated
 
 import typer
 from muster.directory.v1 import users_pb2
 
 from cli import documents, output
+from cli.commands.options import YesOption, ask
 from cli.session import session_of
 
 _User = Annotated[str, typer.Argument(metavar="USER", help="Resource name of the user, tenants/…/users/…")]
@@ -27,12 +27,11 @@ def erase_user(
     context: typer.Context,
     user: _User,
     *,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask; scripts are never asked.")] = False,
+    yes: YesOption = False,
 ) -> None:
     """Delete a person and erase name, mail, phones, title and keys for good, in events and runs, too."""
     session = session_of(context)
-    if not yes and sys.stdin.isatty():
-        typer.confirm(f"Erase {user} for good?", abort=True, err=True)
+    ask(f"Erase {user} for good?", yes=yes)
     with session.connect() as muster:
         request = users_pb2.EraseUserRequest(name=user, request_id=session.new_request_id())
         document = documents.user(muster.users.EraseUser(request).user)

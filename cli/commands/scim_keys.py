@@ -40,7 +40,7 @@ def create_key(
     *,
     source: SourceOption,
     expires_days: Annotated[
-        int, typer.Option(min=0, help="Days until it expires; never unless said.", show_default=False)
+        int, typer.Option(min=0, max=3650, help="Days until it expires; never unless said.", show_default=False)
     ] = 0,
     kind: Annotated[Kind, typer.Option(help="A key, or a client's secret for OAuth 2.0.")] = Kind.KEY,
 ) -> None:
@@ -74,7 +74,7 @@ def rotate_key(
     key_id: KeyArgument,
     *,
     overlap_hours: Annotated[
-        int | None, typer.Option(min=0, help="Hours for which the old key lives on; 24 unless said.")
+        int | None, typer.Option(min=0, max=8760, help="Hours for which the old key lives on; 24 unless said.")
     ] = None,
 ) -> None:
     """Make a key in the place of another, which opens until the overlap ends, and show the new one, once."""

@@ -10,7 +10,7 @@ from google.protobuf import field_mask_pb2
 from muster.directory.v1 import sources_pb2
 
 from cli import documents, output
-from cli.commands.options import SourceArgument, TenantOption
+from cli.commands.options import SourceArgument, TenantOption, YesOption, ask
 from cli.pages import every
 from cli.session import session_of
 from cli.source_settings import SourceSettings, credentials_of, takes_settings, write_into
@@ -159,8 +159,11 @@ def detach_source(
     source: SourceArgument,
     *,
     users: Annotated[Users, typer.Option(help="Keep its users as manual users, or delete them.")],
+    yes: YesOption = False,
 ) -> None:
-    """Part a source from its users and groups, for good: it is disabled, and its keys are revoked."""
+    """Part a source from its users and groups: it is disabled and owns nobody, and its keys are revoked."""
+    if users is Users.DELETE:
+        ask(f"Delete all users of {source}?", yes=yes)
     session = session_of(context)
     choice = {
         Users.KEEP: sources_pb2.DETACHED_USERS_KEEP_AS_MANUAL,

@@ -8,7 +8,7 @@ import typer
 from muster.directory.v1 import tenants_pb2
 
 from cli import documents, output
-from cli.commands.options import Language, TenantArgument
+from cli.commands.options import Language, TenantArgument, YesOption, ask
 from cli.errors import CommandError
 from cli.pages import every
 from cli.session import session_of
@@ -68,8 +68,9 @@ def update_tenant(
 
 
 @app.command("delete")
-def delete_tenant(context: typer.Context, tenant: TenantArgument) -> None:
+def delete_tenant(context: typer.Context, tenant: TenantArgument, *, yes: YesOption = False) -> None:
     """End a tenant at once: nobody of it gets in, nothing of it runs, and its data is wiped 90 days later."""
+    ask(f"End {tenant} with all of its people, for good?", yes=yes)
     session = session_of(context)
     with session.connect() as muster:
         request = tenants_pb2.DeleteTenantRequest(name=tenant, request_id=session.new_request_id())

@@ -178,11 +178,18 @@ class _Register:
                 "kind": row["kind"],
                 "actor": self.source(row["actor_source_id"]) if row["actor_source_id"] else row["actor"],
                 "import_run": names.format_optional(names.IMPORT_RUN, self._tenant_id, row["run_id"]),
-                "before": row["before"],
-                "after": row["after"],
+                "before": self._shown(row["before"]),
+                "after": self._shown(row["after"]),
             }
             for row in rows
         ]
+
+    def _shown(self, values: dict[str, Any] | None) -> dict[str, Any] | None:
+        """Write an event's values as readers of events get them: groups by name."""
+        if not values or "groups" not in values:
+            return values
+        groups = [names.GROUP.format(self._tenant_id, int(group_id)) for group_id in values["groups"]]
+        return values | {"groups": groups}
 
     def named_elsewhere(self) -> dict[str, Any]:
         """Issues of import runs, and refusals of a seat, by the person's mails, keys and userNames."""

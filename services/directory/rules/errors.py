@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from muster.runtime.errors import RpcError
 
@@ -300,7 +301,15 @@ class UserStateError(DirectoryError):
 
     def __init__(self, *, state: str, needed: str) -> None:
         self.state = state
-        super().__init__(f"the user is {state}; this needs one who is {needed}", metadata={"state": state})
+        cure = _CURES_OF_STATE.get(state, "")
+        super().__init__(f"the user is {state}; this needs one who is {needed}{cure}", metadata={"state": state})
+
+
+_CURES_OF_STATE: Final = {
+    "dormant": ": its connection brings it back, by `active: true` or a group; or delete the user, and restore it then",
+    "deleted": ": restore the user first (`muster user restore`)",
+    "erased": ": nothing brings back who was erased, or was deleted over 90 days ago",
+}
 
 
 class KeyStateError(DirectoryError):

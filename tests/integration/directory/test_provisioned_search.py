@@ -263,3 +263,13 @@ def test_a_cursor_is_good_for_its_own_search_only(connection):
 def test_a_search_names_kinds(connection):
     with refused("INVALID_ARGUMENT"):
         connection.search(kinds=[])
+
+
+def test_a_user_name_of_the_connections_own_finds_nobody_else(directory, support):
+    office = Office(support)
+    connection = connect(directory, office)
+    manual = office.user("eve@example.org")
+    own = connection.create("eve.own@example.org", email="other@example.org")
+    office.user("eve.own@example.org")
+    assert connection.find("userName", "eve.own@example.org") == [own.id]
+    assert connection.find("userName", "eve@example.org") == [manual.name.rpartition("/")[2]]

@@ -36,8 +36,8 @@ from services.directory.rules.filters import (
     conjuncts,
 )
 from services.directory.rules.names import short_name
-from services.directory.rules.provisioned import fold
-from services.directory.store.provisioning_tables import GROUP, USER
+from services.directory.rules.provisioned import fold, fold_text
+from services.directory.store.provisioning_tables import GROUP, USER, ProvisionedResource
 from services.directory.store.tables import Claim, User, UserState
 
 MOST_RESULTS: Final = 1000
@@ -246,7 +246,8 @@ def _named_users(call: Call, tree: Filter | None) -> list[tuple[User, str]]:
         col(User.owner_source_id) != call.source.id,
     )
     if emails:
-        for user in call.session.exec(select(User).where(*is_other, col(User.email).in_(emails))):
+        meant = emails - _own_names(call, emails)
+        for user in call.session.exec(select(User).where(*is_other, col(User.email).in_(meant))):
             found[user.id] = (user, "")
     if keys or found:
         is_claim = (
@@ -259,6 +260,19 @@ def _named_users(call: Call, tree: Filter | None) -> list[tuple[User, str]]:
         for user, external_id in call.session.exec(query.where(*is_other, is_meant)):
             found[user.id] = (user, external_id)
     return list(found.values())
+
+
+def _own_names(call: Call, emails: set[str]) -> set[str]:
+    """Which of these mails are userNames of the connection's own: then its own users answer alone, each name once."""
+    by_name = {fold_text(email): email for email in emails}
+    query = select(ProvisionedResource.name_key).where(
+        col(ProvisionedResource.tenant_id) == call.tenant_id,
+        col(ProvisionedResource.source_id) == call.source.id,
+        col(ProvisionedResource.kind) == USER,
+        col(ProvisionedResource.is_gone).is_(False),
+        col(ProvisionedResource.name_key).in_(by_name),
+    )
+    return {by_name[name_key] for name_key in call.session.exec(query)}
 
 
 def _is_eq(node: Filter, path: tuple[str, ...]) -> bool:
