@@ -49,9 +49,10 @@ format: install ## ruff's formatter and its safe fixes
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: install ## 100,000 rows against raw SQL, first and second night; SCIM calls beside scim2-server in memory
+bench: install ## 100,000 rows against raw SQL; SCIM calls beside scim2-server in memory; the directory's calls a second
 	$(BIN)/python -m bench.import_bench
 	$(BIN)/python -m bench.scim_bench
+	$(BIN)/python -m bench.directory_bench
 
 ci: lint test ## what CI runs: lint, then all tests; containers are required where CI=true
 
