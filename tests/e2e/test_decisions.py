@@ -10,6 +10,8 @@ from muster.runtime.errors import failure_of
 from tests.builders import a_csv, a_row
 from tests.stack.customer import FILE, LEAVE_OUT, Customer, counts_of, outcome_of
 
+pytestmark = pytest.mark.mostly("postgresql")
+
 
 def people(*numbers: int) -> bytes:
     return a_csv(*(a_row(number) for number in numbers))

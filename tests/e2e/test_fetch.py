@@ -14,6 +14,8 @@ from tests.stack.customer import FILE, outcome_of, status_of
 from tests.stack.service import Service
 from tests.stack.waiting import wait_until
 
+pytestmark = pytest.mark.mostly("postgresql")
+
 A_FILE = a_csv(a_row(1))
 
 

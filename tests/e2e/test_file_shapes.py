@@ -7,6 +7,8 @@ import pytest
 from tests.builders import a_csv, a_row
 from tests.stack.customer import counts_of, outcome_of
 
+pytestmark = pytest.mark.mostly("postgresql")
+
 PEOPLE = [
     a_row(1, Name="Åsa Öberg", Title="Lärare", TelephoneNumber="+46 70-123 45 67"),
     a_row(2, Name="Märta Ångström", Title="Kökschef", TelephoneNumber="+46701234568"),

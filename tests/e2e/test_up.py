@@ -163,7 +163,9 @@ def test_a_file_put_into_the_drop_becomes_users_and_a_mail(up, first_run):
     assert about == [("report", "sent")]
 
 
-@pytest.mark.parametrize("name", CHILDREN)
+@pytest.mark.parametrize(
+    "name", [name if name == "directory" else pytest.param(name, marks=pytest.mark.long) for name in CHILDREN]
+)
 def test_a_killed_child_is_back_on_its_port_and_nothing_is_lost(up, first_run, name):
     before = up.pids()[name]
     os.kill(before, signal.SIGKILL)

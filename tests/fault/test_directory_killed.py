@@ -17,6 +17,8 @@ from muster.directory.v1 import events_pb2, groups_pb2, operations_pb2, operatio
 
 from tests.stack.service import Service
 
+pytestmark = pytest.mark.mostly("postgresql")
+
 WRITES, WRITERS = 200, 6
 KILL_AFTER = 60
 """Answers until the directory is killed; the writers go on meanwhile."""

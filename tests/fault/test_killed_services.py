@@ -50,6 +50,7 @@ def test_r45_a_killed_importer_leaves_the_old_register_and_its_run_gives_way(nig
     night.assert_reported([ended, night.run()])
 
 
+@pytest.mark.mostly("sqlite")
 def test_a_run_that_is_applying_needs_no_importer(night: Night):
     night.begin()
     night.wait_for(Point.APPLYING)
@@ -109,6 +110,7 @@ def test_a_mail_server_that_is_away_gets_the_report_when_it_is_back(night: Night
     night.assert_reported([run])
 
 
+@pytest.mark.mostly("postgresql")
 def test_everything_killed_at_once_comes_back_whole(night: Night):
     night.begin()
     night.wait_for(Point.APPLYING)

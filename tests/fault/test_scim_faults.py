@@ -61,6 +61,7 @@ def test_a_service_killed_under_load_loses_and_doubles_nobody(provider, customer
     assert customer.seats()[1] == PEOPLE
 
 
+@pytest.mark.mostly("postgresql")
 def test_without_the_directory_the_gateway_says_when_to_come_again(provider, customer):
     customer.system.kill(Service.DIRECTORY)
     answer = provider.create_user("ann@example.org")
