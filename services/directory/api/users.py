@@ -96,7 +96,7 @@ class UserServicer(Servicer, users_pb2_grpc.UserServiceServicer):
         """Change the attributes that the mask names."""
         tenant_id, user_id = names.parse(names.USER, request.user.name, field="user.name")
         caller = access.require(context, tenant_id)
-        changes = changes_of(request.user, request.update_mask, user_updates.PARSERS)
+        changes = changes_of(request.user, request.update_mask, users.PARSERS)
 
         def work(session: Session, now: datetime) -> pb.UpdateUserResponse:
             view = user_updates.update_user(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session
@@ -12,8 +12,7 @@ from sqlmodel import Session
 from services.directory.operations.leaving import leave
 from services.directory.operations.parties import party_of
 from services.directory.operations.user_views import UserView
-from services.directory.operations.users import get_user, require_free_email
-from services.directory.rules import contact, text
+from services.directory.operations.users import PARSERS, get_user, require_free_email
 from services.directory.rules.checks import FieldChecks
 from services.directory.rules.errors import EmailTaken, NotFound, OwnedByOtherSource, UserStateError
 from services.directory.rules.etags import require_etag
@@ -23,15 +22,6 @@ from services.directory.rules.ownership import Party, Verdict, over_user
 from services.directory.store.events import Actor, append_event
 from services.directory.store.session import violates
 from services.directory.store.tables import Source, User, UserState
-
-PARSERS: Final = {
-    "display_name": text.parse_display_name,
-    "email": contact.parse_email,
-    "title": text.parse_title,
-    "phone": contact.parse_phone,
-    "secondary_phone": contact.parse_phone,
-}
-"""What can be changed of a user, and how it is read."""
 
 
 def update_user(

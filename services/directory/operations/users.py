@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
@@ -23,6 +24,15 @@ from services.directory.store.provisioning_tables import USER as USER_KIND
 from services.directory.store.provisioning_tables import ProvisionedResource
 from services.directory.store.session import violates
 from services.directory.store.tables import MANUAL, User, UserState
+
+PARSERS: Final = {
+    "display_name": text.parse_display_name,
+    "email": contact.parse_email,
+    "title": text.parse_title,
+    "phone": contact.parse_phone,
+    "secondary_phone": contact.parse_phone,
+}
+"""What people write of a user, and how it is read."""
 
 
 @dataclass(frozen=True)
@@ -99,13 +109,7 @@ def get_users(session: Session, tenant_id: int, user_ids: Sequence[int]) -> list
 
 def _checked(new: NewUser) -> dict[str, str]:
     checks = FieldChecks()
-    values = {
-        "display_name": checks.parse("display_name", text.parse_display_name, new.display_name),
-        "email": checks.parse("email", contact.parse_email, new.email),
-        "title": checks.parse("title", text.parse_title, new.title),
-        "phone": checks.parse("phone", contact.parse_phone, new.phone),
-        "secondary_phone": checks.parse("secondary_phone", contact.parse_phone, new.secondary_phone),
-    }
+    values = {field: checks.parse(field, parser, getattr(new, field)) for field, parser in PARSERS.items()}
     checks.end()
     return values
 
