@@ -16,6 +16,8 @@ from services.directory.rules.checks import FieldChecks, InvalidValueError
 
 MOST_DOCUMENT_BYTES: Final = 64 * 1024
 MOST_NAME_CHARACTERS: Final = 1024
+MOST_NAME_BYTES: Final = 2048
+"""What a name may have as UTF-8 once it is folded: PostgreSQL keeps keys of up to 2,704 bytes in an index."""
 _APART: Final = frozenset({"id", "meta", "groups", "members", "password"})
 """Attributes that are never part of a document: kept elsewhere, or not at all."""
 _LIKE_AN_ID: Final = re.compile(r"(usr|grp)_.*|[0-9]+|[0-9A-Fa-f]{8}-?([0-9A-Fa-f]{4}-?){3}[0-9A-Fa-f]{12}", re.DOTALL)
@@ -102,13 +104,15 @@ def check_group(facts: GroupFacts) -> ProvisionedGroup:
     """Check a group's facts. Errors: InvalidArgument, all that is wrong."""
     checks = FieldChecks()
     external_id = checks.parse("externalId", text.parse_group_external_id, facts.external_id)
-    display_name = checks.parse("displayName", _parse_display_name, facts.display_name or facts.external_id)
+    called = facts.display_name or facts.external_id
+    display_name = checks.parse("displayName", _parse_display_name, called)
+    name_key = checks.parse("displayName", _fold_name, called)
     document = checks.parse("attributes", _parse_document, facts.attributes)
     checks.end()
     return ProvisionedGroup(
         external_id=external_id,
         display_name=display_name,
-        name_key=fold_text(_plain(facts.display_name or facts.external_id)),
+        name_key=name_key,
         document=_written(document),
         folded=fold(document),
     )
@@ -163,8 +167,7 @@ def _parse_key(value: str) -> str:
 
 
 def _parse_optional_key(value: str) -> str:
-    if len(value) > MOST_NAME_CHARACTERS:
-        raise InvalidValueError(f"must have at most {MOST_NAME_CHARACTERS} characters")
+    _fold_name(value)
     if any(unicodedata.category(character) == "Cc" for character in value):
         raise InvalidValueError("must not contain control characters")
     return value.strip()
@@ -190,9 +193,16 @@ def _parse_email(value: str) -> str:
     if any(unicodedata.category(character) == "Cc" for character in value.strip()):
         raise InvalidValueError("must not contain control characters")
     email = contact.comparable_email(value)
-    if len(email) > MOST_NAME_CHARACTERS:
-        raise InvalidValueError(f"must have at most {MOST_NAME_CHARACTERS} characters")
+    _fold_name(email)
     return email
+
+
+def _fold_name(value: str) -> str:
+    """Fold a name by which an index finds its bearer."""
+    folded = fold_text(_plain(value))
+    if len(value) > MOST_NAME_CHARACTERS or len(folded.encode()) > MOST_NAME_BYTES:
+        raise InvalidValueError(f"must have at most {MOST_NAME_CHARACTERS} characters and {MOST_NAME_BYTES} bytes")
+    return folded
 
 
 def _usable_phone(number: str, region: str) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import uuid
 
 import grpc
@@ -70,7 +71,8 @@ REASONS = {name.removeprefix("ERROR_REASON_") for name in error_reason_pb2.Error
 FAULTS = {grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.UNIMPLEMENTED}
 ABSURD = {
     "nothing": "",
-    "300 kB": "x" * 300_000,
+    "300 kB": random.Random(1).randbytes(150_000).hex(),
+    "1,024 characters": "".join(chr(random.Random(n).randrange(0x20000, 0x2A000)) for n in range(1024)),
     "no text": "../a\0b\ud7ff\U0010ffff\u202e",
     "a name of nothing": "tenants/ten_000001/users/usr_000001/users/usr_000001",
 }
