@@ -74,7 +74,7 @@ def source_message(source: Source) -> pb.Source:
         nightly_time=source.nightly_time,
         time_zone=source.time_zone,
         stable_for_seconds=source.stable_for_seconds,
-        end_marker=pb.END_MARKER_NONE,
+        end_marker=pb.EndMarker.ValueType(source.end_marker),
         skip_means=pb.SKIP_MEANS_FREEZE if source.skip_means_freeze else pb.SKIP_MEANS_ABSENT,
         grace_nights=source.grace_nights,
         strict_encoding=source.strict_encoding,

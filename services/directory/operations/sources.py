@@ -23,7 +23,7 @@ from services.directory.rules.drops import drop_username
 from services.directory.rules.errors import NotFound, SourceStateError
 from services.directory.rules.etags import require_etag
 from services.directory.rules.names import ACCOUNT, SOURCE, format_optional
-from services.directory.rules.source_settings import PARSERS, SCIM_SETTINGS, parse_scim_unknown_groups
+from services.directory.rules.source_settings import END_MARKERS, PARSERS, SCIM_SETTINGS, parse_scim_unknown_groups
 from services.directory.store import ids
 from services.directory.store.events import Actor, Change, append_events
 from services.directory.store.seal import Seal
@@ -45,7 +45,7 @@ _COLUMNS: Final = {
 }
 """Settings whose column has another name than their path."""
 
-_NOT_COLUMNS: Final = frozenset({"end_marker", "position"})
+_NOT_COLUMNS: Final = frozenset({"position"})
 
 
 @dataclass(frozen=True)
@@ -201,6 +201,7 @@ def described(source: Source) -> dict[str, Any]:
     values["account"] = format_optional(ACCOUNT, source.tenant_id, source.account_id)
     values["unknown_groups"] = "create" if source.create_unknown_groups else "ignore"
     values["skip_means"] = "freeze" if source.skip_means_freeze else "absent"
+    values["end_marker"] = END_MARKERS[source.end_marker]
     values["position"] = source.position
     for path in PARSERS:
         if path.startswith("limits."):
@@ -233,7 +234,7 @@ def _parsed_scim(
 ) -> dict[str, Any]:
     """Parse the settings given for a SCIM source; those that only a file has may be absent, empty, or as they read."""
     checks = FieldChecks()
-    read = described(source) | {"end_marker": 1} if source is not None else {}
+    read = described(source) if source is not None else {}
     parsers = {**PARSERS, "unknown_groups": parse_scim_unknown_groups}
     values = {}
     for path, raw in settings.items():
@@ -253,7 +254,8 @@ def _is_as_read(path: str, raw: Any, read: Settings) -> bool:
     """Say whether a setting that only a file has came back as it reads of this SCIM source: mask `*` sends them all."""
     if path not in read:
         return False
-    return bool(raw == ({"absent": 1, "freeze": 2}[read[path]] if path == "skip_means" else read[path]))
+    numbers = {"skip_means": {"absent": 1, "freeze": 2}, "end_marker": {word: n for n, word in END_MARKERS.items()}}
+    return bool(raw == (numbers[path][read[path]] if path in numbers else read[path]))
 
 
 def _write(source: Source, values: Mapping[str, Any]) -> None:

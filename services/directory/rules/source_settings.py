@@ -18,6 +18,8 @@ from services.directory.rules.checks import InvalidValueError
 
 DEFAULT_PATH: Final = "/users.csv"
 MOST_FILE_BYTES: Final = 512 * 1024 * 1024
+END_MARKERS: Final = {1: "none", 2: "sha256", 3: "done", 4: "eof"}
+"""Ways to mark a complete file's end, by the contract's numbers (R2)."""
 LIMIT_NAMES: Final = ("delete", "mail_change", "takeover", "membership", "create", "reject")
 _HOST = re.compile(r"[0-9A-Za-z._:-]{1,253}")
 _HOST_KEY_TYPES = re.compile(r"ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(256|384|521)")
@@ -116,10 +118,10 @@ def parse_stable_for_seconds(seconds: int) -> int:
 
 
 def parse_end_marker(marker: int) -> int:
-    """Refuse every end marker but none: R2 comes with a later release."""
-    if marker not in {0, 1}:
-        raise InvalidValueError("must be NONE")
-    return 1
+    """Read how a complete file ends (R2); 0 is 1, none."""
+    if marker not in END_MARKERS.keys() | {0}:
+        raise InvalidValueError("must be one of its enumeration's values")
+    return marker or 1
 
 
 def parse_grace_nights(nights: int) -> int:

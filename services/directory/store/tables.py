@@ -275,6 +275,7 @@ class Source(SQLModel, table=True):
     stable_for_seconds: int = Field(
         default=60, sa_column=Column("stable_for_seconds", Integer, nullable=False, server_default="60")
     )
+    end_marker: int = Field(default=1, sa_column=_small("end_marker", 1))
     skip_means_freeze: bool = Field(default=False, sa_column=flag_column("skip_means_freeze"))
     grace_nights: int = Field(default=0, sa_column=_small("grace_nights", 0))
     strict_encoding: bool = Field(default=False, sa_column=flag_column("strict_encoding"))
