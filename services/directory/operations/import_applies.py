@@ -40,10 +40,12 @@ from services.directory.operations.imports import (
 )
 from services.directory.operations.tenants import get_tenant
 from services.directory.roster import plan_changes
-from services.directory.roster.apply import ApplyInput, apply_plan, refresh_statistics
-from services.directory.roster.plan import PlanInput
+from services.directory.roster.applier import ApplyInput
+from services.directory.roster.apply import apply_plan
+from services.directory.roster.planner import PlanInput
 from services.directory.roster.space import StageSpace
 from services.directory.roster.stage import has_settled_rows
+from services.directory.roster.statistics import refresh_statistics
 from services.directory.rules.errors import PlanChanged, RunState, SourceStateError
 from services.directory.rules.names import IMPORT_RUN
 from services.directory.store import ids

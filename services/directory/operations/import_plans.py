@@ -26,7 +26,8 @@ from services.directory.operations.imports import (
 )
 from services.directory.roster import plan_changes
 from services.directory.roster.limits import LimitInput, Passed, first_limit_passed, too_many_rejects
-from services.directory.roster.plan import Plan, PlanInput, Planner, make_plan
+from services.directory.roster.plan import make_plan
+from services.directory.roster.planner import Plan, PlanInput, Planner
 from services.directory.roster.settled_rows import LastApply, RowsWantedError
 from services.directory.roster.space import StageSpace
 from services.directory.roster.stage import stage_checksum

@@ -6,106 +6,19 @@ parking lets mails be swapped and passed along under a unique index (R31).
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import datetime
-
-from sqlalchemy import bindparam, text
+from sqlalchemy import text
 from sqlalchemy.engine import Connection
 from sqlmodel import Session
 
-from services.directory.roster import invitations, restore, settled_rows
-from services.directory.roster.dialect import Dialect
-from services.directory.roster.plan import PlanInput, ReserveIds
+from services.directory.roster import apply_events, invitations, restore, settled_rows
+from services.directory.roster.applier import Applier, ApplyInput
 from services.directory.roster.space import StageSpace
 from services.directory.rules.leaving import LEAVING, WayOut
 from services.directory.store.events import Actor, append_events
 from services.directory.store.people_tables import InvitationState
 from services.directory.store.seats import Seats, note_mark
-from services.directory.store.tables import UtcDateTime
 
 _WAY_OUT = WayOut.NOT_IN_FILE
-
-SQLITE_ANALYZE_FROM = 1_000
-"""Changed people from which on SQLite's statistics are renewed after an apply."""
-
-
-@dataclass(frozen=True)
-class ApplyInput:
-    """What an apply needs besides the plan's tables."""
-
-    given: PlanInput
-    run_id: int
-    now: datetime
-    counts: dict[str, int]
-    reserve_ids: ReserveIds
-    progress: Callable[[int], None]
-    """Told, after each step, how many people have been written so far."""
-    invites: bool = False
-    """True: whoever is created is invited (R36)."""
-
-
-class Applier:
-    """Writes one plan."""
-
-    def __init__(self, space: StageSpace, connection: Connection, order: ApplyInput) -> None:
-        self.space = space
-        self.connection = connection
-        self.order = order
-        self.dialect = Dialect(space.store.is_sqlite)
-        self._words: dict[str, object] = {
-            **space.names,
-            "t": order.given.tenant_id,
-            "s": order.given.source_id,
-            "run": order.run_id,
-            "linked_account": order.given.linked_account_id,
-        }
-
-    def run(self, statement: str, **moments: datetime) -> int:
-        """Execute a statement in which `:now` stands for the run's time; answers how many rows it touched."""
-        times = {"now": self.order.now, **moments}
-        named = [bindparam(name, time, type_=UtcDateTime) for name, time in times.items() if f":{name}" in statement]
-        return self.connection.execute(text(statement.format(**self._words)).bindparams(*named)).rowcount
-
-    def add_events(self, kind: str, people: str, *, before: str = "", after: str = "", order: str) -> None:
-        """Write an event for each row of `people` (a FROM clause whose rows `c` have user_id), in that order."""
-        self._insert_events(kind, "usr", "c.user_id", people, before=before, after=after, order=order)
-
-    def add_group_events(self) -> None:
-        """Write an event for each group the run creates."""
-        after = self.dialect.json_of(display_name="c.external_id", group_external_id="c.external_id")
-        self._insert_events("group.created", "grp", "c.id", "{new_groups} c", after=after, before="", order="c.id")
-
-    def add_invitation_events(self) -> None:
-        """Write an event for each invitation the run makes."""
-        after = self.dialect.json_of(user="c.user_id", state="'pending'")
-        made = "i.tenant_id = {t} AND i.user_id = c.user_id AND i.run_id = {run}"
-        people = f"{{changes}} c JOIN invitations i ON {made} WHERE c.action = 1"
-        self._insert_events("invitation.created", "inv", "i.id", people, after=after, before="", order="c.line")
-
-    def _insert_events(
-        self, kind: str, prefix: str, resource: str, source: str, *, before: str, after: str, order: str
-    ) -> None:
-        if self.dialect.is_sqlite:
-            count = int(
-                self.connection.execute(text(f"SELECT count(*) FROM {source}".format(**self._words))).scalar_one()
-            )
-            if not count:
-                return
-            first = self.order.reserve_ids("event", count)[0]
-            position, xid = f"row_number() OVER () + {first - 1}", "0"
-        else:
-            position, xid = "nextval('event_id_seq')", "pg_current_xact_id()::text::bigint"
-        # The braces of JSON fragments must survive `format`, so they are put in afterwards.
-        statement = (
-            "INSERT INTO events (tenant_id, position, xid, time, actor_source_id, actor, kind, resource_kind,"
-            " resource_id, run_id, before, after)"
-            f" SELECT {{t}}, {position}, {xid}, :now, {{s}}, '', '{kind}', '{prefix}', q.resource, {{run}}, q.b, q.a"
-            f" FROM (SELECT {resource} AS resource, %BEFORE% AS b, %AFTER% AS a FROM {source} ORDER BY {order}) q"
-        )
-        filled = statement.format(**self._words).replace("%BEFORE%", before or self.dialect.no_json)
-        filled = filled.replace("%AFTER%", after or self.dialect.no_json)
-        self.connection.execute(text(filled).bindparams(bindparam("now", self.order.now, type_=UtcDateTime)))
 
 
 def apply_plan(space: StageSpace, connection: Connection, order: ApplyInput) -> None:
@@ -121,7 +34,7 @@ def apply_plan(space: StageSpace, connection: Connection, order: ApplyInput) -> 
     _move(applier)
     _remember_missed(applier)
     settled_rows.remember_effective(applier)
-    _write_events(applier)
+    apply_events.write_events(applier)
     if order.invites:
         invitations.invite_created(applier)
     _take_seats(connection, order)
@@ -154,11 +67,11 @@ def _delete(applier: Applier) -> int:
     applier.add_events(
         "user.deleted",
         "{changes} c LEFT JOIN ("
-        "SELECT m.user_id, " + _group_list(applier) + " AS groups FROM ("
+        "SELECT m.user_id, " + apply_events.group_list(applier) + " AS groups FROM ("
         "SELECT DISTINCT user_id, group_id FROM memberships WHERE tenant_id = {t} "
         "AND user_id IN (SELECT user_id FROM {changes} WHERE action = 4) ORDER BY user_id, group_id) m "
         "GROUP BY m.user_id) g ON g.user_id = c.user_id WHERE c.action = 4",
-        before=_person(applier, groups=applier.dialect.as_json("coalesce(g.groups, '[]')")),
+        before=apply_events.person(applier, groups=applier.dialect.as_json("coalesce(g.groups, '[]')")),
         order="c.user_id",
     )
     applier.run(
@@ -287,72 +200,3 @@ def _remember_missed(applier: Applier) -> None:
               AND user_id IN (SELECT user_id FROM {left_out})
             """
         )
-
-
-def _write_events(applier: Applier) -> None:
-    counts = applier.order.counts
-    if counts["updated"] - counts["taken_over"] - counts["restored"]:
-        _change_events(applier, "user.updated", action=2)
-    if counts["taken_over"]:
-        _change_events(applier, "user.taken_over", action=3)
-    if counts["restored"]:
-        _change_events(applier, "user.restored", action=5)
-    if counts["created"]:
-        applier.add_events("user.created", "{changes} c WHERE c.action = 1", after=_person(applier), order="c.line")
-    applier.add_events(
-        "membership.removed",
-        "{changes} c WHERE c.removed <> '[]'",
-        before=applier.dialect.json_of(groups=applier.dialect.as_json("c.removed")),
-        order="c.line",
-    )
-    applier.add_events(
-        "membership.added",
-        "{changes} c WHERE c.added <> '[]'",
-        after=applier.dialect.json_of(groups=applier.dialect.as_json("c.added")),
-        order="c.line",
-    )
-
-
-def _change_events(applier: Applier, kind: str, *, action: int) -> None:
-    """Tell only what differs, before and after; a change of memberships alone has no fields."""
-    columns = ("email", "display_name", "title", "phone", "secondary_phone")
-    before = {column: f"CASE WHEN c.old_{column} <> c.{column} THEN c.old_{column} END" for column in columns}
-    after = {column: f"CASE WHEN c.old_{column} <> c.{column} THEN c.{column} END" for column in columns}
-    if action != 2:
-        after["external_id"] = "c.external_id"
-    applier.add_events(
-        kind,
-        f"{{changes}} c WHERE c.action = {action}",
-        before=applier.dialect.json_of(**before),
-        after=applier.dialect.json_of(**after),
-        order="c.line",
-    )
-
-
-def _person(applier: Applier, **more: str) -> str:
-    """A whole person as JSON, without what is empty."""
-    columns = ("display_name", "email", "title", "phone", "secondary_phone", "external_id")
-    return applier.dialect.json_of(**{column: f"nullif(c.{column}, '')" for column in columns}, **more)
-
-
-def _group_list(applier: Applier) -> str:
-    if applier.dialect.is_sqlite:
-        return "'[' || group_concat(m.group_id, ',') || ']'"
-    return "'[' || string_agg(m.group_id::text, ',' ORDER BY m.group_id) || ']'"
-
-
-def refresh_statistics(space: StageSpace, counts: dict[str, int]) -> None:
-    """Renew the planner's statistics after an apply that changed a tenth of the tables, past its commit.
-
-    Inside, ANALYZE would hold its lock on shared tables until the commit and queue every other tenant's night.
-    """
-    changed = counts["created"] + counts["updated"] + counts["deleted"]
-    if space.store.is_sqlite:
-        if changed >= SQLITE_ANALYZE_FROM:
-            with space.store.write(None, wait_s=30.0) as session:
-                session.connection().execute(text("ANALYZE"))
-        return
-    with space.store.engine.begin() as connection:
-        known = connection.execute(text("SELECT reltuples FROM pg_class WHERE oid = 'users'::regclass")).scalar_one()
-        if changed * 10 >= known:
-            connection.execute(text("SELECT muster_refresh_statistics()"))

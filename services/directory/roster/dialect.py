@@ -37,7 +37,7 @@ class Dialect:
         return "'[]'" if self.is_sqlite else "''"
 
     def fresh_id(self, sequence: str) -> str:
-        """An id nobody has; SQLite gives ids afterwards, in one step (plan.py)."""
+        """An id nobody has; SQLite gives ids afterwards, in one step (plan_people.py)."""
         return "0" if self.is_sqlite else f"nextval('{sequence}_id_seq')"
 
     def json_of(self, **fields: str) -> str:

@@ -11,7 +11,7 @@ from services.directory.rules.invitations import VALID_FOR
 from services.directory.store.people_tables import InvitationState
 
 if TYPE_CHECKING:
-    from services.directory.roster.apply import Applier
+    from services.directory.roster.applier import Applier
 
 
 def invite_created(applier: Applier) -> None:

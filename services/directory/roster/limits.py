@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from services.directory.roster.plan import Plan
+from services.directory.roster.planner import Plan
 
 DEFAULTS: Mapping[str, tuple[int, float]] = {
     "delete": (3, 20.0),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import text
 
 if TYPE_CHECKING:
-    from services.directory.roster.plan import Planner
+    from services.directory.roster.planner import Planner
 
 CREATE, UPDATE, TAKE_OVER, DELETE, RESTORE = 1, 2, 3, 4, 5
 """Actions; the numbers are those of the contract's ChangeAction."""

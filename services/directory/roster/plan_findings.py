@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import text
 
 if TYPE_CHECKING:
-    from services.directory.roster.plan import Planner
+    from services.directory.roster.planner import Planner
 
 _REJECTED, _WARNING = 1, 2
 _MASKED_MAIL = "CASE WHEN r.email = '' THEN '' ELSE substr(r.email, 1, 1) || '***@***' END"

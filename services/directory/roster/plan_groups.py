@@ -11,7 +11,7 @@ from services.directory.roster.owners import sources_sql
 from services.directory.rules.ownership import Party, Verdict, groups_with
 
 if TYPE_CHECKING:
-    from services.directory.roster.plan import Planner
+    from services.directory.roster.planner import Planner
 
 
 def compare_memberships(planner: Planner, *, merged: int) -> None:

@@ -19,8 +19,8 @@ from sqlalchemy.engine import Connection
 from services.directory.store.events import Cursor, newer_than
 
 if TYPE_CHECKING:
-    from services.directory.roster.apply import Applier
-    from services.directory.roster.plan import Planner
+    from services.directory.roster.applier import Applier
+    from services.directory.roster.planner import Planner
 
 NO_HASH = "0" * 32
 """Of a row that is always to be sent."""

@@ -15,10 +15,12 @@ from muster.directory.v1 import imports_pb2
 from sqlalchemy import text
 from sqlalchemy.engine import Connection, RowMapping
 
-from services.directory.roster import apply as engine_apply
 from services.directory.roster import limits as engine_limits
-from services.directory.roster import plan as engine_plan
+from services.directory.roster import planner as engine_planner
 from services.directory.roster import stage as engine_stage
+from services.directory.roster.applier import ApplyInput
+from services.directory.roster.apply import apply_plan
+from services.directory.roster.plan import make_plan
 from services.directory.roster.settled_rows import LastApply, RowsWantedError, settled_hashes
 from services.directory.roster.space import StageSpace
 from services.directory.rules.leaving import RESTORABLE_FOR
@@ -61,7 +63,7 @@ class Run:
     file: FileFacts
     seeded: Seeded
     space: StageSpace
-    given: engine_plan.PlanInput
+    given: engine_planner.PlanInput
 
 
 class SqlEngine:
@@ -113,7 +115,7 @@ class SqlEngine:
 
     def _make(self, run: Run) -> tuple[Plan, str]:
         with self.store.reading(run.given.tenant_id).connect() as connection, run.space.attached(connection):
-            made = engine_plan.make_plan(engine_plan.Planner(run.space, connection, run.given, self._reserve_apart))
+            made = make_plan(engine_planner.Planner(run.space, connection, run.given, self._reserve_apart))
             plan = _read_plan(connection, run, made)
             connection.commit()
         return plan, made.hash
@@ -139,9 +141,9 @@ class SqlEngine:
             def reserve_ids(name: str, count: int) -> list[int]:
                 return ids.reserve_ids(connection, name, count)
 
-            made = engine_plan.make_plan(engine_plan.Planner(run.space, connection, run.given, reserve_ids))
+            made = make_plan(engine_planner.Planner(run.space, connection, run.given, reserve_ids))
             assert made.hash == shown_hash, "the same plan again has another hash"
-            order = engine_apply.ApplyInput(
+            order = ApplyInput(
                 given=run.given,
                 run_id=run.space.run_id,
                 now=NOW,
@@ -149,7 +151,7 @@ class SqlEngine:
                 reserve_ids=reserve_ids,
                 progress=lambda _: None,
             )
-            engine_apply.apply_plan(run.space, connection, order)
+            apply_plan(run.space, connection, order)
         after = read_register(self.store, run.seeded, register)
         self._row_hashes = read_row_hashes(self.store, run.seeded)
         source = replace(
@@ -227,10 +229,10 @@ def _issues(row: StagedRow) -> list[imports_pb2.ImportIssue]:
 
 def _plan_input(
     seeded: Seeded, register: Register, source: str, file: FileFacts, deletions: Deletions
-) -> engine_plan.PlanInput:
+) -> engine_planner.PlanInput:
     settings = register.sources[source]
     account = settings.account
-    return engine_plan.PlanInput(
+    return engine_planner.PlanInput(
         tenant_id=seeded.tenant_id,
         source_id=seeded.sources[source],
         linked_account_id=seeded.accounts[account] if account else 0,
@@ -248,7 +250,7 @@ def _plan_input(
     )
 
 
-def _read_plan(connection: Connection, run: Run, made: engine_plan.Plan) -> Plan:
+def _read_plan(connection: Connection, run: Run, made: engine_planner.Plan) -> Plan:
     ids_of_new_groups = {
         f"new:{row['external_id']}": row["id"]
         for row in _rows(connection, f"SELECT external_id, id FROM {run.space.name('new_groups')}")
@@ -295,7 +297,7 @@ def _change(row: RowMapping, run: Run, group_names: Mapping[int, str]) -> Change
     return Change(action, name, external_id, row["line"], fields, added, removed)
 
 
-def _verdict(run: Run, made: engine_plan.Plan) -> tuple[str, str]:
+def _verdict(run: Run, made: engine_planner.Plan) -> tuple[str, str]:
     settings = run.register.sources[run.source]
     given = engine_limits.LimitInput(
         limits=asdict(settings.limits),

@@ -1,0 +1,126 @@
+"""What every step of a plan needs: the input, the connection, the names of tables, and the plan that comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import bindparam, text
+from sqlalchemy.engine import Connection
+
+from services.directory.roster.dialect import Dialect
+from services.directory.roster.owners import owned_by_sql
+from services.directory.roster.settled_rows import LastApply
+from services.directory.roster.space import StageSpace
+from services.directory.rules.ownership import Party, Verdict, users_with
+from services.directory.store.tables import UtcDateTime
+
+ReserveIds = Callable[[str, int], list[int]]
+
+
+@dataclass(frozen=True)
+class PlanInput:
+    """What a plan depends on besides the rows: the source's settings and the tenant's state, read by the caller."""
+
+    tenant_id: int
+    source_id: int
+    linked_account_id: int
+    linked_group_id: int
+    """The linked account's main group; 0 without a linked account (R40)."""
+    create_unknown_groups: bool
+    keep_primary_phone: bool
+    keep_secondary_phone: bool
+    has_secondary_phone_column: bool
+    skip_means_freeze: bool
+    grace_nights: int
+    seats_total: int
+    seats_used: int
+    leave_deletions_out: bool
+    """True: whoever would be deleted is held instead (R8)."""
+    restorable_since: datetime
+    """Who was deleted later than this comes back with the id (R34)."""
+    last_apply: LastApply | None = None
+    """The source's last applied run; without one no row is settled."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The outcome: counts (R46), a hash of the changes, and the figures the limits look at."""
+
+    counts: dict[str, int]
+    hash: str
+    mail_changes: int
+    users_owned: int
+    deletions_left_out_before: int
+    administrators_taken_over: int
+    membership_removals: list[tuple[int, int, int]]
+    """Per group with removals: its id, how many, and how many people were in it."""
+
+
+class Planner:
+    """Makes one plan; holds what every step needs: the connection, the names, the input."""
+
+    def __init__(self, space: StageSpace, connection: Connection, given: PlanInput, reserve_ids: ReserveIds) -> None:
+        self.space = space
+        self.connection = connection
+        self.given = given
+        self.reserve_ids = reserve_ids
+        self.dialect = Dialect(space.store.is_sqlite)
+        self.words: dict[str, object] = {
+            **space.names,
+            "t": given.tenant_id,
+            "s": given.source_id,
+            "linked_group": given.linked_group_id,
+            "keep_primary": sql_truth(given.keep_primary_phone),
+            "clear_secondary": sql_truth(not given.has_secondary_phone_column and not given.keep_secondary_phone),
+            "keep_secondary": sql_truth(given.keep_secondary_phone),
+            "freeze": sql_truth(given.skip_means_freeze),
+            "grace": given.grace_nights,
+            "split_groups": self.dialect.split_groups,
+            "each_group": self.dialect.each_group,
+            "no_groups": self.dialect.no_groups,
+            "fresh_user": self.dialect.fresh_id("user"),
+            "is_taken_over": owned_by_sql(
+                users_with(Verdict.TAKEOVER, Party.FILE), "k.holder_owner", tenant_id=given.tenant_id
+            ),
+            "is_refused": owned_by_sql(
+                users_with(Verdict.REFUSED, Party.FILE), "k.holder_owner", tenant_id=given.tenant_id
+            ),
+        }
+
+    def make(self, table: str, query: str) -> int:
+        """Make a stage table from a query, in which names in braces are filled in; answers its row count."""
+        sql = f"{self.dialect.create_table} {self.space.name(table)} AS {query.format(**self.words)}"
+        made = self.connection.execute(text(sql)).rowcount
+        if self.space.store.is_sqlite:
+            return self.count(table)
+        self.connection.execute(text(f"ANALYZE {self.space.name(table)}"))
+        return made
+
+    def index(self, table: str, columns: str) -> None:
+        """Index a stage table where SQLite would otherwise search it row by row; PostgreSQL hashes."""
+        if self.space.store.is_sqlite:
+            name = f"stage.{table}_{columns.replace(', ', '_')}"
+            self.connection.execute(text(f"CREATE INDEX {name} ON {table} ({columns})"))
+
+    def run(self, statement: str) -> int:
+        """Execute a statement; answers how many rows it touched. `:restorable_since` is the input's."""
+        clause = text(statement.format(**self.words))
+        if ":restorable_since" in statement:
+            clause = clause.bindparams(bindparam("restorable_since", self.given.restorable_since, type_=UtcDateTime))
+        return self.connection.execute(clause).rowcount
+
+    def run_count(self, query: str) -> int:
+        """Execute a query that answers one number."""
+        return int(self.connection.execute(text(query.format(**self.words))).scalar_one())
+
+    def count(self, table: str, condition: str = "true") -> int:
+        """Count rows of a stage table."""
+        sql = f"SELECT count(*) FROM {self.space.name(table)} WHERE {condition}"
+        return int(self.connection.execute(text(sql)).scalar_one())
+
+
+def sql_truth(value: bool) -> str:  # noqa: FBT001 - a value, not a switch
+    """Write a truth value as both databases read it."""
+    return "true" if value else "false"
