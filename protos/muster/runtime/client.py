@@ -82,6 +82,7 @@ _RETRIED = {
         "RefuseImportRun",
         "PlanImport",
         "ApplyImport",
+        "PlanUndo",
         "DiscardImportRun",
         "GetImportRun",
         "ListImportRuns",

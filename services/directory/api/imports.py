@@ -323,7 +323,7 @@ def _change_to_proto(tenant_id: int, change: import_reads.Change) -> imports_pb2
 
 def to_proto(run: ImportRun, *, applied_rows: int = 0) -> imports_pb2.ImportRun:
     """Write a run as the contract has it."""
-    done = run.status == RunStatus.APPLIED
+    done = run.status in {RunStatus.APPLIED, RunStatus.UNDONE}
     counts = run.counts
     written = counts["created"] + counts["updated"] + counts["deleted"] if done else applied_rows
     name = IMPORT_RUN.format(run.tenant_id, run.id)
@@ -346,6 +346,8 @@ def to_proto(run: ImportRun, *, applied_rows: int = 0) -> imports_pb2.ImportRun:
         deletions_left_out=run.deletions_left_out,
         seats_total=run.seats_total,
         seats_used=run.seats_used,
+        undoes=format_optional(IMPORT_RUN, run.tenant_id, run.undoes_run_id),
+        undone_by=format_optional(IMPORT_RUN, run.tenant_id, run.undone_by_run_id),
         etag=etag_of(name, run.revision),
     )
 

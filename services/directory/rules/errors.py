@@ -176,6 +176,32 @@ class PlanChanged(DirectoryError):
         super().__init__("the plan is not the one that was shown: look at it again", metadata={"plan_hash": plan_hash})
 
 
+class UndoExpired(DirectoryError):
+    """The run can no longer be undone: it is too old, or what it changed is no longer in the log."""
+
+    reason = "UNDO_EXPIRED"
+
+    def __init__(self, *, import_run: str, days: int) -> None:
+        self.import_run = import_run
+        super().__init__(
+            f"a run can be undone for {days} days, and {import_run} is older: correct the people by hand, or import an "
+            "older file",
+            metadata={"import_run": import_run},
+        )
+
+
+class UndoLaterFirst(DirectoryError):
+    """A later run of the source was applied; `import_run` is that one."""
+
+    reason = "UNDO_LATER_FIRST"
+
+    def __init__(self, *, import_run: str) -> None:
+        self.import_run = import_run
+        super().__init__(
+            f"a later run of the source was applied: undo {import_run} first", metadata={"import_run": import_run}
+        )
+
+
 class StageMismatch(DirectoryError):
     """The rows that arrived are not the rows that were sent."""
 

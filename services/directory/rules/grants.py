@@ -171,6 +171,7 @@ _METHODS: Final = {
         "PlanImport": Rule(_IMPORT, "import_run"),
         "ApplyImport": Rule(_DECIDE, "import_run"),
         "DiscardImportRun": Rule(_DECIDE, "import_run"),
+        "PlanUndo": Rule(_DECIDE, "import_run"),
         "GetImportRun": Rule(_READ, "name"),
         "ListImportRuns": Rule(_READ, "source"),
         "WatchImportRun": Rule(_READ, "import_run"),

@@ -61,7 +61,10 @@ class Invitation(SQLModel, table=True):
 
 
 class Credential(SQLModel, table=True):
-    """A user's password as argon2id keeps it ("" until one was chosen), and the newest link to choose another."""
+    """A user's password as argon2id keeps it ("" until one was chosen), and the newest link to choose another.
+
+    `former_hash` and `former_set_time` are the password that a takeover ended (R27), kept for `former_run_id`'s undo.
+    """
 
     __tablename__ = "credentials"
     __table_args__ = (
@@ -72,6 +75,11 @@ class Credential(SQLModel, table=True):
     user_id: int = Field(sa_column=key_column("user_id"))
     password_hash: str = Field(default="", sa_column=text_column("password_hash"))
     set_time: datetime | None = Field(default=None, sa_column=Column("set_time", UtcDateTime, nullable=True))
+    former_hash: str = Field(default="", sa_column=text_column("former_hash"))
+    former_set_time: datetime | None = Field(
+        default=None, sa_column=Column("former_set_time", UtcDateTime, nullable=True)
+    )
+    former_run_id: int = Field(default=0, sa_column=big_column("former_run_id", server_default="0"))
     failures: int = Field(default=0, sa_column=Column("failures", Integer, nullable=False, server_default="0"))
     locked_until: datetime | None = Field(default=None, sa_column=Column("locked_until", UtcDateTime, nullable=True))
     reset_generation: int = Field(

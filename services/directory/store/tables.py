@@ -88,6 +88,7 @@ class RunStatus(enum.IntEnum):
     DISCARDED = 8
     EXPIRED = 9
     FAILED = 10
+    UNDONE = 11
 
 
 def key_column(name: str, **options: Any) -> Any:
@@ -338,6 +339,7 @@ class ImportRun(SQLModel, table=True):
     `plan_xid` and `plan_position` say from where on an event is newer than the plan, or than an applied run's apply
     (position -1: not known);
     `applied_xid` and `applied_position` say where the run's own events begin.
+    `undoes_run_id` is the run whose changes this one puts back, `undone_by_run_id` the one that put this one's back.
     """
 
     __tablename__ = "import_runs"
@@ -371,6 +373,8 @@ class ImportRun(SQLModel, table=True):
     nights_without_file: int = Field(default=0, sa_column=_small("nights_without_file", 0))
     seats_total: int = Field(default=0, sa_column=big_column("seats_total", server_default="0"))
     seats_used: int = Field(default=0, sa_column=big_column("seats_used", server_default="0"))
+    undoes_run_id: int = Field(default=0, sa_column=big_column("undoes_run_id", server_default="0"))
+    undone_by_run_id: int = Field(default=0, sa_column=big_column("undone_by_run_id", server_default="0"))
     active_until: datetime = Field(sa_column=_time("active_until"))
     create_time: datetime = Field(sa_column=_time("create_time"))
     end_time: datetime | None = Field(default=None, sa_column=_time("end_time", nullable=True))

@@ -23,6 +23,8 @@ SAMPLES = [
     errors.InvalidPageToken(),
     errors.RunState(status="applied"),
     errors.PlanChanged(plan_hash="abc"),
+    errors.UndoExpired(import_run="tenants/x/importRuns/y", days=30),
+    errors.UndoLaterFirst(import_run="tenants/x/importRuns/y"),
     errors.StageMismatch(rows_announced=10, rows_received=9),
     errors.SourceStateError("no", state="disabled"),
     errors.FailedPrecondition("no", why="source_owns"),
