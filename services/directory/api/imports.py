@@ -6,24 +6,36 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
-from typing import Any
 
 import grpc
 from muster.directory.v1 import imports_pb2, imports_pb2_grpc
 
 from services.directory.api import access, pages
-from services.directory.api.servicer import Resources, Servicer, WatchSlots, timestamp
-from services.directory.operations import import_applies, import_plans, import_reads
+from services.directory.api.import_messages import (
+    change_to_proto,
+    file_of,
+    issue_of,
+    issue_to_proto,
+    newest_timestamp,
+    to_proto,
+)
+from services.directory.api.servicer import Resources, Servicer, WatchSlots
+from services.directory.operations import (
+    import_applies,
+    import_endings,
+    import_openings,
+    import_plans,
+    import_reads,
+    import_stages,
+)
 from services.directory.operations import imports as operations
 from services.directory.operations.import_applies import ApplyWorker
 from services.directory.operations.imports import Imports
 from services.directory.operations.replay import Attempt
 from services.directory.roster.stage import stage_rows
 from services.directory.rules.errors import InvalidArgument
-from services.directory.rules.etags import etag_of
-from services.directory.rules.names import IMPORT_RUN, SOURCE, USER, format_optional, parse
-from services.directory.store.tables import ImportIssue, ImportRun, RunStatus
+from services.directory.rules.names import IMPORT_RUN, SOURCE, parse
+from services.directory.store.tables import RunStatus
 
 RENEW_EVERY_S = 5.0
 _MAX_REFUSAL_ISSUES = 1000
@@ -49,7 +61,7 @@ class ImportServicer(Servicer, imports_pb2_grpc.ImportServiceServicer):
         """Open a run."""
         tenant_id, source_id = parse(SOURCE, request.source, field="source")
         caller = access.require(context, tenant_id)
-        return operations.create_run(
+        return import_openings.create_run(
             self._imports,
             self.seal,
             tenant_id,
@@ -85,13 +97,13 @@ class ImportServicer(Servicer, imports_pb2_grpc.ImportServiceServicer):
         except Exception:
             operations.renew_lease(self._imports, tenant_id, run_id, lease_s=operations.BROKEN_STREAM_LEASE_S)
             raise
-        operations.finish_staging(
+        import_stages.finish_staging(
             self._imports,
             tenant_id,
             run_id,
             staged,
-            file=_file_of(start.start.file),
-            newest_timestamp=_newest_timestamp(stream.end()),
+            file=file_of(start.start.file),
+            newest_timestamp=newest_timestamp(stream.end()),
         )
         return imports_pb2.StageImportRowsResponse(row_count=staged.row_count)
 
@@ -103,7 +115,7 @@ class ImportServicer(Servicer, imports_pb2_grpc.ImportServiceServicer):
         caller = access.require(context, tenant_id)
         if request.status not in _ENDINGS:
             raise InvalidArgument([("status", "must be REFUSED, NO_FILE or FAILED")])
-        run = operations.refuse_run(
+        run = import_endings.refuse_run(
             self._imports,
             tenant_id,
             run_id,
@@ -115,9 +127,9 @@ class ImportServicer(Servicer, imports_pb2_grpc.ImportServiceServicer):
                 "skipped": request.counts.skipped,
                 "rejected": request.counts.rejected,
             },
-            file=_file_of(request.file) if request.HasField("file") else {},
+            file=file_of(request.file) if request.HasField("file") else {},
             issues=[
-                _issue_of(tenant_id, run_id, number, issue)
+                issue_of(tenant_id, run_id, number, issue)
                 for number, issue in enumerate(request.issues[:_MAX_REFUSAL_ISSUES], start=1)
             ],
             actor=caller.actor,
@@ -156,7 +168,7 @@ class ImportServicer(Servicer, imports_pb2_grpc.ImportServiceServicer):
         """Decide against it."""
         tenant_id, run_id = parse(IMPORT_RUN, request.import_run, field="import_run")
         caller = access.require(context, tenant_id)
-        run = operations.discard_run(self._imports, tenant_id, run_id, actor=caller.actor)
+        run = import_endings.discard_run(self._imports, tenant_id, run_id, actor=caller.actor)
         return imports_pb2.DiscardImportRunResponse(import_run=to_proto(run))
 
     def GetImportRun(
@@ -211,7 +223,7 @@ class ImportServicer(Servicer, imports_pb2_grpc.ImportServiceServicer):
         )
         shown, token = page.cut(changes, lambda change: change.key)
         return imports_pb2.ListImportChangesResponse(
-            changes=[_change_to_proto(tenant_id, change) for change in shown], next_page_token=token
+            changes=[change_to_proto(tenant_id, change) for change in shown], next_page_token=token
         )
 
     def ListImportIssues(
@@ -232,7 +244,7 @@ class ImportServicer(Servicer, imports_pb2_grpc.ImportServiceServicer):
             )
         shown, token = page.cut(issues, lambda issue: (issue.number,))
         return imports_pb2.ListImportIssuesResponse(
-            issues=[_issue_to_proto(issue) for issue in shown], next_page_token=token
+            issues=[issue_to_proto(issue) for issue in shown], next_page_token=token
         )
 
 
@@ -261,96 +273,3 @@ class _Stream:
         if self._end is None:
             raise InvalidArgument([("payload", "the last message must be `end`")])
         return self._end
-
-
-def _newest_timestamp(end: imports_pb2.ImportEnd) -> datetime | None:
-    return end.newest_timestamp.ToDatetime(tzinfo=UTC) if end.HasField("newest_timestamp") else None
-
-
-def _file_of(facts: imports_pb2.ImportFileFacts) -> dict[str, Any]:
-    return {
-        "file_name": facts.file_name,
-        "size_bytes": facts.size_bytes,
-        "sha256": facts.sha256.hex(),
-        "encoding": facts.encoding,
-        "delimiter": facts.delimiter,
-        "columns": list(facts.columns),
-    }
-
-
-def _issue_of(tenant_id: int, run_id: int, number: int, issue: imports_pb2.ImportIssue) -> ImportIssue:
-    return ImportIssue(
-        tenant_id=tenant_id,
-        run_id=run_id,
-        number=number,
-        line=issue.line,
-        row_key=issue.key.replace("\0", ""),
-        severity=issue.severity,
-        code=issue.code.replace("\0", ""),
-        column_name=issue.column,
-        masked_value=issue.masked_value.replace("\0", ""),
-        message=issue.message.replace("\0", ""),
-    )
-
-
-def _issue_to_proto(issue: ImportIssue) -> imports_pb2.ImportIssue:
-    return imports_pb2.ImportIssue(
-        line=issue.line,
-        key=issue.row_key,
-        severity=imports_pb2.IssueSeverity.ValueType(issue.severity),
-        code=issue.code,
-        column=issue.column_name,
-        masked_value=issue.masked_value,
-        message=issue.message,
-    )
-
-
-def _change_to_proto(tenant_id: int, change: import_reads.Change) -> imports_pb2.ImportChange:
-    return imports_pb2.ImportChange(
-        line=change.line,
-        action=imports_pb2.ChangeAction.ValueType(change.action),
-        external_id=change.external_id,
-        user=format_optional(USER, tenant_id, change.user_id),
-        email=change.email,
-        display_name=change.display_name,
-        fields=[
-            imports_pb2.FieldChange(field=name, before=before, after=after) for name, before, after in change.fields
-        ],
-        groups_added=change.added,
-        groups_removed=change.removed,
-    )
-
-
-def to_proto(run: ImportRun, *, applied_rows: int = 0) -> imports_pb2.ImportRun:
-    """Write a run as the contract has it."""
-    done = run.status in {RunStatus.APPLIED, RunStatus.UNDONE}
-    counts = run.counts
-    written = counts["created"] + counts["updated"] + counts["deleted"] if done else applied_rows
-    name = IMPORT_RUN.format(run.tenant_id, run.id)
-    return imports_pb2.ImportRun(
-        name=name,
-        source=SOURCE.format(run.tenant_id, run.source_id),
-        status=imports_pb2.ImportRunStatus.ValueType(run.status),
-        reason=run.reason,
-        message=run.message,
-        counts=imports_pb2.ImportCounts(**counts),
-        plan=imports_pb2.ImportCounts(**run.plan) if run.plan is not None else None,
-        plan_hash=run.plan_hash,
-        plan_only=run.plan_only,
-        file=_facts_of(run.file) if run.file else None,
-        newest_timestamp=timestamp(run.newest_timestamp) if run.newest_timestamp else None,
-        create_time=timestamp(run.create_time),
-        end_time=timestamp(run.end_time) if run.end_time else None,
-        applied_rows=written,
-        nights_without_file=run.nights_without_file,
-        deletions_left_out=run.deletions_left_out,
-        seats_total=run.seats_total,
-        seats_used=run.seats_used,
-        undoes=format_optional(IMPORT_RUN, run.tenant_id, run.undoes_run_id),
-        undone_by=format_optional(IMPORT_RUN, run.tenant_id, run.undone_by_run_id),
-        etag=etag_of(name, run.revision),
-    )
-
-
-def _facts_of(file: dict[str, Any]) -> imports_pb2.ImportFileFacts:
-    return imports_pb2.ImportFileFacts(**{**file, "sha256": bytes.fromhex(file.get("sha256", ""))})

@@ -1,15 +1,21 @@
-"""Remove stages that nobody needs any more: they hold people's data, and runs may end without time to tidy up."""
+"""Keep what was staged, and remove stages that nobody needs any more.
+
+They hold people's data, and runs may end without time to tidy up.
+"""
 
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Any
 
 import structlog
 from sqlalchemy import text
 from sqlmodel import col, select
 
-from services.directory.operations.imports import Imports
+from services.directory.operations.import_endings import expire_held
+from services.directory.operations.imports import LEASE_S, Imports, locked_run_of, require_status, source_of
+from services.directory.roster.stage import Staged
 from services.directory.store.tables import ImportRun, RunStatus, Source
 
 log = structlog.get_logger()
@@ -19,6 +25,32 @@ PLANNED_KEPT_FOR = timedelta(days=7)
 
 _FILE = re.compile(r"run_(\d+)\.db")
 _TABLE = re.compile(r"rows_(\d+)")
+
+
+def finish_staging(
+    imports: Imports,
+    tenant_id: int,
+    run_id: int,
+    staged: Staged,
+    *,
+    file: dict[str, Any],
+    newest_timestamp: datetime | None,
+) -> None:
+    """Keep what was staged; a newer file ends the source's held runs (R8)."""
+    now = imports.clock()
+    with imports.store.write(tenant_id) as session:
+        run = locked_run_of(session, tenant_id, run_id)
+        require_status(run, RunStatus.STAGING)
+        run.staged_rows, run.staged_checksum = staged.row_count, staged.checksum
+        run.file, run.newest_timestamp = file, newest_timestamp
+        run.active_until = now + timedelta(seconds=LEASE_S)
+        run.revision += 1
+        session.add(run)
+        source = source_of(session, tenant_id, run.source_id)
+        source.nights_without_file = 0
+        session.add(source)
+        if not run.plan_only:
+            expire_held(imports, session, source)
 
 
 def sweep_stages(imports: Imports) -> int:

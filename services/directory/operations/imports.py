@@ -1,4 +1,8 @@
-"""An import run's life: opened, staged, refused, discarded. import_plans plans it, import_applies applies it."""
+"""An import run: read, kept alive while its importer works, brought to rest.
+
+import_openings opens it, import_stages keeps its rows, import_plans plans it, import_applies applies it, and
+import_endings ends it otherwise.
+"""
 
 from __future__ import annotations
 
@@ -9,24 +13,17 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import structlog
-from muster.directory.v1 import imports_pb2
 from sqlalchemy import bindparam, text
-from sqlmodel import Session, col, select
+from sqlmodel import Session
 
-from services.directory.operations.replay import Attempt, write_once
-from services.directory.operations.source_secrets import require_file
 from services.directory.roster.space import StageSpace
-from services.directory.roster.stage import Staged
-from services.directory.rules.errors import NotFound, RunState, SourceStateError, TenantBusy
+from services.directory.rules.errors import NotFound, RunState, SourceStateError
 from services.directory.rules.names import IMPORT_RUN, SOURCE
-from services.directory.store import ids
 from services.directory.store.events import Actor, append_event
-from services.directory.store.seal import Seal
 from services.directory.store.session import Lock, Store, TenantLockedError
-from services.directory.store.tables import ImportIssue, ImportRun, RunStatus, Source, SourceState, UtcDateTime
+from services.directory.store.tables import ImportRun, RunStatus, Source, SourceState, UtcDateTime
 
 log = structlog.get_logger()
 
@@ -35,9 +32,6 @@ LEASE_S = 45.0
 
 BROKEN_STREAM_LEASE_S = 10.0
 """How long an importer whose stream of rows broke has to come back."""
-
-TURN_WAIT_S = 60.0
-"""How long a run waits for the tenant's active one (R44)."""
 
 NO_COUNTS: Mapping[str, int] = dict.fromkeys(
     (
@@ -119,86 +113,6 @@ def status_word(run: ImportRun) -> str:
     return RunStatus(run.status).name.lower()
 
 
-class _AnotherRunIsActiveError(Exception):
-    """The tenant's turn is taken."""
-
-
-def create_run(
-    imports: Imports,
-    seal: Seal,
-    tenant_id: int,
-    source_id: int,
-    *,
-    dry_run: bool,
-    actor: Actor,
-    attempt: Attempt,
-    answer: Callable[[ImportRun], imports_pb2.CreateImportRunResponse],
-) -> imports_pb2.CreateImportRunResponse:
-    """Open a run in `staging`, waiting up to 60 s for the tenant's active one to end (R44).
-
-    Raises:
-        NotFound, SourceStateError: the source does not exist, is disabled, or is no file.
-        TenantBusy: the other run did not end in time.
-    """
-    deadline = imports.clock() + timedelta(seconds=TURN_WAIT_S)
-
-    def work(session: Session) -> imports_pb2.CreateImportRunResponse:
-        source = source_of(session, tenant_id, source_id)
-        require_file(source)
-        require_running(source)
-        _one_at_a_time(session, tenant_id)
-        if _active_runs(imports, session, tenant_id):
-            raise _AnotherRunIsActiveError
-        return answer(_open_run(imports, session, source, dry_run=dry_run, actor=actor))
-
-    while True:
-        with suppress(TenantLockedError, _AnotherRunIsActiveError):
-            return write_once(
-                imports.store,
-                seal,
-                tenant_id,
-                attempt,
-                imports_pb2.CreateImportRunResponse,
-                work,
-                now=imports.clock(),
-            )
-        if imports.clock() >= deadline:
-            raise TenantBusy
-        imports.wait(0.25)
-
-
-def _one_at_a_time(session: Session, tenant_id: int) -> None:
-    """Let two calls of one tenant look for active runs one after the other; SQLite's writers do so anyway."""
-    if session.get_bind().dialect.name != "sqlite":
-        session.connection().execute(
-            text("SELECT pg_advisory_xact_lock(hashtext('muster.import_runs'), :tenant % 2147483647)"),
-            {"tenant": tenant_id},
-        )
-
-
-def _active_runs(imports: Imports, session: Session, tenant_id: int) -> bool:
-    """Whether another run is under way; those whose lease is over are ended on the way."""
-    now = imports.clock()
-    active = session.exec(
-        select(ImportRun)
-        .where(
-            ImportRun.tenant_id == tenant_id,
-            col(ImportRun.status).in_([RunStatus.STAGING, RunStatus.PLANNED, RunStatus.APPLYING]),
-        )
-        .order_by(col(ImportRun.id))
-        .with_for_update()
-    ).all()
-    still = False
-    for run in active:
-        if is_at_rest(run):
-            continue
-        if run.status == RunStatus.APPLYING or run.active_until > now:
-            still = True
-        else:
-            interrupt(imports, session, run)
-    return still
-
-
 def interrupt(imports: Imports, session: Session, run: ImportRun) -> None:
     """End a run whose importer is gone; nothing of it is in the register."""
     end_run(
@@ -210,25 +124,6 @@ def interrupt(imports: Imports, session: Session, run: ImportRun) -> None:
         message="The importer stopped in the middle; nothing was changed. Run the source again.",
         actor=Actor(source_id=run.source_id),
     )
-
-
-def _open_run(imports: Imports, session: Session, source: Source, *, dry_run: bool, actor: Actor) -> ImportRun:
-    now = imports.clock()
-    run = ImportRun(
-        tenant_id=source.tenant_id,
-        id=ids.next_id(session, "import_run"),
-        source_id=source.id,
-        plan_only=dry_run or source.state == SourceState.TRIAL,
-        counts=dict(NO_COUNTS),
-        active_until=now + timedelta(seconds=LEASE_S),
-        create_time=now,
-    )
-    session.add(run)
-    source.last_run_id = run.id
-    session.add(source)
-    session.flush()
-    write_run_event(session, run, "run.created", actor=actor, now=now)
-    return run
 
 
 def source_of(session: Session, tenant_id: int, source_id: int) -> Source:
@@ -299,104 +194,6 @@ def kept_alive(imports: Imports, tenant_id: int, run_id: int) -> Iterator[None]:
     finally:
         ended.set()
         thread.join()
-
-
-def finish_staging(
-    imports: Imports,
-    tenant_id: int,
-    run_id: int,
-    staged: Staged,
-    *,
-    file: dict[str, Any],
-    newest_timestamp: datetime | None,
-) -> None:
-    """Keep what was staged; a newer file ends the source's held runs (R8)."""
-    now = imports.clock()
-    with imports.store.write(tenant_id) as session:
-        run = locked_run_of(session, tenant_id, run_id)
-        require_status(run, RunStatus.STAGING)
-        run.staged_rows, run.staged_checksum = staged.row_count, staged.checksum
-        run.file, run.newest_timestamp = file, newest_timestamp
-        run.active_until = now + timedelta(seconds=LEASE_S)
-        run.revision += 1
-        session.add(run)
-        source = source_of(session, tenant_id, run.source_id)
-        source.nights_without_file = 0
-        session.add(source)
-        if run.plan_only:
-            return
-        held = session.exec(
-            select(ImportRun)
-            .where(
-                ImportRun.tenant_id == tenant_id,
-                ImportRun.source_id == run.source_id,
-                ImportRun.status == RunStatus.HELD,
-            )
-            .order_by(col(ImportRun.id))
-            .with_for_update()
-        ).all()
-        for older in held:
-            end_run(
-                imports,
-                session,
-                older,
-                RunStatus.EXPIRED,
-                reason=older.reason,
-                message="A newer file came before anyone decided.",
-                actor=Actor(source_id=run.source_id),
-            )
-
-
-def refuse_run(
-    imports: Imports,
-    tenant_id: int,
-    run_id: int,
-    *,
-    status: RunStatus,
-    reason: str,
-    message: str,
-    counts: Mapping[str, int],
-    file: dict[str, Any],
-    issues: list[ImportIssue],
-    actor: Actor,
-) -> ImportRun:
-    """End a run whose file cannot be used: refused, no_file or failed; the same call again changes nothing."""
-    with imports.store.write(tenant_id) as session:
-        run = locked_run_of(session, tenant_id, run_id)
-        if run.status == status:
-            session.expunge(run)
-            return run
-        require_status(run, RunStatus.STAGING, RunStatus.PLANNED)
-        source = source_of(session, tenant_id, run.source_id)
-        if status == RunStatus.NO_FILE:
-            source.nights_without_file += 1
-            run.nights_without_file = source.nights_without_file
-            session.add(source)
-        run.counts = {**NO_COUNTS, **counts}
-        run.plan = dict(run.counts)
-        run.file = {**run.file, **file}
-        session.add_all(issues)
-        end_run(imports, session, run, status, reason=reason, message=message, actor=actor)
-        session.flush()
-        session.refresh(run)
-        session.expunge(run)
-    imports.space(run_id).drop()
-    return run
-
-
-def discard_run(imports: Imports, tenant_id: int, run_id: int, *, actor: Actor) -> ImportRun:
-    """Decide against a held or planned run; again changes nothing."""
-    with imports.store.write(tenant_id) as session:
-        run = locked_run_of(session, tenant_id, run_id)
-        if run.status != RunStatus.DISCARDED:
-            if not (run.status == RunStatus.HELD or (run.status == RunStatus.PLANNED and run.plan_only)):
-                raise RunState(status=status_word(run))
-            end_run(imports, session, run, RunStatus.DISCARDED, reason=run.reason, message="Discarded.", actor=actor)
-            session.flush()
-        session.refresh(run)
-        session.expunge(run)
-    imports.space(run_id).drop()
-    return run
 
 
 def end_run(

@@ -7,7 +7,7 @@ Entry points, in the order of a run:
 * `limits.too_many_rejects` and `limits.first_limit_passed` say whether it is refused or held;
 * `apply.apply_plan` writes the plan to the register in the caller's transaction.
 
-The life of a run around them is in `services.directory.operations`: `imports.create_run`, `stage_rows` and
-`imports.finish_staging`, `import_plans.plan_run`, `import_applies.start_apply` and `apply_run`, in this order;
+The life of a run around them is in `services.directory.operations`: `import_openings.create_run`, `stage_rows`,
+`import_stages.finish_staging`, `import_plans.plan_run`, `import_applies.start_apply` and `apply_run`, in this order;
 `import_reads` reads changes and issues.
 """

@@ -9,7 +9,14 @@ from hashlib import blake2b
 from muster.directory.v1 import imports_pb2
 from sqlalchemy import text
 
-from services.directory.operations import import_applies, import_plans, import_reads, imports
+from services.directory.operations import (
+    import_applies,
+    import_openings,
+    import_plans,
+    import_reads,
+    import_stages,
+    imports,
+)
 from services.directory.operations.replay import Attempt
 from services.directory.operations.tenants import NewTenant, create_tenant
 from services.directory.roster.stage import stage_rows
@@ -68,7 +75,7 @@ class Night:
     def open(self, *, dry_run=False):
         """Open a run; answers its id."""
         opened = []
-        imports.create_run(
+        import_openings.create_run(
             self.imports,
             Seal(b"s" * 32),
             self.tenant_id,
@@ -93,7 +100,7 @@ class Night:
         checksum = zlib.crc32("".join(f"{external_id}\n" for external_id in block.external_ids).encode())
         end = imports_pb2.ImportEnd(row_count=len(rows), checksum=zlib.crc32(block.settled_hashes, checksum))
         staged = stage_rows(self.imports.space(run_id), [block], lambda: end)
-        imports.finish_staging(self.imports, self.tenant_id, run_id, staged, file={}, newest_timestamp=None)
+        import_stages.finish_staging(self.imports, self.tenant_id, run_id, staged, file={}, newest_timestamp=None)
         return import_plans.plan_run(self.imports, self.tenant_id, run_id)
 
     def settled_hashes(self, run_id):

@@ -7,7 +7,7 @@ import tomllib
 
 from sqlmodel import SQLModel
 
-from services.directory.operations import import_applies, import_plans, imports
+from services.directory.operations import import_applies, import_openings, import_plans, imports
 from services.directory.roster.space import PLAN_TABLES, SHOWN_TABLES, STAGED_TABLES
 from services.directory.store import schema, session
 from tests.unit.docs.pages import ROOT, codes, fences, page, rows, section
@@ -53,7 +53,7 @@ def test_the_seconds_it_speaks_of_are_the_codes():
     assert f"waits {import_applies.APPLY_WAIT_S} s, else the next round" in said
     assert f"has a lease of {imports.LEASE_S:g} s" in said
     assert f"{imports.BROKEN_STREAM_LEASE_S:g} s are left to come back" in said
-    assert f"waits up to {imports.TURN_WAIT_S:g} s (R44)" in said
+    assert f"waits up to {import_openings.TURN_WAIT_S:g} s (R44)" in said
 
 
 def test_the_tests_it_points_to_are_there():
