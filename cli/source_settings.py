@@ -46,6 +46,8 @@ DEFAULT_LIMITS: Mapping[str, tuple[float, int]] = {
     "membership": (50, 10),
     "create": (50, 100),
     "reject": (50, 5),
+    "rekey": (20, 3),
+    "shape": (50, 10),
 }
 
 
@@ -71,6 +73,9 @@ class SourceSettings:
 
     account: Annotated[str | None, typer.Option(help="Linked account of people without groups; SCIM needs one.")] = None
     report_to: Annotated[list[str] | None, typer.Option(help="Who gets the report; may be repeated.")] = None
+    report_unchanged: Annotated[
+        bool | None, _switch("report-unchanged", "Report also a file that is the last applied one again.")
+    ] = None
     language: Annotated[Language | None, typer.Option(help="Language of the report; else the tenant's.")] = None
     path: Annotated[str | None, typer.Option(help="Path of the file on the server; fixed once out of trial.")] = None
     host: Annotated[str | None, typer.Option(help="The customer's own server; without it, the hosted drop.")] = None
@@ -122,12 +127,16 @@ class SourceSettings:
     delete_limit_floor: Annotated[int | None, _floor("delete")] = None
     mail_change_limit_percent: Annotated[float | None, _percent("mail_change")] = None
     mail_change_limit_floor: Annotated[int | None, _floor("mail_change")] = None
+    rekey_limit_percent: Annotated[float | None, _percent("rekey")] = None
+    rekey_limit_floor: Annotated[int | None, _floor("rekey")] = None
     takeover_limit_percent: Annotated[float | None, _percent("takeover")] = None
     takeover_limit_floor: Annotated[int | None, _floor("takeover")] = None
     membership_limit_percent: Annotated[float | None, _percent("membership")] = None
     membership_limit_floor: Annotated[int | None, _floor("membership")] = None
     create_limit_percent: Annotated[float | None, _percent("create")] = None
     create_limit_floor: Annotated[int | None, _floor("create")] = None
+    shape_limit_percent: Annotated[float | None, _percent("shape")] = None
+    shape_limit_floor: Annotated[int | None, _floor("shape")] = None
     reject_limit_percent: Annotated[float | None, _percent("reject")] = None
     reject_limit_floor: Annotated[int | None, _floor("reject")] = None
 
@@ -136,6 +145,7 @@ class SourceSettings:
 _PATHS: Mapping[str, str] = {
     "account": "account",
     "report_to": "report_to",
+    "report_unchanged": "report_unchanged",
     "language": "language",
     "path": "sftp.path",
     "host": "sftp.host",

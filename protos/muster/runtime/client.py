@@ -79,6 +79,7 @@ _RETRIED = {
         "ListDropLogins",
     ],
     "muster.directory.v1.ImportService": [
+        "RecordUnchangedFile",
         "RefuseImportRun",
         "PlanImport",
         "ApplyImport",

@@ -28,6 +28,7 @@ def file_of(facts: imports_pb2.ImportFileFacts) -> dict[str, Any]:
         "encoding": facts.encoding,
         "delimiter": facts.delimiter,
         "columns": list(facts.columns),
+        "reading": facts.reading.hex(),
     }
 
 
@@ -109,4 +110,5 @@ def to_proto(run: ImportRun, *, applied_rows: int = 0) -> imports_pb2.ImportRun:
 
 
 def _facts_of(file: dict[str, Any]) -> imports_pb2.ImportFileFacts:
-    return imports_pb2.ImportFileFacts(**{**file, "sha256": bytes.fromhex(file.get("sha256", ""))})
+    digests = {key: bytes.fromhex(file.get(key, "")) for key in ("sha256", "reading")}
+    return imports_pb2.ImportFileFacts(**{**file, **digests})

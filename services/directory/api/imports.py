@@ -27,6 +27,7 @@ from services.directory.operations import (
     import_plans,
     import_reads,
     import_stages,
+    unchanged_files,
 )
 from services.directory.operations import imports as operations
 from services.directory.operations.import_applies import ApplyWorker
@@ -70,6 +71,23 @@ class ImportServicer(Servicer, imports_pb2_grpc.ImportServiceServicer):
             actor=caller.actor,
             attempt=Attempt.of(request.DESCRIPTOR.full_name, request),
             answer=lambda run: imports_pb2.CreateImportRunResponse(import_run=to_proto(run)),
+        )
+
+    def RecordUnchangedFile(
+        self, request: imports_pb2.RecordUnchangedFileRequest, context: grpc.ServicerContext
+    ) -> imports_pb2.RecordUnchangedFileResponse:
+        """End a run at its beginning, when its file is the last applied one."""
+        tenant_id, source_id = parse(SOURCE, request.source, field="source")
+        caller = access.require(context, tenant_id)
+        return unchanged_files.record_unchanged_file(
+            self._imports,
+            self.seal,
+            tenant_id,
+            source_id,
+            file=file_of(request.file),
+            actor=caller.actor,
+            attempt=Attempt.of(request.DESCRIPTOR.full_name, request),
+            answer=lambda run: imports_pb2.RecordUnchangedFileResponse(import_run=to_proto(run)),
         )
 
     def ListSettledRows(

@@ -81,6 +81,7 @@ def source_message(source: Source) -> pb.Source:
         limits=_limits(source),
         position=source.position,
         report_to=source.report_to,
+        report_unchanged=source.report_unchanged,
         language=source.language,
         last_run=names.format_optional(names.IMPORT_RUN, tenant_id, source.last_run_id),
         etag=etag_of(name, source.revision),

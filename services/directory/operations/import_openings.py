@@ -60,10 +60,10 @@ def create_run(
         source = source_of(session, tenant_id, source_id)
         require_file(source)
         require_running(source)
-        _one_at_a_time(session, tenant_id)
-        if _has_active_run(imports, session, tenant_id):
+        one_at_a_time(session, tenant_id)
+        if has_active_run(imports, session, tenant_id):
             raise _AnotherRunIsActiveError
-        return answer(_open_run(imports, session, source, dry_run=dry_run, actor=actor))
+        return answer(open_run(imports, session, source, dry_run=dry_run, actor=actor))
 
     while True:
         with suppress(TenantLockedError, _AnotherRunIsActiveError):
@@ -81,7 +81,7 @@ def create_run(
         imports.wait(0.25)
 
 
-def _one_at_a_time(session: Session, tenant_id: int) -> None:
+def one_at_a_time(session: Session, tenant_id: int) -> None:
     """Let two calls of one tenant look for active runs one after the other; SQLite's writers do so anyway."""
     if session.get_bind().dialect.name != "sqlite":
         session.connection().execute(
@@ -90,7 +90,7 @@ def _one_at_a_time(session: Session, tenant_id: int) -> None:
         )
 
 
-def _has_active_run(imports: Imports, session: Session, tenant_id: int) -> bool:
+def has_active_run(imports: Imports, session: Session, tenant_id: int) -> bool:
     """Whether another run is under way; those whose lease is over are ended on the way."""
     now = imports.clock()
     active = session.exec(
@@ -113,7 +113,8 @@ def _has_active_run(imports: Imports, session: Session, tenant_id: int) -> bool:
     return still
 
 
-def _open_run(imports: Imports, session: Session, source: Source, *, dry_run: bool, actor: Actor) -> ImportRun:
+def open_run(imports: Imports, session: Session, source: Source, *, dry_run: bool, actor: Actor) -> ImportRun:
+    """Make the run in the caller's transaction, in `staging`; the caller knows that no other is active."""
     now = imports.clock()
     run = ImportRun(
         tenant_id=source.tenant_id,

@@ -1,7 +1,7 @@
 """An import run: read, kept alive while its importer works, brought to rest.
 
 import_openings opens it, import_stages keeps its rows, import_plans plans it, import_applies applies it, and
-import_endings ends it otherwise.
+import_endings and unchanged_files end it otherwise.
 """
 
 from __future__ import annotations
@@ -60,6 +60,7 @@ EVENT_OF_STATUS: Mapping[RunStatus, str] = {
     RunStatus.DISCARDED: "run.discarded",
     RunStatus.EXPIRED: "run.expired",
     RunStatus.FAILED: "run.failed",
+    RunStatus.UNCHANGED: "run.unchanged",
 }
 
 

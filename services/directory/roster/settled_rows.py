@@ -3,8 +3,8 @@
 A row is settled when the hash of it as it is now stands in its claim. An apply puts the hash there only for a row that
 took full effect and of which there was nothing to say, and takes it away from every other claim of the source. So it
 speaks of the register as that apply left it, and holds for as long as no event says that anything else has touched the
-user, or anything but users and licenses, since. Whatever does not fit, such as a row that shares its UniqueID with a
-settled one, is for a whole comparison to judge: then all rows are wanted.
+user, or anything but users, licenses, invitations and administrators, since. Whatever does not fit, such as a row that
+shares its UniqueID with a settled one, is for a whole comparison to judge: then all rows are wanted.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class RowsWantedError(Exception):
 
 _SINCE = "SELECT resource_id FROM events WHERE {newer} AND run_id <> {last_run}"
 _TOUCHED = _SINCE + " AND resource_kind = 'usr'"
-_UNSETTLING = _SINCE + " AND resource_kind NOT IN ('usr', 'run', 'lic')"
+_UNSETTLING = _SINCE + " AND resource_kind NOT IN ('usr', 'run', 'lic', 'inv', 'adm')"
 
 SHARED_MAILS = """
     UNION
@@ -67,6 +67,20 @@ def settled_hashes(connection: Connection, tenant_id: int, source_id: int, last:
     """
     for page in connection.execute(text(sql.format(**words))).scalars():
         yield bytes.fromhex(page)
+
+
+def is_untouched(connection: Connection, tenant_id: int, source_id: int, last: LastApply) -> bool:
+    """Say whether the source's people, and what decides how its file is read, are as its last apply left them (R5).
+
+    Its people are those it has now and those whose key it lost since: who was deleted by hand returns with the file.
+    """
+    words = _words(tenant_id, last) | {"t": tenant_id, "s": source_id}
+    touched = " OR ".join(
+        f"EXISTS (SELECT 1 FROM {table} WHERE tenant_id = {{t}} AND source_id = {{s}} AND user_id IN ({_TOUCHED}))"
+        for table in ("claims", "former_claims")
+    )
+    sql = f"SELECT EXISTS ({_UNSETTLING}) OR {touched}"
+    return not connection.execute(text(sql.format(**words))).scalar_one()
 
 
 def find_settled(planner: Planner) -> int:

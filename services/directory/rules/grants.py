@@ -165,6 +165,7 @@ _METHODS: Final = {
     },
     "ImportService": {
         "CreateImportRun": Rule(_IMPORT, "source"),
+        "RecordUnchangedFile": Rule(_IMPORT, "source"),
         "ListSettledRows": Rule(_IMPORT, "import_run"),
         "StageImportRows": Rule(_IMPORT),
         "RefuseImportRun": Rule(_IMPORT, "import_run"),

@@ -20,7 +20,7 @@ DEFAULT_PATH: Final = "/users.csv"
 MOST_FILE_BYTES: Final = 512 * 1024 * 1024
 END_MARKERS: Final = {1: "none", 2: "sha256", 3: "done", 4: "eof"}
 """Ways to mark a complete file's end, by the contract's numbers (R2)."""
-LIMIT_NAMES: Final = ("delete", "mail_change", "takeover", "membership", "create", "reject")
+LIMIT_NAMES: Final = ("delete", "mail_change", "takeover", "membership", "create", "reject", "rekey", "shape")
 _HOST = re.compile(r"[0-9A-Za-z._:-]{1,253}")
 _HOST_KEY_TYPES = re.compile(r"ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(256|384|521)")
 _TIME = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
@@ -205,6 +205,7 @@ PARSERS: Final[Mapping[str, Callable[[Any], Any]]] = {
     **{f"limits.{name}.{figure}": parse_figure for name in LIMIT_NAMES for figure in ("percent", "floor")},
     "position": parse_position,
     "report_to": parse_report_to,
+    "report_unchanged": _flag,
     "language": text.parse_language,
     "max_file_bytes": parse_max_file_bytes,
 }

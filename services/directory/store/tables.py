@@ -89,6 +89,7 @@ class RunStatus(enum.IntEnum):
     EXPIRED = 9
     FAILED = 10
     UNDONE = 11
+    UNCHANGED = 12
 
 
 def key_column(name: str, **options: Any) -> Any:
@@ -286,6 +287,7 @@ class Source(SQLModel, table=True):
     limits: dict[str, dict[str, float]] = Field(default_factory=dict, sa_column=Column("limits", JSON, nullable=False))
     position: int = Field(default=1, sa_column=Column("position", Integer, nullable=False, server_default="1"))
     report_to: list[str] = Field(default_factory=list, sa_column=Column("report_to", JSON, nullable=False))
+    report_unchanged: bool = Field(default=False, sa_column=flag_column("report_unchanged"))
     language: str = Field(default="", sa_column=text_column("language", length=8))
     last_run_id: int = Field(default=0, sa_column=big_column("last_run_id", server_default="0"))
     last_applied_run_id: int = Field(default=0, sa_column=big_column("last_applied_run_id", server_default="0"))
@@ -339,6 +341,7 @@ class ImportRun(SQLModel, table=True):
     `plan_xid` and `plan_position` say from where on an event is newer than the plan, or than an applied run's apply
     (position -1: not known);
     `applied_xid` and `applied_position` say where the run's own events begin.
+    `reach` and `shape` are what roster/reach.py and roster/shape.py found in the plan.
     `undoes_run_id` is the run whose changes this one puts back, `undone_by_run_id` the one that put this one's back.
     """
 
@@ -375,6 +378,8 @@ class ImportRun(SQLModel, table=True):
     seats_used: int = Field(default=0, sa_column=big_column("seats_used", server_default="0"))
     undoes_run_id: int = Field(default=0, sa_column=big_column("undoes_run_id", server_default="0"))
     undone_by_run_id: int = Field(default=0, sa_column=big_column("undone_by_run_id", server_default="0"))
+    reach: dict[str, Any] | None = Field(default=None, sa_column=_json("reach"))
+    shape: dict[str, Any] | None = Field(default=None, sa_column=_json("shape"))
     active_until: datetime = Field(sa_column=_time("active_until"))
     create_time: datetime = Field(sa_column=_time("create_time"))
     end_time: datetime | None = Field(default=None, sa_column=_time("end_time", nullable=True))

@@ -258,6 +258,12 @@ REQUESTS: dict[str, Callable[[Prepared], Pair]] = {
     "CreateImportRun": lambda p: _two(
         imports_pb2.CreateImportRunRequest, "dry_run", (False, True), source=p.files(enabled=True)[0]
     ),
+    "RecordUnchangedFile": lambda p: _two(
+        imports_pb2.RecordUnchangedFileRequest,
+        "file",
+        [imports_pb2.ImportFileFacts(file_name=name) for name in ("a.csv", "b.csv")],
+        source=p.files(enabled=True)[0],
+    ),
     "CreateProvisionedUser": lambda p: _two(
         provisioning_pb2.CreateProvisionedUserRequest, "facts", p.about_to_provision(_FACTS)
     ),
