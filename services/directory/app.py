@@ -85,6 +85,7 @@ def make_resources(settings: Settings) -> Resources:
         pepper=settings.pepper_bytes,
         drop=HostedDrop(settings.drop_host, settings.drop_port, settings.drop_host_key),
         event_retention=timedelta(days=settings.event_retention_days),
+        activity_retention=timedelta(days=settings.activity_retention_days),
     )
 
 
@@ -96,7 +97,7 @@ class Directory:
         apply_worker = ApplyWorker(imports)
         self._store = resources.store
         self._watchers = resources.watchers
-        housekeeper = Housekeeper(imports, resources.event_retention)
+        housekeeper = Housekeeper(imports, resources.event_retention, resources.activity_retention)
         self._workers: list[ApplyWorker | HousekeepingWorker] = [apply_worker]
         if keeps_house:
             self._workers.append(HousekeepingWorker(housekeeper))

@@ -63,6 +63,8 @@ class Settings(BaseSettings):
     """Bring the database to this release's schema before serving."""
     event_retention_days: Annotated[int, Field(ge=LEAST_EVENT_RETENTION_DAYS)] = 730
     """Days after which an event leaves the log for the archive; at least 100."""
+    activity_retention_days: Annotated[int, Field(ge=1)] = 30
+    """Days for which requests of SCIM connections are kept."""
     housekeeping: bool = True
     """Do what has come due once an hour: delete long dormant users, erase deleted ones, put old events away."""
     log_level: str = "INFO"

@@ -128,6 +128,7 @@ _RETRIED = {
         "UpdateProvisionedGroup",
         "DeleteProvisionedGroup",
     ],
+    "muster.directory.v1.ScimActivityService": ["ListActivity", "GetActivitySummary"],
     "muster.notifier.v1.MessageService": ["ListMessages", "GetMessage"],
 }
 SERVICE_CONFIG = json.dumps(

@@ -13,6 +13,7 @@ import grpc
 from google.protobuf.message import Message
 from muster.directory.v1 import provisioning_pb2 as pb
 from muster.directory.v1 import provisioning_pb2_grpc
+from muster.runtime.effects import EFFECTS, effects_text
 from sqlmodel import Session
 
 from services.directory.api import access
@@ -27,7 +28,7 @@ from services.directory.rules import names
 from services.directory.rules.errors import InvalidArgument, LicenseLimitReached, NotFound, UnknownMembers
 from services.directory.rules.etags import etag_of
 from services.directory.rules.provisioned import GroupFacts, UserFacts, is_like_an_id
-from services.directory.store.events import Change
+from services.directory.store.events import Change, told_kinds
 from services.directory.store.provisioning_tables import GROUP, USER
 from services.directory.store.session import TenantLockedError
 
@@ -177,7 +178,9 @@ class ProvisioningServicer(Servicer, provisioning_pb2_grpc.ProvisioningServiceSe
         work: Callable[[Call], _Answer],
     ) -> _Answer:
         def in_transaction(session: Session, now: datetime) -> _Answer:
-            return work(begin(session, caller.tenant_id, caller.source_id, now=now))
+            answer = work(begin(session, caller.tenant_id, caller.source_id, now=now))
+            context.set_trailing_metadata(((EFFECTS, effects_text(told_kinds(session))),))
+            return answer
 
         return self.write_once(request, context, caller.tenant_id, answer_type, in_transaction)
 

@@ -18,6 +18,7 @@ from muster.directory.v1 import (
     licenses_pb2_grpc,
     operations_pb2_grpc,
     provisioning_pb2_grpc,
+    scim_activity_pb2_grpc,
     sources_pb2_grpc,
     tenants_pb2_grpc,
     users_pb2_grpc,
@@ -35,6 +36,7 @@ from services.directory.api.licenses import LicenseServicer
 from services.directory.api.operations import OperationsServicer
 from services.directory.api.personal_data import PersonServicer
 from services.directory.api.provisioning import ProvisioningServicer
+from services.directory.api.scim_activity import ScimActivityServicer
 from services.directory.api.servicer import Resources, Servicer
 from services.directory.api.sources import SourceServicer
 from services.directory.api.tenants import TenantServicer
@@ -61,6 +63,10 @@ _PLAIN: Final[dict[str, tuple[type[Servicer], Callable[[Any, grpc.Server], None]
     "muster.directory.v1.ProvisioningService": (
         ProvisioningServicer,
         provisioning_pb2_grpc.add_ProvisioningServiceServicer_to_server,
+    ),
+    "muster.directory.v1.ScimActivityService": (
+        ScimActivityServicer,
+        scim_activity_pb2_grpc.add_ScimActivityServiceServicer_to_server,
     ),
     "muster.directory.v1.InvitationService": (
         InvitationServicer,

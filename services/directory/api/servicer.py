@@ -65,6 +65,7 @@ class Resources:
     watchers: WatchSlots = field(default_factory=WatchSlots)
     passwords: Passwords = field(default_factory=Passwords)
     event_retention: timedelta = timedelta(days=730)
+    activity_retention: timedelta = timedelta(days=30)
 
 
 class Servicer:

@@ -27,6 +27,7 @@ from services.directory.rules.errors import TenantBusy
 from services.directory.rules.leaving import DORMANT_FOR, RESTORABLE_FOR
 from services.directory.rules.names import TENANT
 from services.directory.store import schema
+from services.directory.store.activity_tables import ConnectionQuirk, ConnectionRequest, ConnectionTally
 from services.directory.store.administrator_tables import AdministratorSession
 from services.directory.store.provisioning_tables import SleepingMembership
 from services.directory.store.session import TenantLockedError
@@ -59,6 +60,7 @@ class Purged:
     stages_dropped: int = 0
     tenants_wiped: int = 0
     events_archived: int = 0
+    connection_requests_deleted: int = 0
     is_under_way: bool = False
 
 
@@ -68,6 +70,7 @@ class Housekeeper:
 
     imports: Imports
     event_retention: timedelta
+    activity_retention: timedelta = timedelta(days=30)
     _turn: threading.Lock = field(default_factory=threading.Lock)
 
     def purge(self, should_stop: Callable[[], bool] = lambda: False) -> Purged:
@@ -121,7 +124,7 @@ class Housekeeper:
     def _tend(self, tenant_id: int, purged: Purged, now: datetime) -> None:
         """Do what is due in a tenant; one look tells whether anything is."""
         with self.imports.store.read(tenant_id) as session:
-            due = _due(session, tenant_id, now)
+            due = _due(session, tenant_id, now, now - self.activity_retention)
         if due.dormant:
             purged.dormant_users_deleted += self._repeat(
                 tenant_id, lambda session: delete_long_dormant(session, tenant_id, now=now, limit=_PEOPLE_AT_ONCE)
@@ -134,6 +137,18 @@ class Housekeeper:
         if due.answers:
             old = col(RequestReplay.create_time) < now - ANSWERS_KEPT_FOR
             purged.request_replays_deleted += self._repeat(tenant_id, _delete_some(RequestReplay, tenant_id, old))
+
+        if due.activity:
+            before = now - self.activity_retention
+            for table, moment in (
+                (ConnectionTally, col(ConnectionTally.start_time)),
+                (ConnectionQuirk, col(ConnectionQuirk.last_time)),
+            ):
+                self._repeat(tenant_id, _delete_some(table, tenant_id, moment < before))
+            old = col(ConnectionRequest.time) < before
+            purged.connection_requests_deleted += self._repeat(
+                tenant_id, _delete_some(ConnectionRequest, tenant_id, old)
+            )
 
     def _erase(self, tenant_id: int, purged: Purged, now: datetime) -> None:
         ended: list[int] = []
@@ -188,20 +203,30 @@ class _Due:
     deleted: bool
     sleeping: bool
     answers: bool
+    activity: bool
 
 
-def _due(session: Session, tenant_id: int, now: datetime) -> _Due:
+def _due(session: Session, tenant_id: int, now: datetime, activity_before: datetime) -> _Due:
     looks = (
         "SELECT 1 FROM users WHERE tenant_id = :t AND state = 3 AND leave_time <= :dormant",
         "SELECT 1 FROM users WHERE tenant_id = :t AND state = 2 AND erase_time IS NULL AND leave_time <= :deleted",
         "SELECT 1 FROM sleeping_memberships WHERE tenant_id = :t AND until <= :now",
         "SELECT 1 FROM request_replays WHERE tenant_id = :t AND create_time < :answers",
+        " UNION ALL ".join(
+            f"SELECT 1 FROM {table} WHERE tenant_id = :t AND {moment} < :activity"
+            for table, moment in (
+                ("connection_requests", "time"),
+                ("connection_tallies", "start_time"),
+                ("connection_quirks", "last_time"),
+            )
+        ),
     )
     moments = {
         "now": now,
         "dormant": now - DORMANT_FOR,
         "deleted": now - RESTORABLE_FOR,
         "answers": now - ANSWERS_KEPT_FOR,
+        "activity": activity_before,
     }
     statement = "SELECT " + ", ".join(f"EXISTS ({look})" for look in looks)
     found = TenantSql(session, tenant_id, now).query(statement, {"t": tenant_id, **moments}).one()

@@ -163,6 +163,12 @@ _METHODS: Final = {
         "UpdateProvisionedGroup": _CONNECTION,
         "DeleteProvisionedGroup": _CONNECTION,
     },
+    "ScimActivityService": {
+        # The credential that the requests showed says whose they are, and may no longer open anything.
+        "RecordActivity": Rule(frozenset(), anonymous=True),
+        "ListActivity": Rule(_READ, "source"),
+        "GetActivitySummary": Rule(_READ, "source"),
+    },
     "ImportService": {
         "CreateImportRun": Rule(_IMPORT, "source"),
         "RecordUnchangedFile": Rule(_IMPORT, "source"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,6 +16,8 @@ from sqlmodel import Session, col, select
 from services.directory.store import ids
 from services.directory.store.event_tables import ArchivedEvent
 from services.directory.store.tables import Event
+
+_TOLD: Final = "told_kinds"
 
 Cursor = tuple[int, int]
 """A place in commit order: transaction and position."""
@@ -75,6 +78,8 @@ def append_events(
     if not changes:
         return
     positions = ids.reserve_ids(session.connection(), "event", len(changes))
+    told = session.info.setdefault(_TOLD, Counter())
+    told.update(change.kind for change in changes)
     shared = {
         "tenant_id": tenant_id,
         "xid": transaction_id(session),
@@ -96,6 +101,11 @@ def append_events(
         for position, change in zip(positions, changes, strict=True)
     ]
     session.connection().execute(insert(Event), rows)
+
+
+def told_kinds(session: Session) -> Mapping[str, int]:
+    """Count the events that the session's transaction has written one by one, by kind."""
+    return dict(session.info.get(_TOLD, {}))
 
 
 def transaction_id(session: Session) -> int:

@@ -20,6 +20,7 @@ SEQUENCES: Final = (
     "refusal",
     "invitation",
     "administrator",
+    "connection_request",
 )
 
 

@@ -7,6 +7,7 @@ from typing import Final
 from sqlmodel import SQLModel
 
 from services.directory.store import (
+    activity_tables,
     administrator_tables,
     event_tables,
     people_tables,
@@ -14,7 +15,7 @@ from services.directory.store import (
     tables,
 )
 
-ROOMS: Final = (tables, provisioning_tables, people_tables, administrator_tables, event_tables)
+ROOMS: Final = (tables, provisioning_tables, people_tables, administrator_tables, event_tables, activity_tables)
 """The modules that declare tables."""
 
 NAMES: Final = frozenset(

@@ -31,6 +31,7 @@ from muster.directory.v1 import (
     licenses_pb2_grpc,
     operations_pb2_grpc,
     provisioning_pb2_grpc,
+    scim_activity_pb2_grpc,
     sources_pb2,
     sources_pb2_grpc,
     tenants_pb2,
@@ -134,6 +135,7 @@ class Caller:
         self.administrators = administrators_pb2_grpc.AdministratorServiceStub(self.channel)
         self.credentials = credentials_pb2_grpc.CredentialServiceStub(self.channel)
         self.provisioning = provisioning_pb2_grpc.ProvisioningServiceStub(self.channel)
+        self.activity = scim_activity_pb2_grpc.ScimActivityServiceStub(self.channel)
 
 
 class Office:

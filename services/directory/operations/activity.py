@@ -1,0 +1,169 @@
+"""Keep what identity providers asked of a connection, and read it (S13)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import func
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlmodel import Session, col, select
+
+from services.directory.operations.activity_keys import Shown
+from services.directory.operations.connection_health import judge, lock_health
+from services.directory.operations.sources import get_source
+from services.directory.rules.activity import KEY_WRONG, Asked, check, settled, tally_start
+from services.directory.store import ids
+from services.directory.store.activity_tables import (
+    ConnectionHealth,
+    ConnectionQuirk,
+    ConnectionRequest,
+    ConnectionTally,
+)
+
+_MOST_WRONG: Final = 20
+"""Requests with a wrong secret that are kept an hour: whoever knows a key's id must not fill the list."""
+
+
+def record(session: Session, shown: Shown, asked: Sequence[Asked], dropped: int, *, now: datetime) -> int:
+    """Keep requests, count them, and judge the connection; says how many were new. Errors: InvalidArgument."""
+    requests = [settled(each, shown.trouble, now) for each in asked]
+    check(requests)
+    health = lock_health(session, shown.tenant_id, shown.source_id)  # one recorder of a connection at a time
+    if shown.trouble == KEY_WRONG:
+        refused = [each for each in requests if each.status in {401, 429}]
+        requests = refused[: max(0, _MOST_WRONG - _count_wrong(session, shown, now))]
+    new = _insert(session, shown, requests)
+    _count_quirks(session, shown, new)
+    _tally(session, shown, new)
+    health.dropped += max(0, dropped)
+    judge(session, health, new, now=now)
+    return len(new)
+
+
+@dataclass(frozen=True)
+class Sought:
+    """Which requests: of statuses in a range, from a time on."""
+
+    statuses: tuple[int, int] = (0, 600)
+    since: datetime | None = None
+
+
+def list_requests(
+    session: Session, tenant_id: int, source_id: int, sought: Sought, *, before: int, limit: int
+) -> list[ConnectionRequest]:
+    """Read a connection's requests, the last recorded first, below a number. Errors: NotFound."""
+    get_source(session, tenant_id, source_id)
+    least, most = sought.statuses
+    query = select(ConnectionRequest).where(
+        col(ConnectionRequest.tenant_id) == tenant_id,
+        col(ConnectionRequest.source_id) == source_id,
+        col(ConnectionRequest.number) < before,
+        col(ConnectionRequest.status) >= least,
+        col(ConnectionRequest.status) < most,
+    )
+    if sought.since is not None:
+        query = query.where(col(ConnectionRequest.time) >= sought.since)
+    return list(session.exec(query.order_by(col(ConnectionRequest.number).desc()).limit(limit)))
+
+
+def _count_wrong(session: Session, shown: Shown, now: datetime) -> int:
+    query = select(func.count()).where(
+        col(ConnectionRequest.tenant_id) == shown.tenant_id,
+        col(ConnectionRequest.source_id) == shown.source_id,
+        col(ConnectionRequest.status) >= 400,
+        col(ConnectionRequest.problem) == KEY_WRONG,
+        col(ConnectionRequest.time) > now - timedelta(hours=1),
+    )
+    return session.exec(query).one()
+
+
+def _insert(session: Session, shown: Shown, requests: Sequence[Asked]) -> list[Asked]:
+    """Insert what is not there yet, in the order in which it happened; gives that."""
+    if not requests:
+        return []
+    in_order = sorted({each.request_id: each for each in requests}.values(), key=lambda each: each.time)
+    numbers = ids.reserve_ids(session.connection(), "connection_request", len(in_order))
+    rows = [
+        {
+            "tenant_id": shown.tenant_id,
+            "source_id": shown.source_id,
+            "number": number,
+            "request_id": each.request_id,
+            "time": each.time,
+            "key_id": shown.key_id,
+            "method": each.method,
+            "path": each.path,
+            "shape": each.shape,
+            "status": each.status,
+            "scim_type": each.scim_type,
+            "problem": each.problem,
+            "detail": each.detail,
+            "cure": each.cure,
+            "quirks": list(each.quirks or ()),
+            "effects": dict(each.effects or {}),
+            "duration_ms": each.duration_ms,
+        }
+        for number, each in zip(numbers, in_order, strict=True)
+    ]
+    statement = _insert_into(session, ConnectionRequest).values(rows).on_conflict_do_nothing()
+    new = set(session.connection().execute(statement.returning(col(ConnectionRequest.request_id))).scalars())
+    return [each for each in in_order if each.request_id in new]
+
+
+def _count_quirks(session: Session, shown: Shown, requests: Sequence[Asked]) -> None:
+    counts = Counter(quirk for each in requests for quirk in each.quirks or ())
+    cures = {quirk: cure for each in requests for quirk, cure in (each.quirks or {}).items()}
+    if not counts:
+        return
+    of = {"tenant_id": shown.tenant_id, "source_id": shown.source_id}
+    times = {"first_time": requests[0].time, "last_time": requests[-1].time}
+    rows = [{**of, **times, "quirk": quirk, "cure": cures[quirk], "count": counts[quirk]} for quirk in sorted(counts)]
+    row = _insert_into(session, ConnectionQuirk).values(rows)
+    told = {
+        "count": col(ConnectionQuirk.count) + row.excluded["count"],
+        "cure": row.excluded["cure"],
+        "last_time": row.excluded["last_time"],
+    }
+    session.connection().execute(row.on_conflict_do_update(index_elements=[*of, "quirk"], set_=told))
+
+
+def _tally(session: Session, shown: Shown, requests: Sequence[Asked]) -> None:
+    counted = [each for each in requests if each.is_counted]
+    if not counted:
+        return
+    of = {"tenant_id": shown.tenant_id, "source_id": shown.source_id}
+    requests_at = Counter(tally_start(each.time) for each in counted)
+    failures_at = Counter(tally_start(each.time) for each in counted if each.is_failure)
+    rows = [
+        {**of, "start_time": start, "requests": number, "failures": failures_at[start]}
+        for start, number in sorted(requests_at.items())
+    ]
+    row = _insert_into(session, ConnectionTally).values(rows)
+    told = {
+        "requests": col(ConnectionTally.requests) + row.excluded["requests"],
+        "failures": col(ConnectionTally.failures) + row.excluded["failures"],
+    }
+    session.connection().execute(row.on_conflict_do_update(index_elements=[*of, "start_time"], set_=told))
+
+
+def _insert_into(session: Session, table: Any) -> Any:
+    return (sqlite if session.get_bind().dialect.name == "sqlite" else postgresql).insert(table)
+
+
+def read_quirks(session: Session, tenant_id: int, source_id: int) -> list[ConnectionQuirk]:
+    """Read what a connection needs beside the standard, the most frequent first."""
+    query = select(ConnectionQuirk).where(
+        col(ConnectionQuirk.tenant_id) == tenant_id, col(ConnectionQuirk.source_id) == source_id
+    )
+    return list(session.exec(query.order_by(col(ConnectionQuirk.count).desc(), col(ConnectionQuirk.quirk))))
+
+
+def read_health(session: Session, tenant_id: int, source_id: int) -> ConnectionHealth:
+    """Read how a connection is doing. Errors: NotFound."""
+    get_source(session, tenant_id, source_id)
+    kept = session.get(ConnectionHealth, (tenant_id, source_id))
+    return kept or ConnectionHealth(tenant_id=tenant_id, source_id=source_id, dropped=0)
