@@ -15,7 +15,14 @@ from cli.documents import Document
 _LEFT_OUT = (
     "As approved, nobody was deleted: {} people stay, and hold the next plan without them until someone decides."
 )
-_STYLES = {"applied": "green", "planned": "cyan", "held": "yellow", "refused": "red", "failed": "red"}
+_STYLES = {
+    "applied": "green",
+    "unchanged": "green",
+    "planned": "cyan",
+    "held": "yellow",
+    "refused": "red",
+    "failed": "red",
+}
 
 
 def view(document: Document) -> list[RenderableType]:

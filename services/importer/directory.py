@@ -8,11 +8,14 @@ from typing import Final
 
 import grpc
 import stamina
+import structlog
 from muster.directory.v1 import imports_pb2, imports_pb2_grpc, sources_pb2, sources_pb2_grpc
 from muster.runtime import errors, identity
 
 from services.importer.errors import ImporterError
 from services.importer.row_hash import SettledHashes
+
+log = structlog.get_logger()
 
 _AT_REST: Final = frozenset(
     {
@@ -23,6 +26,7 @@ _AT_REST: Final = frozenset(
         imports_pb2.IMPORT_RUN_STATUS_DISCARDED,
         imports_pb2.IMPORT_RUN_STATUS_EXPIRED,
         imports_pb2.IMPORT_RUN_STATUS_FAILED,
+        imports_pb2.IMPORT_RUN_STATUS_UNCHANGED,
     }
 )
 CREATE_TIMEOUT_S = 75.0
@@ -68,6 +72,19 @@ class Directory:
             if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
                 raise TurnDidNotComeError from error
             raise
+
+    def record_unchanged(self, source: str, file: imports_pb2.ImportFileFacts) -> Run | None:
+        """Say which file is there; the run, `unchanged`, or None when the file is to be imported (R5).
+
+        A directory that cannot say is asked for nothing less: the normal path finds out what is wrong.
+        """
+        request = imports_pb2.RecordUnchangedFileRequest(source=source, file=file, request_id=str(uuid.uuid4()))
+        try:
+            answer = self._imports.RecordUnchangedFile(request)
+        except grpc.RpcError as error:
+            log.info("import.unchanged_not_known", source=source, reason=errors.failure_of(error).reason)
+            return None
+        return answer.import_run if answer.HasField("import_run") else None
 
     def get_run(self, name: str) -> Run:
         """Read a run."""

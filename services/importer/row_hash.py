@@ -27,6 +27,20 @@ NO_HASH = bytes(HASH_BYTES)
 _PREFIX_BYTES = 8
 
 
+def reading() -> bytes:
+    """Digest what decides how any file reads, but for its source's settings: the same bytes read the same under it."""
+    return blake2b(repr(_RULES).encode(), digest_size=HASH_BYTES).digest()
+
+
+_RULES = (
+    READING,
+    phonenumbers.__version__,
+    email_validator.__version__,
+    unicodedata.unidata_version,
+    sorted(COLUMNS),
+)
+
+
 class RowHasher:
     """Hashes rows of one file, but for their TimeStamps, with what decides how they read: header, settings, reader."""
 
@@ -38,11 +52,7 @@ class RowHasher:
         self._timestamps = layout.timestamps
         self._salt = repr(
             (
-                READING,
-                phonenumbers.__version__,
-                email_validator.__version__,
-                unicodedata.unidata_version,
-                sorted(COLUMNS),
+                *_RULES,
                 sorted(positions.items()),
                 layout.header.width,
                 layout.fields,

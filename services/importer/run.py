@@ -24,7 +24,7 @@ from services.importer.errors import (
     RunEndedError,
     TooLargeError,
 )
-from services.importer.row_hash import SettledHashes
+from services.importer.row_hash import SettledHashes, reading
 from services.importer.row_layout import REJECTED, SKIPPED, RowSettings
 from services.importer.rows import RowReader
 from services.importer.spool import MAX_FILE_BYTES, Spool
@@ -34,6 +34,7 @@ log = structlog.get_logger()
 
 _MAX_ISSUES_OF_A_REFUSAL = 1000
 _SSH_PORT = 22
+_PROCESSED = (imports_pb2.IMPORT_RUN_STATUS_APPLIED, imports_pb2.IMPORT_RUN_STATUS_UNCHANGED)
 _STOPPED = (sources_pb2.SOURCE_STATE_DISABLED, sources_pb2.SOURCE_STATE_PAUSED)
 
 
@@ -82,7 +83,7 @@ class Importer:
             file_name = file_name_of(source.sftp.path)
             journey = _Journey(self, source, spool, dry_run=dry_run, publish=publish, file_name=file_name)
             ended = journey.travel(obtain)
-        if ended.status == imports_pb2.IMPORT_RUN_STATUS_APPLIED and source.delete_after_processing:
+        if ended.status in _PROCESSED and source.delete_after_processing:
             self._delete(ended, *fetched[0])
         return ended
 
@@ -151,9 +152,15 @@ class _Journey:
         self._counted = imports_pb2.RefuseImportRunRequest()  # what was readable of a refused file
 
     def travel(self, obtain: Callable[[Spool], None]) -> Run:
-        """Get the file into the spool, read it and take it through; whatever happens, the run comes to rest."""
+        """Get the file into the spool, read it and take it through; whatever happens, the run comes to rest.
+
+        The last applied file again is not even read, unless there is something to do (R5); the directory says so.
+        """
         is_stopped = self._source.state in _STOPPED  # the directory opens no run for it
         file = InterruptedRunError() if is_stopped else self._prepare(obtain)
+        if isinstance(file, Run):
+            log.info("import.unchanged", run=file.name, rows=file.counts.rows)
+            return file
         self._run = self._directory.create_run(self._source.name, dry_run=self._dry_run)
         try:
             ended = self._take_through(file) if isinstance(file, ReadFile) else self._refuse(file)
@@ -174,20 +181,28 @@ class _Journey:
         )
         return ended
 
-    def _prepare(self, obtain: Callable[[Spool], None]) -> ReadFile | RunEndedError:
-        """Get the file and read its shape, or say why not. Whatever goes wrong ends a run that is opened to say so."""
+    def _prepare(self, obtain: Callable[[Spool], None]) -> ReadFile | Run | RunEndedError:
+        """Get the file and read its shape, or the run that found it unchanged.
+
+        Whatever goes wrong is answered, for a run that is opened to say so.
+        """
         try:
             obtain(self._spool)
-            return self._read()
+            return self._unchanged() or self._read()
         except RunEndedError as error:
             return error
         except Exception as error:  # noqa: BLE001 - outermost; it logs
             log.error("import.file_fault", source=self._source.name, **fault_of(error))
             return InterruptedRunError()
 
-    def _read(self) -> ReadFile:
-        """Find out the file's facts and shape; the FileRefusedError that applies, with what could be read counted."""
+    def _unchanged(self) -> Run | None:
+        """Ask whether this is the last applied file, with nothing to do about it (R5); a dry run shows its plan."""
         self._facts.size_bytes, self._facts.sha256 = self._spool.size_bytes, self._spool.sha256
+        self._facts.reading = reading()
+        return None if self._dry_run else self._directory.record_unchanged(self._source.name, self._facts)
+
+    def _read(self) -> ReadFile:
+        """Find out the file's shape; the FileRefusedError that applies, with what could be read counted."""
         csv_file = read_csv_file(self._spool.open, strict_encoding=self._source.strict_encoding)
         self._facts.encoding = csv_file.decoding.encoding
         self._facts.delimiter = csv_file.delimiter

@@ -66,7 +66,7 @@ def test_the_same_file_again_changes_nothing(customer, sftp_folder):
 
     again = customer.run(source)
 
-    assert counts_of(again.counts) == {"rows": 2, "unchanged": 2}
+    assert (outcome_of(again), counts_of(again.counts)) == ("unchanged", {"rows": 2, "unchanged": 2})
     assert customer.users() == before
 
 

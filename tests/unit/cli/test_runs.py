@@ -30,7 +30,8 @@ def no_issues(services):
 
 
 @pytest.mark.parametrize(
-    ("status", "exit_status"), [("applied", 0), ("held", 10), ("refused", 20), ("no_file", 30), ("failed", 1)]
+    ("status", "exit_status"),
+    [("applied", 0), ("unchanged", 0), ("held", 10), ("refused", 20), ("no_file", 30), ("failed", 1)],
 )
 def test_run_exits_as_the_run_ended(services, muster, status, exit_status):
     services.answer("RunSource", an_end(status))

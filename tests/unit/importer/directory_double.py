@@ -72,6 +72,7 @@ class DirectoryDouble(imports_pb2_grpc.ImportServiceServicer, sources_pb2_grpc.S
     wants_all_rows_from: str = ""
     """The method that answers settled rows by asking for all of them."""
     applied_hash: str = ""
+    last_applied_sha256: bytes = b""
 
     def GetSource(self, request: Any, context: Any) -> Any:
         self._called("GetSource")
@@ -87,6 +88,14 @@ class DirectoryDouble(imports_pb2_grpc.ImportServiceServicer, sources_pb2_grpc.S
         self._called("CreateImportRun")
         assert request.request_id
         return imports_pb2.CreateImportRunResponse(import_run=self._run(imports_pb2.IMPORT_RUN_STATUS_STAGING))
+
+    def RecordUnchangedFile(self, request: Any, context: Any) -> Any:
+        self._called("RecordUnchangedFile")
+        assert request.request_id
+        assert request.file.reading
+        is_unchanged = request.file.sha256 == self.last_applied_sha256
+        run = self._run(imports_pb2.IMPORT_RUN_STATUS_UNCHANGED) if is_unchanged else None
+        return imports_pb2.RecordUnchangedFileResponse(import_run=run)
 
     def ListSettledRows(self, request: Any, context: Any) -> Iterator[Any]:
         self._called("ListSettledRows")

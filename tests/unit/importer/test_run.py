@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from contextlib import ExitStack
 from datetime import datetime
+from hashlib import sha256
 
 import grpc
 import pytest
@@ -297,3 +298,16 @@ def test_a_stream_that_does_not_begin_with_its_start_is_invalid(door):
         assert told(lambda sent=messages: list(door.stub().ImportFile(iter(sent), timeout=10))) == "INVALID_ARGUMENT"
     request = importer_pb2.RunSourceRequest()
     assert told(lambda: list(door.stub().RunSource(request, timeout=10))) == "INVALID_ARGUMENT"
+
+
+def test_r5_the_last_applied_file_again_is_not_even_read(door):
+    door.directory.last_applied_sha256 = sha256(FILE).digest()
+    run = door.import_file()
+    assert (run.status, door.calls_when_read) == (imports_pb2.IMPORT_RUN_STATUS_UNCHANGED, None)
+    assert door.directory.calls == {"GetSource": 1, "RecordUnchangedFile": 1}
+
+
+def test_r5_a_directory_that_cannot_say_whether_the_file_changed_gets_it_whole(door):
+    door.directory.last_applied_sha256 = sha256(FILE).digest()
+    door.directory.faults["RecordUnchangedFile"] = [BrokenError("once")]
+    assert door.import_file().status == APPLIED
