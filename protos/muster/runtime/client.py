@@ -77,6 +77,9 @@ _RETRIED = {
         "DeleteSource",
         "GetSourceSecret",
         "ListDropLogins",
+        "ClaimDueSource",
+        "RenewClaim",
+        "ReleaseClaim",
     ],
     "muster.directory.v1.ImportService": [
         "RecordUnchangedFile",

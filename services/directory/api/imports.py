@@ -71,6 +71,7 @@ class ImportServicer(Servicer, imports_pb2_grpc.ImportServiceServicer):
             actor=caller.actor,
             attempt=Attempt.of(request.DESCRIPTOR.full_name, request),
             answer=lambda run: imports_pb2.CreateImportRunResponse(import_run=to_proto(run)),
+            claim_id=request.claim,
         )
 
     def RecordUnchangedFile(

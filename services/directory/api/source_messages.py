@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from datetime import timedelta
+from typing import Any, Final
 
 from google.protobuf.field_mask_pb2 import FieldMask
 from muster.directory.v1 import sources_pb2 as pb
@@ -13,8 +14,14 @@ from services.directory.operations.source_secrets import Credentials
 from services.directory.rules import names
 from services.directory.rules.errors import InvalidArgument
 from services.directory.rules.etags import etag_of
+from services.directory.rules.schedule import is_last_try
 from services.directory.rules.source_settings import LIMIT_NAMES, PARSERS, expand
 from services.directory.store.tables import Source
+
+_MOST_OF_A_WORKER: Final = 128
+_LEAST_LEASE_S: Final = 5
+_LONGEST_LEASE_S: Final = 3600
+_USUAL_LEASE_S: Final = 60
 
 
 def settings_of(message: pb.Source, paths: Iterable[str], *, tenant_id: int) -> dict[str, Any]:
@@ -87,7 +94,35 @@ def source_message(source: Source) -> pb.Source:
         etag=etag_of(name, source.revision),
         create_time=timestamp(source.create_time),
         max_file_bytes=source.max_file_bytes,
+        next_run_time=timestamp(source.due_at) if source.due_at else None,
     )
+
+
+def claim_message(source: Source) -> pb.ClaimDueSourceResponse:
+    """Write a source that was just claimed."""
+    assert source.claimed_until is not None
+    claim = pb.SourceClaim(
+        claim=source.claim_id,
+        source=source_message(source),
+        lease_end_time=timestamp(source.claimed_until),
+        attempt=source.night_attempts,
+        is_last_attempt=is_last_try(source.night_attempts),
+    )
+    return pb.ClaimDueSourceResponse(claim=claim)
+
+
+def parse_worker(worker: str) -> str:
+    """Read the name of a process. Errors: InvalidArgument."""
+    if not (0 < len(worker) <= _MOST_OF_A_WORKER and worker.isprintable()):
+        raise InvalidArgument([("worker", f"must be 1 to {_MOST_OF_A_WORKER} printable characters")])
+    return worker
+
+
+def parse_lease(seconds: int) -> timedelta:
+    """Read 5 to 3600 seconds; 0 is 60. Errors: InvalidArgument."""
+    if seconds and not _LEAST_LEASE_S <= seconds <= _LONGEST_LEASE_S:
+        raise InvalidArgument([("lease_seconds", f"must be from {_LEAST_LEASE_S} to {_LONGEST_LEASE_S}")])
+    return timedelta(seconds=seconds or _USUAL_LEASE_S)
 
 
 def _limits(source: Source) -> pb.Limits:

@@ -13,11 +13,20 @@ from muster.directory.v1 import sources_pb2_grpc
 from sqlmodel import Session
 
 from services.directory.api import access, pages
-from services.directory.api.servicer import Servicer
-from services.directory.api.source_messages import credentials_of, paths_of, settings_of, source_message
-from services.directory.operations import source_secrets, source_states, sources
+from services.directory.api.servicer import Servicer, timestamp
+from services.directory.api.source_messages import (
+    claim_message,
+    credentials_of,
+    parse_lease,
+    parse_worker,
+    paths_of,
+    settings_of,
+    source_message,
+)
+from services.directory.operations import claims, source_secrets, source_states, sources
 from services.directory.operations.detaching import DetachedUsers, detach_source
 from services.directory.operations.imports import Imports
+from services.directory.operations.replay import Attempt
 from services.directory.rules import names
 from services.directory.rules.errors import InvalidArgument
 from services.directory.rules.source_settings import PARSERS
@@ -32,6 +41,12 @@ _KINDS: Final = {
 _USERS: Final = {
     pb.DETACHED_USERS_KEEP_AS_MANUAL: DetachedUsers.KEEP_AS_MANUAL,
     pb.DETACHED_USERS_DELETE: DetachedUsers.DELETE,
+}
+
+_RELEASES: Final = {
+    pb.RELEASE_REASON_SERVER_AWAY: claims.Release.SERVER_AWAY,
+    pb.RELEASE_REASON_TENANT_BUSY: claims.Release.TENANT_BUSY,
+    pb.RELEASE_REASON_WORKER_ENDS: claims.Release.WORKER_ENDS,
 }
 
 
@@ -218,6 +233,37 @@ class SourceServicer(Servicer, sources_pb2_grpc.SourceServiceServicer):
             for source in kept
         ]
         return pb.ListDropLoginsResponse(logins=logins, next_page_token=token)
+
+    def ClaimDueSource(
+        self, request: pb.ClaimDueSourceRequest, context: grpc.ServicerContext
+    ) -> pb.ClaimDueSourceResponse:
+        """Claim the source that has been due the longest, of all tenants."""
+        access.require(context, 0)
+        claimer = claims.Claimer(parse_worker(request.worker), parse_lease(request.lease_seconds))
+        attempt = Attempt.of(request.DESCRIPTOR.full_name, request)
+        return claims.claim_due_source(self._imports, self.seal, claimer, attempt=attempt, answer=claim_message)
+
+    def RenewClaim(self, request: pb.RenewClaimRequest, context: grpc.ServicerContext) -> pb.RenewClaimResponse:
+        """Lengthen a claim's lease."""
+        tenant_id, source_id = names.parse(names.SOURCE, request.source, field="source")
+        access.require(context, tenant_id)
+        lease = parse_lease(request.lease_seconds)
+        until = claims.renew_claim(self._imports, tenant_id, source_id, request.claim, lease=lease)
+        return pb.RenewClaimResponse(lease_end_time=timestamp(until))
+
+    def ReleaseClaim(self, request: pb.ReleaseClaimRequest, context: grpc.ServicerContext) -> pb.ReleaseClaimResponse:
+        """Give a claim back without a run."""
+        tenant_id, source_id = names.parse(names.SOURCE, request.source, field="source")
+        access.require(context, tenant_id)
+        why = _RELEASES.get(request.reason)
+        if why is None:
+            raise InvalidArgument([("reason", "must say why there is no run")])
+
+        def work(session: Session, now: datetime) -> pb.ReleaseClaimResponse:
+            source = claims.release_claim(session, tenant_id, source_id, request.claim, why, now=now)
+            return pb.ReleaseClaimResponse(next_run_time=timestamp(source.due_at) if source.due_at else None)
+
+        return self.write_once(request, context, tenant_id, pb.ReleaseClaimResponse, work)
 
     @property
     def _imports(self) -> Imports:

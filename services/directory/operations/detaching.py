@@ -13,6 +13,7 @@ from sqlmodel import Session, col, select
 
 from services.directory.operations.imports import Imports, end_run
 from services.directory.operations.leaving import leave
+from services.directory.operations.schedule import reschedule
 from services.directory.operations.sources import locked_source
 from services.directory.operations.tenant_sql import TenantSql
 from services.directory.rules.leaving import WayOut
@@ -65,6 +66,7 @@ def detach_source(
     if source.state == SourceState.DISABLED and not (detached.users or detached.groups or detached.keys):
         return detached
     source.state, source.last_applied_run_id = SourceState.DISABLED, 0
+    reschedule(source, after=now)
     source.revision += 1
     session.flush()
     after = {

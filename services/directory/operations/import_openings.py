@@ -22,7 +22,7 @@ from services.directory.operations.imports import (
 )
 from services.directory.operations.replay import Attempt, write_once
 from services.directory.operations.source_secrets import require_file
-from services.directory.rules.errors import TenantBusy
+from services.directory.rules.errors import ClaimLost, TenantBusy
 from services.directory.store import ids
 from services.directory.store.events import Actor
 from services.directory.store.seal import Seal
@@ -47,10 +47,14 @@ def create_run(
     actor: Actor,
     attempt: Attempt,
     answer: Callable[[ImportRun], imports_pb2.CreateImportRunResponse],
+    claim_id: str = "",
 ) -> imports_pb2.CreateImportRunResponse:
     """Open a run in `staging`, waiting up to 60 s for the tenant's active one to end (R44).
 
+    With a claim it is the run of the source's night.
+
     Raises:
+        ClaimLost: the source is no longer claimed by this.
         NotFound, SourceStateError: the source does not exist, is disabled, or is no file.
         TenantBusy: the other run did not end in time.
     """
@@ -60,10 +64,14 @@ def create_run(
         source = source_of(session, tenant_id, source_id)
         require_file(source)
         require_running(source)
+        if claim_id and source.claim_id != claim_id:
+            raise ClaimLost  # before the turn is waited for
         one_at_a_time(session, tenant_id)
         if has_active_run(imports, session, tenant_id):
             raise _AnotherRunIsActiveError
-        return answer(open_run(imports, session, source, dry_run=dry_run, actor=actor))
+        if claim_id:
+            _require_claim(session, source, claim_id)
+        return answer(open_run(imports, session, source, dry_run=dry_run, actor=actor, claim_id=claim_id))
 
     while True:
         with suppress(TenantLockedError, _AnotherRunIsActiveError):
@@ -113,7 +121,16 @@ def has_active_run(imports: Imports, session: Session, tenant_id: int) -> bool:
     return still
 
 
-def open_run(imports: Imports, session: Session, source: Source, *, dry_run: bool, actor: Actor) -> ImportRun:
+def _require_claim(session: Session, source: Source, claim_id: str) -> None:
+    """Hold the source's row to the end: nobody claims it meanwhile. Errors: ClaimLost."""
+    session.refresh(source, with_for_update=True)
+    if source.claim_id != claim_id:
+        raise ClaimLost
+
+
+def open_run(
+    imports: Imports, session: Session, source: Source, *, dry_run: bool, actor: Actor, claim_id: str = ""
+) -> ImportRun:
     """Make the run in the caller's transaction, in `staging`; the caller knows that no other is active."""
     now = imports.clock()
     run = ImportRun(
@@ -123,6 +140,7 @@ def open_run(imports: Imports, session: Session, source: Source, *, dry_run: boo
         plan_only=dry_run or source.state == SourceState.TRIAL,
         counts=dict(NO_COUNTS),
         active_until=now + timedelta(seconds=LEASE_S),
+        claim_id=claim_id,
         create_time=now,
     )
     session.add(run)

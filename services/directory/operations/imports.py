@@ -18,6 +18,7 @@ import structlog
 from sqlalchemy import bindparam, text
 from sqlmodel import Session
 
+from services.directory.operations.schedule import settle_night
 from services.directory.roster.space import StageSpace
 from services.directory.rules.errors import NotFound, RunState, SourceStateError
 from services.directory.rules.names import IMPORT_RUN, SOURCE
@@ -122,9 +123,12 @@ def interrupt(imports: Imports, session: Session, run: ImportRun) -> None:
         run,
         RunStatus.FAILED,
         reason="interrupted",
-        message="The importer stopped in the middle; nothing was changed. Run the source again.",
+        message=f"The importer stopped in the middle; nothing was changed. {_CURE[bool(run.claim_id)]}",
         actor=Actor(source_id=run.source_id),
     )
+
+
+_CURE = {False: "Run the source again.", True: "The night is tried again by itself."}
 
 
 def source_of(session: Session, tenant_id: int, source_id: int) -> Source:
@@ -207,13 +211,14 @@ def end_run(
     message: str,
     actor: Actor,
 ) -> None:
-    """Bring a run to rest in the caller's transaction, with its event; from that the report is made."""
+    """Bring a run to rest in the caller's transaction, with its event, from which the report is made, and its night."""
     now = imports.clock()
     run.status, run.reason, run.message = status, reason, message
     run.end_time = now
     run.revision += 1
     session.add(run)
     write_run_event(session, run, EVENT_OF_STATUS[status], actor=actor, now=now)
+    settle_night(session, run, now=now)
     log.info("import.ended", run=IMPORT_RUN.format(run.tenant_id, run.id), status=status_word(run), reason=reason)
 
 

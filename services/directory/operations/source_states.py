@@ -9,6 +9,7 @@ from sqlmodel import Session
 
 from services.directory.operations.detaching import DetachedUsers, part
 from services.directory.operations.imports import Imports
+from services.directory.operations.schedule import reschedule
 from services.directory.operations.source_order import close_up, take_order
 from services.directory.operations.sources import locked_source, set_state
 from services.directory.rules.errors import FailedPrecondition, SourceStateError
@@ -48,6 +49,7 @@ def delete_source(
     source = part(session, imports, source, DetachedUsers.KEEP_AS_MANUAL, actor=actor, now=now).source
     moved = close_up(session, tenant_id, source)
     source.state, source.delete_time = SourceState.DISABLED, now
+    reschedule(source, after=now)
     source.drop_password_sha256 = source.sealed_credentials = None
     source.revision += 1
     session.flush()

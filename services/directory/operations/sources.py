@@ -10,6 +10,7 @@ from typing import Any, Final
 from sqlmodel import Session, col, select
 
 from services.directory.operations.groups import lasting_account
+from services.directory.operations.schedule import has_nights, reschedule
 from services.directory.operations.source_order import place, take_order
 from services.directory.operations.source_secrets import (
     Credentials,
@@ -46,6 +47,8 @@ _COLUMNS: Final = {
 """Settings whose column has another name than their path."""
 
 _NOT_COLUMNS: Final = frozenset({"position"})
+
+_TIMES: Final = frozenset({"nightly_time", "time_zone"})
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,7 @@ def create_source(
         password = make_drop_login(source, drop_username(tenant.display_name, source.id), seal=seal)
     elif credentials is not None:
         keep_credentials(source, credentials, seal=seal)
+    reschedule(source, after=now)
     session.add(source)
     session.flush()
     shown = SCIM_SETTINGS if kind == SourceKind.SCIM else PARSERS.keys()
@@ -135,6 +139,8 @@ def update_source(
         keep_credentials(source, credentials, seal=seal)
     after = described(source)
     changed = [path for path, value in after.items() if value != before[path]]
+    if not _TIMES.isdisjoint(changed):
+        reschedule(source, after=now)
     if changed or credentials is not None:
         source.revision += 1
         news = {path: after[path] for path in changed} | ({"credentials": "new"} if credentials is not None else {})
@@ -162,7 +168,10 @@ def set_state(
     """
     source = locked_source(session, tenant_id, source_id)
     if source.state != state:
+        had_nights = has_nights(source)
         before, source.state = _word(source.state), state
+        if has_nights(source) != had_nights:  # the go-ahead after a trial leaves tonight as it is
+            reschedule(source, after=now)
         source.revision += 1
         session.flush()
         change = Change(

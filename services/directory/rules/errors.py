@@ -442,3 +442,12 @@ class InvitationStateError(DirectoryError):
     def __init__(self, *, state: str) -> None:
         self.state = state
         super().__init__(f"the invitation is {state}: this is not possible any more", metadata={"state": state})
+
+
+class ClaimLost(DirectoryError):
+    """The source is no longer claimed by this worker: the lease ran out, its night is over, or it has no nights now."""
+
+    reason = "CLAIM_LOST"
+
+    def __init__(self) -> None:
+        super().__init__("the source is no longer claimed by you: leave it to whoever has it now")

@@ -120,6 +120,9 @@ _METHODS: Final = {
         "DeleteSource": Rule(_WRITE, "name"),
         "GetSourceSecret": Rule(_IMPORT, "name"),
         "ListDropLogins": Rule(_IMPORT),
+        "ClaimDueSource": Rule(_IMPORT),
+        "RenewClaim": Rule(_IMPORT, "source"),
+        "ReleaseClaim": Rule(_IMPORT, "source"),
     },
     "ApiKeyService": {
         "CreateApiKey": Rule(_WRITE, "source"),

@@ -238,11 +238,16 @@ class User(SQLModel, table=True):
 
 
 class Source(SQLModel, table=True):
-    """Where facts come from, and how to read them."""
+    """Where facts come from, and how to read them.
+
+    `due_at` is when its next nightly run is due (NULL: it has no nights); while an importer has claimed it,
+    `claimed_until` is when that importer counts as gone. `night_attempts` counts the tries of the night under way.
+    """
 
     __tablename__ = "sources"
     __table_args__ = (
         ForeignKeyConstraint(["tenant_id"], ["tenants.id"]),
+        Index("sources_by_due_at", "due_at"),
         {"sqlite_with_rowid": False},
     )
     tenant_id: int = Field(sa_column=key_column("tenant_id"))
@@ -292,6 +297,12 @@ class Source(SQLModel, table=True):
     last_run_id: int = Field(default=0, sa_column=big_column("last_run_id", server_default="0"))
     last_applied_run_id: int = Field(default=0, sa_column=big_column("last_applied_run_id", server_default="0"))
     nights_without_file: int = Field(default=0, sa_column=_small("nights_without_file", 0))
+    due_at: datetime | None = Field(default=None, sa_column=_time("due_at", nullable=True))
+    claim_id: str = Field(default="", sa_column=text_column("claim_id", length=64))
+    claimed_by: str = Field(default="", sa_column=text_column("claimed_by"))
+    claimed_until: datetime | None = Field(default=None, sa_column=_time("claimed_until", nullable=True))
+    claim_time: datetime | None = Field(default=None, sa_column=_time("claim_time", nullable=True))
+    night_attempts: int = Field(default=0, sa_column=_small("night_attempts", 0))
     revision: int = Field(default=1, sa_column=_revision())
     create_time: datetime = Field(sa_column=_time("create_time"))
     delete_time: datetime | None = Field(default=None, sa_column=_time("delete_time", nullable=True))
@@ -340,7 +351,8 @@ class ImportRun(SQLModel, table=True):
 
     `plan_xid` and `plan_position` say from where on an event is newer than the plan, or than an applied run's apply
     (position -1: not known);
-    `applied_xid` and `applied_position` say where the run's own events begin.
+    `applied_xid` and `applied_position` say where the run's own events begin. `claim_id` is the claim under which a
+    source's night is run, or empty: somebody asked for the run.
     `reach` and `shape` are what roster/reach.py and roster/shape.py found in the plan.
     `undoes_run_id` is the run whose changes this one puts back, `undone_by_run_id` the one that put this one's back.
     """
@@ -381,6 +393,7 @@ class ImportRun(SQLModel, table=True):
     reach: dict[str, Any] | None = Field(default=None, sa_column=_json("reach"))
     shape: dict[str, Any] | None = Field(default=None, sa_column=_json("shape"))
     active_until: datetime = Field(sa_column=_time("active_until"))
+    claim_id: str = Field(default="", sa_column=text_column("claim_id", length=64))
     create_time: datetime = Field(sa_column=_time("create_time"))
     end_time: datetime | None = Field(default=None, sa_column=_time("end_time", nullable=True))
     revision: int = Field(default=1, sa_column=_revision())

@@ -22,6 +22,8 @@ from muster.directory.v1 import (
     users_pb2,
 )
 
+from services.directory.rules import names
+from services.directory.store.tables import Source
 from tests.integration.directory.connection import Connection, connect, group_facts, user_facts
 from tests.integration.directory.serving import Caller, Office, ServedDirectory, make_administrator
 from tests.integration.directory.watching import Watcher, cursor_now
@@ -95,6 +97,21 @@ class Prepared:
             self.support.sources.PauseSource(sources_pb2.PauseSourceRequest(name=name))
         return paused
 
+    def due_files(self):
+        """Files of which the first is due now, and no other of any tenant."""
+        due, other = self.files()
+        tenant_id, source_id = names.parse(names.SOURCE, due, field="source")
+        with self.directory.store.write(tenant_id) as session:
+            session.get(Source, (tenant_id, source_id)).due_at = self.directory.clock()
+        return [due, other]
+
+    def claims(self):
+        """The claim of a due file, twice: the second request is of the source that nobody has claimed."""
+        files = self.due_files()
+        claim = self.support.sources.ClaimDueSource(sources_pb2.ClaimDueSourceRequest(worker="one")).claim
+        assert claim.source.name == files[0]
+        return files, claim.claim
+
     def keys(self):
         source = self.office.scim_source().name
         return [self.office.api_key(source).api_key.name for _ in range(2)]
@@ -146,6 +163,11 @@ class Prepared:
 
 def _named(request: type[Message], names: Iterable[str], field: str = "name", **more: object) -> Pair:
     return [request(**{field: name}, **more) for name in names]
+
+
+def _released(sources: Iterable[str], claim: str) -> Pair:
+    reason = sources_pb2.RELEASE_REASON_TENANT_BUSY
+    return _named(sources_pb2.ReleaseClaimRequest, sources, "source", claim=claim, reason=reason)
 
 
 def _titled(request: type[Message], field: str, kind: type[Message], name: str) -> Pair:
@@ -216,6 +238,11 @@ REQUESTS: dict[str, Callable[[Prepared], Pair]] = {
         sources_pb2.DetachSourceRequest, p.files(enabled=True), users=sources_pb2.DETACHED_USERS_DELETE
     ),
     "DeleteSource": lambda p: _named(sources_pb2.DeleteSourceRequest, p.files()),
+    "ClaimDueSource": lambda p: (
+        p.due_files(),
+        _two(sources_pb2.ClaimDueSourceRequest, "worker", NAMES),
+    )[1],
+    "ReleaseClaim": lambda p: _released(*p.claims()),
     "CreateApiKey": lambda p: _two(
         api_keys_pb2.CreateApiKeyRequest, "expires_days", (10, 20), source=p.office.scim_source().name
     ),

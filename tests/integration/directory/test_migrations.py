@@ -24,6 +24,7 @@ NOT_BY_TENANT = {
     "id_counters": [("name",)],
     "administrators": [("email",)],
     "administrator_sessions": [("token_id",)],
+    "sources": [("due_at",)],
     "subscriptions": [("name",)],
 }
 """The exceptions: what must be found before, or across, tenants."""

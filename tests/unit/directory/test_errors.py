@@ -47,6 +47,7 @@ SAMPLES = [
     errors.AdministratorExists(),
     errors.TotpStateError(state="on"),
     errors.AcceptUrlMissing(),
+    errors.ClaimLost(),
 ]
 
 
