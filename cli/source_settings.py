@@ -25,6 +25,13 @@ class UnknownGroups(StrEnum):
     IGNORE = "ignore"
 
 
+class Guard(StrEnum):
+    """Whether a connection is paused that puts out many people at once."""
+
+    ON = "on"
+    OFF = "off"
+
+
 class SkipMeans(StrEnum):
     """What Skip=1 means for a user whom the source owns."""
 
@@ -93,6 +100,12 @@ class SourceSettings:
         UnknownGroups | None,
         typer.Option(help="What to do with unknown Group IDs; unless said, a file's are ignored, SCIM's created."),
     ] = None
+    guard: Annotated[
+        Guard | None,
+        typer.Option(
+            help="Pause a SCIM source that puts out over 100 people and over 20 % within an hour; on unless said."
+        ),
+    ] = None
     auto_invite: Annotated[
         bool | None, _switch("auto-invite", "Invite new users without being asked, if the tenant has an accept URL.")
     ] = None
@@ -156,6 +169,7 @@ _PATHS: Mapping[str, str] = {
     "region": "region",
     "separator": "group_separator",
     "unknown_groups": "unknown_groups",
+    "guard": "guard",
     "auto_invite": "automatic_invitations",
     "keep_primary_phone": "keep_primary_phone",
     "keep_secondary_phone": "keep_secondary_phone",
@@ -174,6 +188,7 @@ _PATHS: Mapping[str, str] = {
 _ENUMS: Mapping[str, Any] = {
     "unknown_groups": sources_pb2.UnknownGroups,
     "end_marker": sources_pb2.EndMarker,
+    "guard": sources_pb2.Guard,
     "skip_means": sources_pb2.SkipMeans,
 }
 

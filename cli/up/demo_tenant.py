@@ -87,6 +87,7 @@ def _make_connection(channel: grpc.Channel, kept: Kept, demo: Mapping[str, Any])
             kind=sources_pb2.SOURCE_KIND_SCIM,
             account=str(demo["account"]),
             unknown_groups=sources_pb2.UNKNOWN_GROUPS_CREATE,
+            guard=sources_pb2.GUARD_OFF,  # whoever tries it out may put everybody out
             report_to=[REPORT_TO],
         ),
         request_id=kept.request_id("scim source"),

@@ -21,6 +21,7 @@ from services.directory.api.translate import translate
 from services.directory.operations.housekeeping import Housekeeper, HousekeepingWorker
 from services.directory.operations.import_applies import ApplyWorker
 from services.directory.operations.imports import Imports
+from services.directory.operations.overdue_departures import OverdueWorker
 from services.directory.operations.source_secrets import HostedDrop
 from services.directory.operations.tokens import create_token
 from services.directory.rules import names
@@ -98,7 +99,8 @@ class Directory:
         self._store = resources.store
         self._watchers = resources.watchers
         housekeeper = Housekeeper(imports, resources.event_retention, resources.activity_retention)
-        self._workers: list[ApplyWorker | HousekeepingWorker] = [apply_worker]
+        overdue = OverdueWorker(resources.store, clock=resources.clock)
+        self._workers: list[ApplyWorker | OverdueWorker | HousekeepingWorker] = [apply_worker, overdue]
         if keeps_house:
             self._workers.append(HousekeepingWorker(housekeeper))
         self._server = Server(

@@ -130,6 +130,7 @@ _RETRIED = {
         "CreateProvisionedGroup",
         "UpdateProvisionedGroup",
         "DeleteProvisionedGroup",
+        "JudgeDepartures",
     ],
     "muster.directory.v1.ScimActivityService": ["ListActivity", "GetActivitySummary"],
     "muster.notifier.v1.MessageService": ["ListMessages", "GetMessage"],

@@ -34,7 +34,13 @@ from services.directory.operations.scope import require_in_scope
 from services.directory.operations.tokens import Caller, authenticate
 from services.directory.rules import names
 from services.directory.rules.account_reach import REACHES, Reach
-from services.directory.rules.errors import InvalidArgument, PermissionDenied, SourceStateError, Unauthenticated
+from services.directory.rules.errors import (
+    GuardTripped,
+    InvalidArgument,
+    PermissionDenied,
+    SourceStateError,
+    Unauthenticated,
+)
 from services.directory.rules.grants import METHOD_RULES, Grant, Rule
 from services.directory.store.session import Store
 from services.directory.store.tables import SourceState
@@ -52,10 +58,15 @@ def require(context: grpc.ServicerContext, tenant_id: int) -> Caller:
 
 
 def require_connection(context: grpc.ServicerContext) -> Caller:
-    """Give the caller, which must be an enabled SCIM connection. Errors: PermissionDenied, SourceStateError."""
+    """Give the caller, which must be an enabled SCIM connection.
+
+    Errors: PermissionDenied, SourceStateError, GuardTripped (the guard has paused it).
+    """
     caller = caller_of(context)
     if caller.grant is not Grant.CONNECTION:
         raise PermissionDenied
+    if caller.source_state == SourceState.PAUSED and caller.is_paused_by_guard:
+        raise GuardTripped
     if caller.source_state != SourceState.ENABLED:
         state = caller.source_state.name.lower()
         cure = "resume" if caller.source_state == SourceState.PAUSED else "enable"

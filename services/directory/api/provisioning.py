@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -19,13 +20,22 @@ from sqlmodel import Session
 from services.directory.api import access
 from services.directory.api.filter_messages import optional_filter, optional_sort
 from services.directory.api.servicer import Servicer, timestamp
-from services.directory.operations.provisioning import groups, reads, search, users
+from services.directory.operations.provisioning import groups, guard, reads, search, users
 from services.directory.operations.provisioning.call import Call, begin
+from services.directory.operations.provisioning.departures import judge
 from services.directory.operations.provisioning.members import waiting
 from services.directory.operations.refusals import Refused, count_refusals, remember_refusals
 from services.directory.operations.tokens import Caller
 from services.directory.rules import names
-from services.directory.rules.errors import InvalidArgument, LicenseLimitReached, NotFound, UnknownMembers
+from services.directory.rules.errors import (
+    EmailTaken,
+    GuardTripped,
+    InvalidArgument,
+    LicenseLimitReached,
+    NotFound,
+    UnknownMembers,
+    UserNameTaken,
+)
 from services.directory.rules.etags import etag_of
 from services.directory.rules.provisioned import GroupFacts, UserFacts, is_like_an_id
 from services.directory.store.events import Change, told_kinds
@@ -33,6 +43,7 @@ from services.directory.store.provisioning_tables import GROUP, USER
 from services.directory.store.session import TenantLockedError
 
 _Answer = TypeVar("_Answer", bound=Message)
+_UNIT = re.compile(r"[0-9A-Za-z._-]{1,64}")
 
 
 class ProvisioningServicer(Servicer, provisioning_pb2_grpc.ProvisioningServiceServicer):
@@ -90,7 +101,13 @@ class ProvisioningServicer(Servicer, provisioning_pb2_grpc.ProvisioningServiceSe
             return pb.CreateProvisionedUserResponse(user=_user(caller.tenant_id, users.create_user(call, facts)))
 
         with self._refusals_remembered(caller, lambda _: [Refused(facts.user_name, facts.external_id)]):
-            return self._write(request, context, caller, pb.CreateProvisionedUserResponse, work)
+            try:
+                return self._write(request, context, caller, pb.CreateProvisionedUserResponse, work)
+            except (UserNameTaken, EmailTaken):
+                if not facts.external_id:
+                    raise
+                # Perhaps by the first attempt of this very request, which has come to its end only now (S13).
+                return self._write(request, context, caller, pb.CreateProvisionedUserResponse, work)
 
     def UpdateProvisionedUser(
         self, request: pb.UpdateProvisionedUserRequest, context: grpc.ServicerContext
@@ -166,6 +183,19 @@ class ProvisioningServicer(Servicer, provisioning_pb2_grpc.ProvisioningServiceSe
 
         return self._write(request, context, caller, pb.DeleteProvisionedGroupResponse, work)
 
+    def JudgeDepartures(
+        self, request: pb.JudgeDeparturesRequest, context: grpc.ServicerContext
+    ) -> pb.JudgeDeparturesResponse:
+        """End a unit of work."""
+        caller = access.require_connection(context)
+        if not request.unit_of_work:
+            raise InvalidArgument([("unit_of_work", "must not be empty")])
+
+        def work(call: Call) -> pb.JudgeDeparturesResponse:
+            return pb.JudgeDeparturesResponse(left=judge(call, call.unit))
+
+        return self._write(request, context, caller, pb.JudgeDeparturesResponse, work)
+
     def _begin(self, session: Session, caller: Caller) -> Call:
         return begin(session, caller.tenant_id, caller.source_id, now=self.clock())
 
@@ -177,12 +207,39 @@ class ProvisioningServicer(Servicer, provisioning_pb2_grpc.ProvisioningServiceSe
         answer_type: type[_Answer],
         work: Callable[[Call], _Answer],
     ) -> _Answer:
+        unit = _unit_of(request)
+
         def in_transaction(session: Session, now: datetime) -> _Answer:
-            answer = work(begin(session, caller.tenant_id, caller.source_id, now=now))
+            answer = work(begin(session, caller.tenant_id, caller.source_id, now=now, unit=unit))
             context.set_trailing_metadata(((EFFECTS, effects_text(told_kinds(session))),))
             return answer
 
-        return self.write_once(request, context, caller.tenant_id, answer_type, in_transaction)
+        def write() -> _Answer:
+            return self.write_once(request, context, caller.tenant_id, answer_type, in_transaction)
+
+        with self._guard_heeded(caller):
+            try:
+                return write()
+            except LicenseLimitReached:
+                # Those whom the unit has left without a group may be the seats it needs; who is put into one later in
+                # it comes back as it was (S7).
+                if not unit or not self._judged(caller, unit):
+                    raise
+                return write()
+
+    def _judged(self, caller: Caller, unit: str) -> int:
+        with self.store.write(caller.tenant_id) as session:
+            return judge(self._begin(session, caller), unit)
+
+    @contextmanager
+    def _guard_heeded(self, caller: Caller) -> Iterator[None]:
+        """Pause the connection when its guard has refused a request, which has undone its transaction (S13)."""
+        try:
+            yield
+        except GuardTripped as tripped:
+            with suppress(TenantLockedError), self.store.write(caller.tenant_id) as session:
+                guard.pause(session, caller.tenant_id, caller.source_id, tripped, now=self.clock())
+            raise
 
     @contextmanager
     def _refusals_remembered(self, caller: Caller, refused: Callable[[Call], Sequence[Refused]]) -> Iterator[None]:
@@ -202,6 +259,14 @@ class ProvisioningServicer(Servicer, provisioning_pb2_grpc.ProvisioningServiceSe
                     }
                     call.tell([Change("license.refused", ("lic", caller.tenant_id), after=told)])
             raise
+
+
+def _unit_of(request: Message) -> str:
+    """Read which unit of work a call is part of; empty: none. Errors: InvalidArgument."""
+    unit = str(getattr(request, "unit_of_work", ""))
+    if unit and not _UNIT.fullmatch(unit):
+        raise InvalidArgument([("unit_of_work", "must be 1 to 64 characters of A-Z, a-z, 0-9, `.`, `_` and `-`")])
+    return unit
 
 
 def _search(request: pb.SearchProvisionedRequest) -> search.Search:

@@ -16,7 +16,7 @@ from services.directory.rules.errors import InvalidArgument
 from services.directory.rules.etags import etag_of
 from services.directory.rules.schedule import is_last_try
 from services.directory.rules.source_settings import LIMIT_NAMES, PARSERS, expand
-from services.directory.store.tables import Source
+from services.directory.store.tables import Source, SourceKind
 
 _MOST_OF_A_WORKER: Final = 128
 _LEAST_LEASE_S: Final = 5
@@ -95,6 +95,8 @@ def source_message(source: Source) -> pb.Source:
         create_time=timestamp(source.create_time),
         max_file_bytes=source.max_file_bytes,
         next_run_time=timestamp(source.due_at) if source.due_at else None,
+        guard=_guard(source),
+        guard_trip_time=timestamp(source.guard_trip_time) if source.guard_trip_time else None,
     )
 
 
@@ -123,6 +125,12 @@ def parse_lease(seconds: int) -> timedelta:
     if seconds and not _LEAST_LEASE_S <= seconds <= _LONGEST_LEASE_S:
         raise InvalidArgument([("lease_seconds", f"must be from {_LEAST_LEASE_S} to {_LONGEST_LEASE_S}")])
     return timedelta(seconds=seconds or _USUAL_LEASE_S)
+
+
+def _guard(source: Source) -> pb.Guard.ValueType:
+    if source.kind != SourceKind.SCIM:
+        return pb.GUARD_UNSPECIFIED
+    return pb.GUARD_ON if source.guard else pb.GUARD_OFF
 
 
 def _limits(source: Source) -> pb.Limits:

@@ -65,7 +65,7 @@ def detach_source(
     detached = part(session, imports, source, users, actor=actor, now=now)
     if source.state == SourceState.DISABLED and not (detached.users or detached.groups or detached.keys):
         return detached
-    source.state, source.last_applied_run_id = SourceState.DISABLED, 0
+    source.state, source.last_applied_run_id, source.guard_trip_time = SourceState.DISABLED, 0, None
     reschedule(source, after=now)
     source.revision += 1
     session.flush()
@@ -114,6 +114,8 @@ _FORGET: Final = (
     "DELETE FROM former_claims WHERE tenant_id = :t AND source_id = :s",
     "DELETE FROM provisioned_resources WHERE tenant_id = :t AND source_id = :s",
     "DELETE FROM license_refusals WHERE tenant_id = :t AND source_id = :s",
+    "DELETE FROM pending_departures WHERE tenant_id = :t AND source_id = :s",
+    "DELETE FROM guard_counts WHERE tenant_id = :t AND source_id = :s",
     "DELETE FROM sleeping_memberships WHERE tenant_id = :t AND origin_source_id = :s",
     "UPDATE reserved_group_ids SET source_id = 0 WHERE tenant_id = :t AND source_id = :s",
 )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from sqlalchemy import text
 from sqlmodel import Session, col, select
 
 from services.directory.operations.groups import lasting_account
@@ -47,6 +48,7 @@ _COLUMNS: Final = {
 """Settings whose column has another name than their path."""
 
 _NOT_COLUMNS: Final = frozenset({"position"})
+_DESCRIBED_APART: Final = _NOT_COLUMNS | {"guard"}
 
 _TIMES: Final = frozenset({"nightly_time", "time_zone"})
 
@@ -172,6 +174,7 @@ def set_state(
         before, source.state = _word(source.state), state
         if has_nights(source) != had_nights:  # the go-ahead after a trial leaves tonight as it is
             reschedule(source, after=now)
+        _end_guard_pause(session, source)
         source.revision += 1
         session.flush()
         change = Change(
@@ -182,6 +185,19 @@ def set_state(
         )
         append_events(session, tenant_id, [change], actor=actor, now=now)
     return source
+
+
+def _end_guard_pause(session: Session, source: Source) -> None:
+    """Let the guard begin anew: an administrator has seen what it stopped, and whoever was to leave then leaves."""
+    if source.guard_trip_time is None:
+        return
+    source.guard_trip_time = None
+    those = {"t": source.tenant_id, "s": source.id}
+    for statement in (
+        "DELETE FROM guard_counts WHERE tenant_id = :t AND source_id = :s",
+        "UPDATE pending_departures SET is_agreed = true WHERE tenant_id = :t AND source_id = :s",
+    ):
+        session.connection().execute(text(statement), those)
 
 
 def get_source(session: Session, tenant_id: int, source_id: int) -> Source:
@@ -205,10 +221,12 @@ def described(source: Source) -> dict[str, Any]:
     values = {
         path: getattr(source, _COLUMNS.get(path, path))
         for path in PARSERS
-        if path not in _NOT_COLUMNS and not path.startswith("limits.")
+        if path not in _DESCRIBED_APART and not path.startswith("limits.")
     }
     values["account"] = format_optional(ACCOUNT, source.tenant_id, source.account_id)
     values["unknown_groups"] = "create" if source.create_unknown_groups else "ignore"
+    if source.kind == SourceKind.SCIM:
+        values["guard"] = "on" if source.guard else "off"
     values["skip_means"] = "freeze" if source.skip_means_freeze else "absent"
     values["end_marker"] = END_MARKERS[source.end_marker]
     values["position"] = source.position
@@ -233,6 +251,8 @@ def _parsed(settings: Settings, credentials: Credentials | None, *, source: Sour
             checks.refuse("source.sftp.username", "a hosted drop's login is made with it and stays")
     if host and not values.get("sftp.username", source.sftp_username if source else ""):
         checks.refuse("source.sftp.username", "must not be empty for a host")
+    if settings.get("guard"):
+        checks.refuse("source.guard", "is a setting of SCIM sources: a file has limits")
     check_credentials(checks, credentials, host=host or "")
     checks.end()
     return values

@@ -37,8 +37,9 @@ from services.directory.store.tables import ServiceToken, Source, SourceState, T
 class Caller:
     """Who calls: the token's or key's id, its grant, and the tenant it is bound to (0: all).
 
-    `source_id` and `source_state` are a connection's; 0 and ENABLED of others. `administrator_id` is a signed-in
-    administrator's (0: none), and `account_id` the account that one is bound to (0: the whole tenant).
+    `source_id`, `source_state` and `is_paused_by_guard` are a connection's; 0, ENABLED and False of others.
+    `administrator_id` is a signed-in administrator's (0: none), and `account_id` the account that one is bound to (0:
+    the whole tenant).
     """
 
     token_id: str
@@ -46,6 +47,7 @@ class Caller:
     tenant_id: int = 0
     source_id: int = 0
     source_state: SourceState = SourceState.ENABLED
+    is_paused_by_guard: bool = False
     administrator_id: int = 0
     account_id: int = 0
 
@@ -168,8 +170,7 @@ def _connection(session: Session, key_id: str, given: bytes, now: datetime) -> C
     found = _key_and_state(session, key_id)
     if not is_same(given, found[0].secret_hmac if found else None) or found is None:
         return None
-    key, state = found
-    return _caller_of_key(session, key, state, now) if key.kind == KeyKind.KEY else None
+    return _caller_of_key(session, *found, now) if found[0].kind == KeyKind.KEY else None
 
 
 def _client(session: Session, said: AccessToken, now: datetime) -> Caller | None:
@@ -180,19 +181,21 @@ def _client(session: Session, said: AccessToken, now: datetime) -> Caller | None
     return _caller_of_key(session, *found, now)
 
 
-def _key_and_state(session: Session, key_id: str) -> tuple[ApiKey, int] | None:
+def _key_and_state(session: Session, key_id: str) -> tuple[ApiKey, int, datetime | None] | None:
     return session.exec(_KEY, params={"key": key_id}).first()
 
 
 _KEY: Final = (
-    select(ApiKey, Source.state)
+    select(ApiKey, Source.state, Source.guard_trip_time)
     .join(Source, (col(Source.tenant_id) == col(ApiKey.tenant_id)) & (col(Source.id) == col(ApiKey.source_id)))
     .where(col(ApiKey.key_id) == bindparam("key"), col(Source.delete_time).is_(None))
 )
 """Asked for by every call of a connection: built once."""
 
 
-def _caller_of_key(session: Session, key: ApiKey, state: int, now: datetime) -> Caller | None:
+def _caller_of_key(
+    session: Session, key: ApiKey, state: int, guard_trip_time: datetime | None, now: datetime
+) -> Caller | None:
     if not key_opens(key, now) or not is_open(session, key.tenant_id):
         return None
     return Caller(
@@ -201,6 +204,7 @@ def _caller_of_key(session: Session, key: ApiKey, state: int, now: datetime) -> 
         tenant_id=key.tenant_id,
         source_id=key.source_id,
         source_state=SourceState(state),
+        is_paused_by_guard=guard_trip_time is not None,
     )
 
 

@@ -13,6 +13,7 @@ TENANT_BUSY_RETRY_S = 2.0
 STORE_RETRY_S = 1.0
 WATCHERS_RETRY_S = 5.0
 SIGN_INS_RETRY_S = 1.0
+GUARD_RETRY_S = 1800.0
 
 
 class DirectoryError(RpcError):
@@ -318,6 +319,22 @@ class InvalidFilter(DirectoryError):
     """The filter, or the order, cannot be answered."""
 
     reason = "INVALID_FILTER"
+
+
+class GuardTripped(DirectoryError):
+    """The connection would put out `people` of its `active` users within an hour, or has been paused for that (S13)."""
+
+    reason = "GUARD_TRIPPED"
+    retry_after_s = GUARD_RETRY_S
+
+    def __init__(self, *, people: int = 0, active: int = 0) -> None:
+        self.people, self.active = people, active
+        many = f"{people} of {active} active users" if people else "too many users"
+        super().__init__(
+            f"the guard has paused the connection, which would put out {many} within an hour: an administrator can "
+            "resume it",
+            metadata={"people": str(people), "active": str(active)} if people else {},
+        )
 
 
 class UserStateError(DirectoryError):

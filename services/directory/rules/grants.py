@@ -165,6 +165,7 @@ _METHODS: Final = {
         "CreateProvisionedGroup": _CONNECTION,
         "UpdateProvisionedGroup": _CONNECTION,
         "DeleteProvisionedGroup": _CONNECTION,
+        "JudgeDepartures": _CONNECTION,
     },
     "ScimActivityService": {
         # The credential that the requests showed says whose they are, and may no longer open anything.

@@ -169,6 +169,11 @@ def parse_skip_means(choice: int) -> bool:
     return _choice(choice) == 2
 
 
+def parse_guard(choice: int) -> bool:
+    """Read whether the guard of S13 is on (1; 0 is the default) or off (2)."""
+    return _choice(choice) != 2
+
+
 def _choice(value: int) -> int:
     if value not in {0, 1, 2}:
         raise InvalidValueError("must be one of its enumeration's values")
@@ -208,11 +213,12 @@ PARSERS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "report_unchanged": _flag,
     "language": text.parse_language,
     "max_file_bytes": parse_max_file_bytes,
+    "guard": parse_guard,
 }
 """Path of a setting, as an update mask names it → its parser."""
 
 SCIM_SETTINGS: Final = frozenset(
-    {"display_name", "account", "region", "unknown_groups", "position", "report_to", "language"}
+    {"display_name", "account", "region", "unknown_groups", "position", "report_to", "language", "guard"}
 )
 """What there is to set of a SCIM source: it fetches nothing, has no nights and no limits of R8."""
 

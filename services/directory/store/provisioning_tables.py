@@ -1,4 +1,4 @@
-"""The tables of SCIM connections: keys, what a connection said, memberships that sleep, and who was refused a seat."""
+"""The tables of SCIM connections: keys, what they said, and who sleeps, waits to be judged or was refused a seat."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
     Column,
     ForeignKeyConstraint,
     Index,
@@ -133,3 +134,41 @@ class LicenseRefusal(SQLModel, table=True):
     attempts: int = Field(default=1, sa_column=big_column("attempts", server_default="1"))
     first_time: datetime = Field(sa_column=Column("first_time", UtcDateTime, nullable=False))
     last_time: datetime = Field(sa_column=Column("last_time", UtcDateTime, nullable=False))
+
+
+class PendingDeparture(SQLModel, table=True):
+    """Somebody whom a call of a unit of work left in no SCIM group: judged when the unit ends, or is overdue (S7).
+
+    `is_agreed`: an administrator has resumed the connection since, so that the guard lets this person go.
+    """
+
+    __tablename__ = "pending_departures"
+    __table_args__ = (
+        ForeignKeyConstraint(["tenant_id", "source_id"], ["sources.tenant_id", "sources.id"]),
+        ForeignKeyConstraint(["tenant_id", "user_id"], ["users.tenant_id", "users.id"]),
+        {"sqlite_with_rowid": False},
+    )
+    tenant_id: int = Field(sa_column=key_column("tenant_id"))
+    source_id: int = Field(sa_column=key_column("source_id"))
+    unit: str = Field(sa_column=Column("unit", String(64), primary_key=True))
+    user_id: int = Field(sa_column=key_column("user_id"))
+    due_time: datetime = Field(sa_column=Column("due_time", UtcDateTime, nullable=False))
+    is_agreed: bool = Field(default=False, sa_column=flag_column("is_agreed"))
+
+
+class GuardCount(SQLModel, table=True):
+    """People whom a connection put out within a minute, and who have not come back (S13).
+
+    `base` is how many were active an hour before, where they were counted in that minute; else NULL.
+    """
+
+    __tablename__ = "guard_counts"
+    __table_args__ = (
+        ForeignKeyConstraint(["tenant_id", "source_id"], ["sources.tenant_id", "sources.id"]),
+        {"sqlite_with_rowid": False},
+    )
+    tenant_id: int = Field(sa_column=key_column("tenant_id"))
+    source_id: int = Field(sa_column=key_column("source_id"))
+    minute: int = Field(sa_column=key_column("minute"))
+    people: int = Field(default=0, sa_column=big_column("people", server_default="0"))
+    base: int | None = Field(default=None, sa_column=Column("base", BigInteger, nullable=True))

@@ -107,9 +107,9 @@ def text_column(name: str, *, length: int | None = None) -> Any:
     return Column(name, String(length) if length else Text, nullable=False, server_default="")
 
 
-def flag_column(name: str) -> Any:
+def flag_column(name: str, *, default: bool = False) -> Any:
     """A truth value, false unless said."""
-    return Column(name, Boolean, nullable=False, server_default=text("false"))
+    return Column(name, Boolean, nullable=False, server_default=text(str(default).lower()))
 
 
 def _time(name: str, *, nullable: bool = False) -> Any:
@@ -294,6 +294,8 @@ class Source(SQLModel, table=True):
     report_to: list[str] = Field(default_factory=list, sa_column=Column("report_to", JSON, nullable=False))
     report_unchanged: bool = Field(default=False, sa_column=flag_column("report_unchanged"))
     language: str = Field(default="", sa_column=text_column("language", length=8))
+    guard: bool = Field(default=True, sa_column=flag_column("guard", default=True))
+    guard_trip_time: datetime | None = Field(default=None, sa_column=_time("guard_trip_time", nullable=True))
     last_run_id: int = Field(default=0, sa_column=big_column("last_run_id", server_default="0"))
     last_applied_run_id: int = Field(default=0, sa_column=big_column("last_applied_run_id", server_default="0"))
     nights_without_file: int = Field(default=0, sa_column=_small("nights_without_file", 0))

@@ -15,7 +15,12 @@ from muster.directory.v1 import filters_pb2 as f
 from muster.directory.v1 import provisioning_pb2 as pb
 from muster.directory.v1 import provisioning_pb2_grpc
 from muster.runtime.errors import failure_of
+from sqlalchemy import insert
 
+from services.directory.rules import names
+from services.directory.store import ids
+from services.directory.store.provisioning_tables import ProvisionedResource
+from services.directory.store.tables import License, User
 from tests.integration.directory.serving import Office, ServedDirectory
 
 EQ, NE = f.COMPARISON_OPERATOR_EQ, f.COMPARISON_OPERATOR_NE
@@ -36,8 +41,10 @@ class Connection:
     def stub(self):
         return provisioning_pb2_grpc.ProvisioningServiceStub(self.directory.caller_with(self.key).channel)
 
-    def create(self, user_name: str = "", **facts):
-        request = pb.CreateProvisionedUserRequest(facts=user_facts(user_name, **facts), request_id=str(uuid.uuid4()))
+    def create(self, user_name: str = "", *, unit: str = "", **facts):
+        request = pb.CreateProvisionedUserRequest(
+            facts=user_facts(user_name, **facts), request_id=str(uuid.uuid4()), unit_of_work=unit
+        )
         return self._stub.CreateProvisionedUser(request).user
 
     def update(self, user: str, user_name: str, *, etag: str = "", **facts):
@@ -58,14 +65,19 @@ class Connection:
         request = pb.CreateProvisionedGroupRequest(facts=group_facts(name, group_id), members=members)
         return self._stub.CreateProvisionedGroup(request).group
 
-    def change_group(self, group: str, *, add=(), remove=(), replace: bool = False, facts=None, etag: str = ""):
+    def change_group(
+        self, group: str, *, add=(), remove=(), replace: bool = False, facts=None, etag: str = "", unit: str = ""
+    ):
         request = pb.UpdateProvisionedGroupRequest(
-            id=group, add=add, remove=remove, replace=replace, facts=facts, etag=etag
+            id=group, add=add, remove=remove, replace=replace, facts=facts, etag=etag, unit_of_work=unit
         )
         return self._stub.UpdateProvisionedGroup(request)
 
-    def delete_group(self, group: str):
-        self._stub.DeleteProvisionedGroup(pb.DeleteProvisionedGroupRequest(id=group))
+    def delete_group(self, group: str, *, unit: str = ""):
+        self._stub.DeleteProvisionedGroup(pb.DeleteProvisionedGroupRequest(id=group, unit_of_work=unit))
+
+    def judge(self, unit: str) -> int:
+        return self._stub.JudgeDepartures(pb.JudgeDeparturesRequest(unit_of_work=unit)).left
 
     def group(self, group: str):
         request = pb.GetProvisionedGroupRequest(id=group)
@@ -92,6 +104,35 @@ class Connection:
         if not hasattr(self, "_kept"):
             self._kept = self.stub
         return self._kept
+
+
+def settle_in(connection: Connection, people: int) -> list[str]:
+    """Give the connection so many active users at once, and a seat for each; answers their ids."""
+    tenant_id, source_id = names.parse(names.SOURCE, connection.source, field="source")
+    with connection.directory.store.write(tenant_id) as session:
+        database = session.connection()
+        numbers = ids.reserve_ids(database, "user", people)
+        now = connection.directory.clock()
+        shared = {"tenant_id": tenant_id, "create_time": now, "update_time": now}
+        user_rows = [
+            {
+                **shared,
+                "id": number,
+                "owner_source_id": source_id,
+                "email": f"{number}@example.org",
+                "display_name": "A",
+            }
+            for number in numbers
+        ]
+        database.execute(insert(User), user_rows)
+        kept = {"tenant_id": tenant_id, "source_id": source_id, "kind": USER, "is_active": True, "document": "{}"}
+        said = [
+            {**kept, "resource_id": number, "name_key": f"{number}@example.org", "folded": {}} for number in numbers
+        ]
+        database.execute(insert(ProvisionedResource), said)
+        license_ = session.get_one(License, tenant_id)
+        license_.seats_total, license_.seats_used = people + 10, license_.seats_used + people
+    return [names.short_name("usr", number) for number in numbers]
 
 
 def connect(directory: ServedDirectory, office: Office, **settings) -> Connection:

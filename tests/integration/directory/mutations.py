@@ -306,6 +306,9 @@ REQUESTS: dict[str, Callable[[Prepared], Pair]] = {
     "UpdateProvisionedGroup": lambda p: _two(
         provisioning_pb2.UpdateProvisionedGroupRequest, "facts", _GROUPS, id=p.provisioned_groups()[0]
     ),
+    "JudgeDepartures": lambda p: _two(
+        provisioning_pb2.JudgeDeparturesRequest, "unit_of_work", p.about_to_provision(["one", "two"])
+    ),
     "DeleteProvisionedGroup": lambda p: _named(
         provisioning_pb2.DeleteProvisionedGroupRequest, p.provisioned_groups(), "id"
     ),

@@ -351,3 +351,24 @@ def test_a_group_of_somebody_else_is_not_found(connection, office):
         connection.change_group(manual, facts=group_facts("Mine"))
     listed = office.support.groups.ListGroups(groups_pb2.ListGroupsRequest(tenant=office.name)).groups
     assert "Mine" not in [group.display_name for group in listed]
+
+
+def test_a_create_that_is_said_again_answers_with_the_same_user(connection, office):
+    said = {"external_id": "e-1", "display_name": "Ann", "title": "Nurse"}
+    ann = connection.create("ann@example.org", **said)
+    assert connection.create("ann@example.org", **said) == ann
+    assert office.seats().seats_used == 1
+    for other in ({"title": "Doctor"}, {"external_id": "e-2"}, {"active": False}):
+        with refused("USER_NAME_TAKEN"):
+            connection.create("ann@example.org", **(said | other))
+
+
+def test_without_an_external_id_a_second_create_is_a_second_user(connection):
+    connection.create("ann@example.org")
+    with refused("USER_NAME_TAKEN"):
+        connection.create("ann@example.org")
+
+
+def test_a_create_and_its_retry_at_one_time_make_one_user(connection):
+    outcomes = outcomes_at_once(*[lambda: connection.create("ann@example.org", external_id="e-1")] * 4)
+    assert outcomes == ["OK"] * 4

@@ -117,12 +117,19 @@ def test_a_scim_source_is_made_without_a_file_and_its_next_step_is_a_key(service
     made = sources_pb2.Source(name=SOURCE, kind=sources_pb2.SOURCE_KIND_SCIM)
     services.answer("CreateSource", sources_pb2.CreateSourceResponse(source=made))
     shown = muster(
-        "source", "create", "Entra", "--tenant", TENANT, "--kind", "scim", "--account", "a", "--region", "SE"
-    )
+        "source", "create", "Entra", "--tenant", TENANT, "--kind", "scim", "--account", "a", "--region", "SE",
+        "--guard", "off",
+    )  # fmt: skip
     assert shown.document == {"source": SOURCE}
     assert f"muster scim-key create --source {SOURCE}" in shown.err
     (request,) = services.requests("CreateSource")
-    expected = sources_pb2.Source(display_name="Entra", kind=sources_pb2.SOURCE_KIND_SCIM, account="a", region="SE")
+    expected = sources_pb2.Source(
+        display_name="Entra",
+        kind=sources_pb2.SOURCE_KIND_SCIM,
+        account="a",
+        region="SE",
+        guard=sources_pb2.GUARD_OFF,
+    )
     assert request.source == expected
 
 
@@ -134,6 +141,7 @@ def test_a_scim_source_is_shown_without_what_only_files_have(services, muster):
         state=sources_pb2.SOURCE_STATE_ENABLED,
         account="a",
         unknown_groups=sources_pb2.UNKNOWN_GROUPS_CREATE,
+        guard=sources_pb2.GUARD_ON,
         position=2,
         sftp=sources_pb2.SftpEndpoint(port=22),
         nightly_time="02:00",
@@ -147,6 +155,7 @@ def test_a_scim_source_is_shown_without_what_only_files_have(services, muster):
         "account": "a",
         "last_run": None,
         "region": None,
+        "guard": "on",
         "unknown_groups": "create",
         "position": 2,
         "report_to": [],

@@ -41,6 +41,7 @@ SAMPLES = [
     errors.WrongPassword(),
     errors.TotpRequired(),
     errors.SignInLocked(retry_after_s=60.0),
+    errors.GuardTripped(people=101, active=400),
     errors.TooManySignIns(),
     errors.PasswordResetRequired(),
     errors.LinkInvalid(),

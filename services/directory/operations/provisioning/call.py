@@ -19,6 +19,8 @@ class Call(TenantSql):
     """A connection's call; every statement of it sees this tenant and this source only."""
 
     source: Source
+    unit: str = ""
+    """The unit of work that the call is part of; empty: it is a request by itself (S7)."""
 
     @property
     def bound(self) -> Mapping[str, Any]:
@@ -40,6 +42,6 @@ class Call(TenantSql):
         return account.main_group_id if account else 0
 
 
-def begin(session: Session, tenant_id: int, source_id: int, *, now: datetime) -> Call:
+def begin(session: Session, tenant_id: int, source_id: int, *, now: datetime, unit: str = "") -> Call:
     """Begin a call of a connection, whose key has been let in."""
-    return Call(session, tenant_id, now, session.get_one(Source, (tenant_id, source_id)))
+    return Call(session, tenant_id, now, session.get_one(Source, (tenant_id, source_id)), unit)

@@ -13,7 +13,8 @@ from sqlmodel import col, select
 from services.directory.operations.groups import require_unreserved
 from services.directory.operations.parties import party_of
 from services.directory.operations.provisioning.call import Call
-from services.directory.operations.provisioning.members import Moved, change_members, let_go, remove_everyone
+from services.directory.operations.provisioning.departures import let_go
+from services.directory.operations.provisioning.members import Moved, change_members, remove_everyone
 from services.directory.operations.provisioning.reads import GroupView, get_group
 from services.directory.rules.errors import GroupIdTaken, GroupSyncedElsewhere, GroupUnknown, NotFound
 from services.directory.rules.etags import require_etag
@@ -69,7 +70,7 @@ def update_group(
     """Change a group's head, its members, or both.
 
     Errors: InvalidArgument, NotFound, StaleEtag, GroupIdTaken, GroupSyncedElsewhere, UnknownMembers,
-    LicenseLimitReached.
+    LicenseLimitReached, GuardTripped.
     """
     group = _require_own(call, group_id, etag)
     is_renamed = facts is not None and _rewrite(call, group, check_group(facts))
@@ -86,7 +87,10 @@ def update_group(
 
 
 def delete_group(call: Call, group_id: int, *, etag: str) -> None:
-    """Delete a group of the connection; whoever had no other SCIM group leaves (S8). Errors: NotFound, StaleEtag."""
+    """Delete a group of the connection; whoever had no other SCIM group leaves (S8).
+
+    Errors: NotFound, StaleEtag, GuardTripped.
+    """
     group = _require_own(call, group_id, etag)
     call.run("SELECT 1 FROM groups WHERE tenant_id = :t AND id = :g{for_update}", g=group_id)
     moved = remove_everyone(call, group)

@@ -9,19 +9,20 @@ from typing import Any, Final
 
 from sqlmodel import col, select
 
-from services.directory.operations.leaving import leave
 from services.directory.operations.provisioning.call import Call
+from services.directory.operations.provisioning.departures import let_go
+from services.directory.operations.provisioning.guard import bring_in
 from services.directory.operations.provisioning.reads import MANAGED_MEMBERS
 from services.directory.operations.provisioning.users import take_over_as_is
 from services.directory.operations.refusals import Refused
-from services.directory.operations.returning import bring_back, returns_by
+from services.directory.operations.returning import returns_by
 from services.directory.rules.errors import UnknownMembers
 from services.directory.rules.leaving import Return, WayOut
 from services.directory.rules.names import short_name
 from services.directory.rules.ownership import Party, Verdict, over_user
 from services.directory.store.events import Change
 from services.directory.store.provisioning_tables import USER
-from services.directory.store.tables import MANUAL, Account, Group, SourceKind, User, UserState
+from services.directory.store.tables import MANUAL, Account, Group, User, UserState
 
 _TAKES_MANUAL_USERS: Final = over_user(Party.MANUAL, Party.SCIM) is Verdict.TAKEOVER
 
@@ -62,7 +63,7 @@ def change_members(call: Call, group: Group, *, add: Collection[int], remove: Co
 
     Who thereby leaves the last SCIM group leaves altogether, and who waited for one comes back (S7).
     Errors: UnknownMembers, UserNameTaken (a manual user whose mail is another's userName), EmailTaken,
-    LicenseLimitReached.
+    LicenseLimitReached, GuardTripped.
     """
     moved = Moved()
     leaving = set(_others(call, group.id, add)) if replace else set(remove) - set(add)
@@ -72,7 +73,7 @@ def change_members(call: Call, group: Group, *, add: Collection[int], remove: Co
         call.tell(_changes("membership.removed", moved.removed))
         let_go(call, moved.removed)
     if seen.returning:
-        bring_back(call.session, call.tenant_id, seen.returning, actor=call.actor, now=call.now)
+        bring_in(call, seen.returning)
         _forget_refusals(call, seen.returning)
     if seen.awake:
         _add(call, group, seen.awake, moved)
@@ -127,24 +128,6 @@ def remove_everyone(call: Call, group: Group) -> Moved:
     _note(moved.removed, user_ids, group.id)
     _leave_account(call, group, user_ids, moved)
     return moved
-
-
-def let_go(call: Call, user_ids: Collection[int]) -> None:
-    """S7, S8: of these people, whom the connection took out of a group, those leave who are in no SCIM group now."""
-    if not user_ids:
-        return
-    alone = call.run(
-        f"""
-        SELECT u.id FROM users u JOIN {{each}} ON i.id = u.id
-        WHERE u.tenant_id = :t AND u.owner_source_id = :s AND u.state = {UserState.ACTIVE}
-          AND NOT EXISTS (
-              SELECT 1 FROM memberships m JOIN groups g ON g.tenant_id = m.tenant_id AND g.id = m.group_id
-              JOIN sources c ON c.tenant_id = g.tenant_id AND c.id = g.owner_source_id AND c.kind = {SourceKind.SCIM}
-              WHERE m.tenant_id = :t AND m.user_id = u.id AND NOT g.is_main)
-        """,
-        ids=call.ids(user_ids),
-    )
-    leave(call.session, call.tenant_id, alone.scalars().all(), WayOut.LAST_GROUP_GONE, actor=call.actor, now=call.now)
 
 
 def _seen(call: Call, user_ids: Collection[int], leaving: Collection[int]) -> _Seen:

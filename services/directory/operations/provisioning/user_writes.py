@@ -11,11 +11,11 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import col
 
-from services.directory.operations.leaving import leave
 from services.directory.operations.licenses import take_seat
 from services.directory.operations.provisioning.call import Call
+from services.directory.operations.provisioning.guard import bring_in, put_out
 from services.directory.operations.refusals import forget_refusal
-from services.directory.operations.returning import bring_back, returns_by
+from services.directory.operations.returning import returns_by
 from services.directory.rules.errors import EmailTaken, UserNameTaken
 from services.directory.rules.leaving import Return, WayOut
 from services.directory.rules.names import short_name
@@ -74,7 +74,7 @@ def take_over(call: Call, user: User, person: ProvisionedUser) -> None:
         ]
     )
     if not person.active:
-        leave(call.session, call.tenant_id, [user.id], WayOut.DEACTIVATED, actor=call.actor, now=call.now)
+        put_out(call, [user.id], WayOut.DEACTIVATED)
     else:
         forget_refusal(call.session, call.tenant_id, call.source.id, person.name_key)
 
@@ -92,7 +92,7 @@ def change_user(call: Call, user: User, person: ProvisionedUser, *, kept: Any) -
         return
     if kept is not None and user.state == UserState.ACTIVE and not person.active:
         # Before anything is written: a mail that somebody else has is no reason to keep the user in (S6).
-        leave(call.session, call.tenant_id, [user.id], WayOut.DEACTIVATED, actor=call.actor, now=call.now)
+        put_out(call, [user.id], WayOut.DEACTIVATED)
         user.state, user.way_out, user.revision = UserState.DORMANT, WayOut.DEACTIVATED, user.revision + 1
     set_columns(call, user, {column: values[column] for column in changed})
     _keep(call, user.id, person)
@@ -105,7 +105,7 @@ def change_user(call: Call, user: User, person: ProvisionedUser, *, kept: Any) -
         call.tell([Change("user.dormant", ("usr", user.id))])
     elif kept is None:
         told = _told(person, {column: getattr(user, column) for column in COLUMNS})
-        bring_back(call.session, call.tenant_id, [user.id], actor=call.actor, now=call.now, told={user.id: told})
+        bring_in(call, [user.id], told={user.id: told})
     else:
         _follow_active(call, user, person)
     if kept is None or not person.active or user.state != UserState.ACTIVE:
@@ -120,7 +120,7 @@ def is_to_wake(user: User, person: ProvisionedUser) -> bool:
 def _follow_active(call: Call, user: User, person: ProvisionedUser) -> None:
     """Wake a dormant user, or let it wait for another thing, as `active` says (S6, S7)."""
     if is_to_wake(user, person):
-        bring_back(call.session, call.tenant_id, [user.id], actor=call.actor, now=call.now)
+        bring_in(call, [user.id])
     elif user.state == UserState.DORMANT and not person.active and not returns_by(user.way_out, Return.ACTIVATION):
         # Deactivated while it waits for a SCIM group: from now on it waits for `active: true` (S7).
         set_columns(call, user, {"way_out": WayOut.DEACTIVATED})

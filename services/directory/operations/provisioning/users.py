@@ -10,6 +10,7 @@ from sqlmodel import col, select
 from services.directory.operations.leaving import leave
 from services.directory.operations.parties import party_of
 from services.directory.operations.provisioning.call import Call
+from services.directory.operations.provisioning.guard import watch
 from services.directory.operations.provisioning.reads import UserView, foreign_users, get_user
 from services.directory.operations.provisioning.user_writes import (
     change_user,
@@ -33,9 +34,13 @@ from services.directory.store.tables import Source, User, UserState
 def create_user(call: Call, facts: UserFacts) -> UserView:
     """Make a user, take a manual one with the same mail over (S9), or restore one that the connection deleted (S6).
 
+    Said again word for word, with an externalId, it is a retry, and answers with the user that is there (S13).
     Errors: InvalidArgument, UserNameTaken, EmailTaken, OwnedByOtherSource, LicenseLimitReached.
     """
     person = check_user(facts, region=call.source.region)
+    made = _made_before(call, person)
+    if made is not None:
+        return get_user(call, made, with_groups=True)
     _require_free_name(call, person, user_id=0)
     holder = _holder_of(call, person.email)
     if holder is not None and _verdict(call, holder) is not Verdict.TAKEOVER:
@@ -77,7 +82,7 @@ def update_user(call: Call, user_id: int, facts: UserFacts, *, etag: str) -> Use
 def delete_user(call: Call, user_id: int, *, etag: str) -> None:
     """Delete a user of the connection; of a file-owned one end the connection's claim (S14).
 
-    Errors: NotFound (also for a manual user, who is nothing of the connection's), StaleEtag.
+    Errors: NotFound (also for a manual user, who is nothing of the connection's), StaleEtag, GuardTripped.
     """
     user, _ = _locked(call, user_id, etag)
     verdict = _verdict(call, user)
@@ -93,6 +98,7 @@ def delete_user(call: Call, user_id: int, *, etag: str) -> None:
         call.tell([Change("membership.removed", ("usr", user_id), before={"groups": groups})] if groups else [])
         return
     leave(call.session, call.tenant_id, [user_id], WayOut.SCIM_DELETED, actor=call.actor, now=call.now)
+    watch(call, 1 if user.state == UserState.ACTIVE else 0)  # who was asleep had been put out before
 
 
 def take_over_as_is(call: Call, users: Sequence[User]) -> None:
@@ -130,6 +136,23 @@ def _locked(call: Call, user_id: int, etag: str) -> tuple[User, Any]:
     require_etag(etag, resource=resource, revision=user.revision)
     call.session.expunge(user)
     return user, kept
+
+
+def _made_before(call: Call, person: ProvisionedUser) -> int | None:
+    """Find the user of whom the connection's last word is this very one; without externalId it is no retry."""
+    if not person.external_id:
+        return None
+    query = select(ProvisionedResource.resource_id).where(
+        col(ProvisionedResource.tenant_id) == call.tenant_id,
+        col(ProvisionedResource.source_id) == call.source.id,
+        col(ProvisionedResource.kind) == USER,
+        col(ProvisionedResource.name_key) == person.name_key,
+        col(ProvisionedResource.is_gone).is_(False),
+        col(ProvisionedResource.external_id) == person.external_id,
+        col(ProvisionedResource.is_active) == person.active,
+        col(ProvisionedResource.document) == person.document,
+    )
+    return call.session.exec(query).first()
 
 
 def _gone_user(call: Call, person: ProvisionedUser) -> User | None:
