@@ -76,7 +76,7 @@ class Connection:
     def delete_group(self, group: str, *, unit: str = ""):
         self._stub.DeleteProvisionedGroup(pb.DeleteProvisionedGroupRequest(id=group, unit_of_work=unit))
 
-    def judge(self, unit: str) -> int:
+    def judge(self, unit: str):
         return self._stub.JudgeDepartures(pb.JudgeDeparturesRequest(unit_of_work=unit)).left
 
     def group(self, group: str):

@@ -160,6 +160,13 @@ class Prepared:
         connection = self.connected()
         return [connection.create_group(name).id for name in ("One", "Two")]
 
+    def units(self):
+        connection = self.connected()
+        for unit in ("one", "two"):
+            group = connection.create_group(unit, members=[connection.create().id])
+            connection.change_group(group.id, replace=True, unit=unit)
+        return ["one", "two"]
+
 
 def _named(request: type[Message], names: Iterable[str], field: str = "name", **more: object) -> Pair:
     return [request(**{field: name}, **more) for name in names]
@@ -306,9 +313,7 @@ REQUESTS: dict[str, Callable[[Prepared], Pair]] = {
     "UpdateProvisionedGroup": lambda p: _two(
         provisioning_pb2.UpdateProvisionedGroupRequest, "facts", _GROUPS, id=p.provisioned_groups()[0]
     ),
-    "JudgeDepartures": lambda p: _two(
-        provisioning_pb2.JudgeDeparturesRequest, "unit_of_work", p.about_to_provision(["one", "two"])
-    ),
+    "JudgeDepartures": lambda p: _named(provisioning_pb2.JudgeDeparturesRequest, p.units(), "unit_of_work"),
     "DeleteProvisionedGroup": lambda p: _named(
         provisioning_pb2.DeleteProvisionedGroupRequest, p.provisioned_groups(), "id"
     ),

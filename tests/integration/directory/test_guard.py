@@ -17,7 +17,7 @@ def connection(directory, office) -> Connection:
     return connect(directory, office)
 
 
-def source_of(connection) -> sources_pb2.Source:
+def source_of(connection):
     stub = connection.office.support.sources
     return stub.GetSource(sources_pb2.GetSourceRequest(name=connection.source)).source
 
@@ -26,7 +26,7 @@ def resume(connection) -> None:
     connection.office.support.sources.ResumeSource(sources_pb2.ResumeSourceRequest(name=connection.source))
 
 
-def state_of(office, user_id) -> int:
+def state_of(office, user_id):
     return office.read_user(f"{office.name}/users/{user_id}").state
 
 

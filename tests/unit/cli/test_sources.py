@@ -108,7 +108,7 @@ def test_every_setting_has_a_place_in_the_contract():
     assert {field.name for field in dataclasses.fields(SourceSettings)} == named
 
 
-@pytest.mark.parametrize("option", [["--kind", "panel"], ["--kind", "scim", "--guard", "on"]])
+@pytest.mark.parametrize("option", [["--kind", "panel"], ["--kind", "scim", "--shadow"]])
 def test_options_of_what_is_not_built_are_absent(muster, option):
     assert muster("source", "create", "x", "--tenant", TENANT, *option).status == 2
 
