@@ -173,7 +173,7 @@ def source(record: sources_pb2.Source) -> Document:
 def source_settings(record: sources_pb2.Source) -> Document:
     """Write one source with all settings of its kind."""
     is_file = record.kind == sources_pb2.SOURCE_KIND_SFTP
-    own = _file_settings(record) if is_file else {"guard": word(sources_pb2.Guard, record.guard)}
+    own: Document = _file_settings(record) if is_file else {"guard": word(sources_pb2.Guard, record.guard)}
     if record.HasField("guard_trip_time"):
         own["paused_by_guard"] = moment(record.guard_trip_time)
     shared = {
