@@ -20,7 +20,10 @@ def list_events(
     context: typer.Context,
     *,
     tenant: TenantOption,
-    kind: Annotated[str, typer.Option(help="Only this kind, such as user.created, or these, such as user.*")] = "",
+    kind: Annotated[
+        str,
+        typer.Option(help="Only this kind, such as user.created, or these, such as user.* (docs/api.md lists them)."),
+    ] = "",
     resource: Annotated[str, typer.Option(help="Only those of this resource, such as tenants/…/users/…")] = "",
     archived: Annotated[bool, typer.Option("--archived", help="Those past the log's retention instead.")] = False,
     newest_first: Annotated[

@@ -23,14 +23,21 @@ def create_group(
     name: Annotated[str, typer.Argument(help="What people call it.")],
     *,
     account: AccountOption,
-    group_id: Annotated[str, typer.Option(help="Group ID by which syncs find it; without one no sync sees it.")] = "",
+    group_id: Annotated[
+        str | None, typer.Option(help="Group ID by which syncs find it; without one no sync sees it.")
+    ] = None,
 ) -> None:
     """Make a group: a synced one with a Group ID, else a manual one."""
+    if group_id is not None and not group_id.strip():
+        raise CommandError("a Group ID cannot be empty: for a manual group, leave --group-id out")
     session = session_of(context)
     with session.connect() as muster:
         made = muster.groups.CreateGroup(
             groups_pb2.CreateGroupRequest(
-                account=account, display_name=name, group_external_id=group_id, request_id=session.new_request_id()
+                account=account,
+                display_name=name,
+                group_external_id=group_id or "",
+                request_id=session.new_request_id(),
             )
         ).group
     document = {"group": made.name}

@@ -34,6 +34,8 @@ def _change(session: Session, request: groups_pb2.ModifyMembershipsRequest) -> N
         changed = muster.groups.ModifyMemberships(request)
     document = {"added": changed.added, "removed": changed.removed, "left_users": list(changed.left_users)}
     session.output.show(document, output.facts(document))
+    if request.remove and changed.removed == 0:
+        session.output.note("Nobody was in it by hand; whom a source put there, that source takes out.")
     if changed.left_users:
         session.output.note(
             "Those who left are in no account any more and keep their seats; `muster user delete USER` frees them."

@@ -28,8 +28,10 @@ def modify_members(tenant: Tenant, group: str, add: Collection[str], remove: Col
     """Put active users into a group and its account, and take memberships by hand away; sources' stay theirs (R38)."""
     kept = tenant.require(tenant.groups, group)
     for user in add:
+        tenant.require(tenant.users, user)
+    for user in add:
         if user not in tenant.active():
-            raise Refused("NOT_FOUND")
+            raise Refused("USER_STATE")
     left = {name for name, other in tenant.groups.items() if other.account == kept.account} if kept.is_main else {group}
     tenant.memberships -= {Membership(user, name, MANUAL) for user in remove for name in left}
     for user in add:

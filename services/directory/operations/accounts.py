@@ -38,7 +38,7 @@ _IN_THE_WAY: Final = {
     ),
     "has_administrators": (
         "SELECT 1 FROM administrators WHERE tenant_id = :t AND account_id = :a",
-        "it has administrators of its own: delete them first",
+        "it has administrators of its own: delete them first (`muster admin list` names them)",
     ),
 }
 """Why an account cannot be deleted → how to see it, and what to do about it."""

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import enum
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlmodel import Session
 
 from services.directory.rules.errors import InvalidArgument
+from services.directory.store.event_kinds import EVENT_KINDS, FAMILIES
 from services.directory.store.event_tables import ArchivedEvent
 from services.directory.store.events import AnyEvent, Cursor, Order, Sought, committed_events, newest_place
 from services.directory.store.tables import Event
-
-_KIND = re.compile(r"[a-z_]+\.([a-z_]+|\*)")
 
 
 @dataclass(frozen=True)
@@ -52,6 +50,12 @@ def next_events(session: Session, sought: Sought, *, after: Cursor, limit: int) 
 
 def check_kinds(kinds: Sequence[str], *, field: str) -> list[str]:
     """Give the kinds back when each is a kind or a family of kinds. Errors: InvalidArgument."""
-    if not all(_KIND.fullmatch(kind) for kind in kinds):
-        raise InvalidArgument([(field, "must be a kind such as user.created, or a family such as user.*")])
+    for kind in kinds:
+        family, _, rest = kind.partition(".")
+        if kind in EVENT_KINDS or (rest == "*" and family in FAMILIES):
+            continue
+        known = ", ".join(other for other in EVENT_KINDS if other.partition(".")[0] == family)
+        choice = f"one of {known}" if known else f"one of the families {', '.join(sorted(FAMILIES))}"
+        sentence = f"must be a kind such as user.created, or a family such as user.*; {choice}"
+        raise InvalidArgument([(field, sentence)])
     return list(kinds)

@@ -13,7 +13,7 @@ from sqlmodel import Session, col, select
 
 from services.directory.operations.groups import require_group
 from services.directory.operations.tenant_sql import TenantSql
-from services.directory.rules.errors import InvalidArgument, NotFound
+from services.directory.rules.errors import InvalidArgument, NotFound, UserStateError
 from services.directory.rules.names import GROUP, USER
 from services.directory.store.events import Actor, Change, append_events
 from services.directory.store.tables import MANUAL, Account, Group, Membership, User, UserState
@@ -51,7 +51,8 @@ def modify_memberships(
     """Add and remove people, all or none.
 
     Adding also puts a person into the group's account. Removing from a main group takes the person out of the account
-    and so out of every group of it into which people put the person. Errors: InvalidArgument, NotFound.
+    and so out of every group of it into which people put the person.
+    Errors: InvalidArgument, NotFound, UserStateError.
     """
     _check(add, remove)
     group = require_group(session, tenant_id, group_id)
@@ -72,7 +73,7 @@ def replace_memberships(
 ) -> MembershipsChanged:
     """Make the people who are in a group by hand exactly these, all or none, and write only what differs.
 
-    Adding and removing mean what they mean to `modify_memberships`. Errors: NotFound.
+    Adding and removing mean what they mean to `modify_memberships`. Errors: NotFound, UserStateError.
     """
     group = require_group(session, tenant_id, group_id)
     sql = TenantSql(session, tenant_id, now)
@@ -146,23 +147,30 @@ def _require_users(session: Session, tenant_id: int, add: Sequence[int], remove:
     """Only active users can join; any user may be taken out."""
     query = select(User.id, User.state).where(col(User.tenant_id) == tenant_id, col(User.id).in_({*add, *remove}))
     states = dict(session.exec(query).all())
-    for user_id in add:
-        if states.get(user_id) != UserState.ACTIVE:
-            raise NotFound(resource=USER.format(tenant_id, user_id))
-    for user_id in remove:
+    for user_id in (*add, *remove):
         if user_id not in states:
             raise NotFound(resource=USER.format(tenant_id, user_id))
+    for user_id in add:
+        _require_state(states[user_id])
 
 
 def _require_active(sql: TenantSql, wanted: Any) -> None:
     """Only active users can join; the first who is none is named."""
-    missing = sql.run(
-        "SELECT i.id FROM {each} WHERE NOT EXISTS (SELECT 1 FROM users u WHERE u.tenant_id = :t AND u.id = i.id "
-        f"AND u.state = {int(UserState.ACTIVE)}) ORDER BY i.id LIMIT 1",
+    found = sql.run(
+        "SELECT i.id, u.state FROM {each} LEFT JOIN users u ON u.tenant_id = :t AND u.id = i.id "
+        f"WHERE u.state IS NULL OR u.state <> {int(UserState.ACTIVE)} ORDER BY i.id LIMIT 1",
         ids=wanted,
-    ).scalar()
-    if missing is not None:
-        raise NotFound(resource=USER.format(sql.tenant_id, missing))
+    ).one_or_none()
+    if found is None:
+        return
+    if found.state is None:
+        raise NotFound(resource=USER.format(sql.tenant_id, found.id))
+    _require_state(found.state)
+
+
+def _require_state(state: int) -> None:
+    if state != UserState.ACTIVE:
+        raise UserStateError(state=UserState(state).name.lower(), needed="active")
 
 
 def _remove(sql: TenantSql, group: Group, user_ids: Iterable[int]) -> list[_Pair]:

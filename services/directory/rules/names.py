@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from muster.runtime.names import InvalidNameError, NamePattern, decode_id, encode_id
@@ -156,4 +157,11 @@ def _parse(pattern: NamePattern, name: str, field: str) -> tuple[int, ...]:
     try:
         return pattern.parse(name)
     except InvalidNameError:
-        raise InvalidArgument([(field, f"must be a name like {pattern.pattern}")]) from None
+        why = ": this one is mistyped, its check characters do not fit" if _is_shaped(pattern, name) else ""
+        raise InvalidArgument([(field, f"must be a name like {pattern.pattern}{why}")]) from None
+
+
+def _is_shaped(pattern: NamePattern, name: str) -> bool:
+    """Say whether a text looks like a name of this kind, whatever its ids."""
+    shape = re.sub(r"\{(\w+)\}", r"\1_[0-9a-z~]{6,14}", pattern.pattern)
+    return re.fullmatch(shape, name) is not None

@@ -6,9 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlmodel import select
 
 from services.directory.rules.grants import Grant
+from services.directory.store.event_kinds import EVENT_KINDS
 from services.directory.store.session import Store
+from services.directory.store.tables import Event
 from tests.integration.directory.nights import Clock, Night
 from tests.integration.directory.serving import Caller, Office, ServedDirectory
 from tests.stack.databases import KINDS, Databases
@@ -30,6 +33,9 @@ def directory(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     served = ServedDirectory(store, tmp_path_factory.mktemp("stages"))
     yield served
     served.stop()
+    with store.read(None) as session:
+        written = set(session.exec(select(Event.kind).distinct()))
+    assert {kind for kind in written - EVENT_KINDS.keys() if not kind.startswith(("late.", "example"))} == set()
 
 
 @pytest.fixture(scope="module")

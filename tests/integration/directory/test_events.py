@@ -85,7 +85,7 @@ def test_kinds_are_exact_or_whole_families(office: Office, watch, notifier):
     assert [event.kind for event in exact.events] == ["group.created"]
     assert [event.kind for event in family.events] == ["user.created"]
     assert {event.kind for event in office.events("user.*")} == {"user.created"}
-    for malformed in ("user", "user.", "*", "user.%"):
+    for malformed in ("user", "user.", "*", "user.%", "user.gone", "people.*"):
         with refused("INVALID_ARGUMENT") as told:
             office.events(malformed)
         assert fields_of(told) == ["kind"]

@@ -59,6 +59,18 @@ def test_one_unknown_user_refuses_the_whole_change(office: Office, support: Call
     assert office.members(group.name) == []
 
 
+def test_who_is_out_cannot_be_put_into_a_group(office: Office):
+    group, ann, bob = office.group(), office.user(), office.user()
+    office.delete_user(bob.name)
+    with refused("USER_STATE") as told:
+        office.change_members(group.name, add=[ann.name, bob.name])
+    assert "restore the user first" in told["failure"].message
+    whole = [groups_pb2.ReplaceMembershipsRequest(group=group.name, users=[ann.name, bob.name])]
+    with refused("USER_STATE"):
+        office.support.groups.ReplaceMemberships(iter(whole))
+    assert office.members(group.name) == []
+
+
 def test_a_user_cannot_be_added_and_removed_at_once(office: Office):
     group, ann = office.group(), office.user()
     with refused("INVALID_ARGUMENT") as told:

@@ -58,3 +58,11 @@ def test_what_an_event_is_about_has_a_name_of_its_kind():
     assert names.format_resource("lic", 5, 5) == f"{names.TENANT.format(5)}/license"
     assert names.format_resource("usr", 5, 9) == names.USER.format(5, 9)
     assert names.format_optional(names.SOURCE, 5, 0) == ""
+
+
+def test_a_mistyped_name_is_called_so():
+    name = names.USER.format(1, 2)
+    for typed, is_mistyped in [(name[:-1] + "~", True), ("users/7", False), (names.GROUP.format(1, 2), False)]:
+        with pytest.raises(InvalidArgument) as told:
+            names.parse(names.USER, typed, field="name")
+        assert ("mistyped" in str(told.value)) is is_mistyped

@@ -6,6 +6,7 @@ from muster.directory.v1 import error_reason_pb2
 from muster.runtime.errors import code_of
 
 from services.directory.rules.grants import METHOD_RULES
+from services.directory.store.event_kinds import EVENT_KINDS
 from tests.unit.docs.pages import codes, page, rows, section
 
 PAGE = page("docs/api.md")
@@ -24,3 +25,8 @@ def test_every_reason_has_its_code():
     shown = {codes(reason)[0]: codes(code)[0] for reason, code, _ in rows(section(PAGE, "Reasons"))}
     known = [name.removeprefix("ERROR_REASON_") for name in error_reason_pb2.ErrorReason.keys()]  # noqa: SIM118
     assert shown == {reason: code_of(reason).name for reason in known if reason != "UNSPECIFIED"}
+
+
+def test_every_kind_of_event_is_told():
+    shown = {codes(kind)[0]: told for kind, told in rows(section(PAGE, "Follow what happens"))}
+    assert shown == dict(EVENT_KINDS)
