@@ -43,6 +43,9 @@ class EndMarker(StrEnum):
     """How the end of a complete file is marked."""
 
     NONE = "none"
+    SHA256 = "sha256"
+    DONE = "done"
+    EOF = "eof"
 
 
 # Per cent and floor that a limit has unless said (R8, R9), for the help texts; the directory knows them itself.
@@ -123,9 +126,12 @@ class SourceSettings:
     time_zone: Annotated[str | None, typer.Option(help="IANA time zone of that time.")] = None
     stable_for: Annotated[
         int | None,
-        typer.Option(min=1, max=86_400, help="Seconds that two looks at the file must be apart; 60 unless said."),
+        typer.Option(min=1, max=3_600, help="Seconds that two looks at the file must be apart; 60 unless said."),
     ] = None
-    end_marker: Annotated[EndMarker | None, typer.Option(help="How a complete file ends.")] = None
+    end_marker: Annotated[
+        EndMarker | None,
+        typer.Option(help="How a complete file ends: NAME.sha256 or NAME.done beside it, or #EOF,ROWS last."),
+    ] = None
     skip_means: Annotated[SkipMeans | None, typer.Option(help="What Skip=1 means for a user of this source.")] = None
     grace: Annotated[
         int | None, typer.Option(min=0, max=365, help="Files without a user before the user is deleted.")

@@ -10,12 +10,15 @@ from google.protobuf import field_mask_pb2
 from muster.directory.v1 import sources_pb2
 
 from cli import documents, output
+from cli.commands import source_check
 from cli.commands.options import SourceArgument, TenantOption, YesOption, ask
 from cli.pages import every
 from cli.session import session_of
 from cli.source_settings import SourceSettings, credentials_of, takes_settings, write_into
 
 app = typer.Typer(help="Files and identity providers that people come from.", no_args_is_help=True)
+
+app.command("test")(source_check.check_source)
 
 DEFAULT_PATH = "/users.csv"
 # Phone numbers of ranges that are kept free for examples; `.example` never has mail.

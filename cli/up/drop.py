@@ -25,11 +25,15 @@ from muster.runtime.server import wait_for_end
 from muster.runtime.telemetry import configure_logging
 
 from cli.errors import CommandError
-from cli.up.drop_logins import DropLogins, from_directory
+from cli.up.drop_logins import DropLogins, from_directory, may_come_from
+from cli.up.drop_slowness import Slowness
 
 log = structlog.get_logger()
 _FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_LOGIN_TIMEOUT_S = 20
+_LOGIN_TIMEOUT_S = 30
+_KEEPALIVE_S = 60
+_MOST_WRONG = 5
+"""Wrong passwords of one connection."""
 
 
 @dataclass(frozen=True)
@@ -88,11 +92,12 @@ async def _serve(settings: DropSettings) -> tuple[grpc.aio.Channel, asyncssh.SSH
     return channel, acceptor
 
 
-async def listen(settings: DropSettings, logins: DropLogins) -> asyncssh.SSHAcceptor:
+async def listen(settings: DropSettings, logins: DropLogins, slowness: Slowness | None = None) -> asyncssh.SSHAcceptor:
     """Begin to accept connections: SFTP by password and nothing else, no shell, no forwarding."""
+    slowness = slowness or Slowness()
     settings.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return await asyncssh.create_server(
-        lambda: _Door(logins),
+        lambda: _Door(logins, slowness),
         settings.host,
         settings.port,
         server_host_keys=[str(settings.host_key_file)],
@@ -105,6 +110,7 @@ async def listen(settings: DropSettings, logins: DropLogins) -> asyncssh.SSHAcce
         kbdint_auth=False,
         host_based_auth=False,
         login_timeout=_LOGIN_TIMEOUT_S,
+        keepalive_interval=_KEEPALIVE_S,
         config=None,
     )
 
@@ -112,25 +118,48 @@ async def listen(settings: DropSettings, logins: DropLogins) -> asyncssh.SSHAcce
 class _Door(asyncssh.SSHServer):
     """Lets one connection in, or not."""
 
-    def __init__(self, logins: DropLogins) -> None:
+    def __init__(self, logins: DropLogins, slowness: Slowness) -> None:
         self._logins = logins
+        self._slowness = slowness
         self._address = ""
+        self._connection: asyncssh.SSHServerConnection | None = None
+        self._wrong = 0
 
-    def connection_made(self, conn: Any) -> None:
+    def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
         """Remember where the connection comes from."""
+        self._connection = conn
         self._address = conn.get_extra_info("peername")[0]
+
+    async def begin_auth(self, username: str) -> bool:
+        """Turn away who comes from a network that the login is not allowed from, before a password is asked for."""
+        login = await self._logins.find(username)
+        if login is not None and not may_come_from(self._address, login.allowed_networks):
+            log.warning("drop.refused", reason="network", source=login.source, address=self._address)
+            self._turn_away("this login is not allowed from your network")
+        return True
 
     def password_auth_supported(self) -> bool:
         """Say that passwords are the way in."""
         return True
 
     async def validate_password(self, username: str, password: str) -> bool:
-        """Ask the directory's logins; a name that is no folder's name never comes in."""
-        allowed = _FOLDER_NAME.fullmatch(username) is not None and await self._logins.let_in(
-            username, password, self._address
-        )
-        log.info("drop.login", allowed=allowed)
-        return allowed
+        """Ask the directory's logins; a name that is no folder's name never comes in, and who is wrong waits."""
+        login = await self._logins.let_in(username, password, self._address) if _is_folder_name(username) else None
+        if login is not None:
+            log.info("drop.login", source=login.source)
+            return True
+        known = await self._logins.find(username)
+        source = known.source if known is not None else ""
+        log.warning("drop.refused", reason="password", source=source, address=self._address)
+        await self._slowness.after_wrong(self._address)
+        self._wrong += 1
+        if self._wrong >= _MOST_WRONG:
+            self._turn_away("too many wrong passwords")
+        return False
+
+    def _turn_away(self, why: str) -> None:
+        if self._connection is not None:
+            self._connection.disconnect(asyncssh.DISC_NO_MORE_AUTH_METHODS_AVAILABLE, why)
 
 
 class _OwnFolder(asyncssh.SFTPServer):
@@ -139,7 +168,16 @@ class _OwnFolder(asyncssh.SFTPServer):
     def __init__(self, channel: Any, folder: Path) -> None:
         own = folder / channel.get_extra_info("username")
         own.mkdir(mode=0o700, exist_ok=True)
-        super().__init__(channel, chroot=os.fsencode(own))
+        self._root = os.path.realpath(os.fsencode(own))
+        super().__init__(channel, chroot=self._root)
+
+    def map_path(self, path: bytes) -> bytes:
+        """Find a path's place in the folder; a link that stands there and leads out of it leads nowhere."""
+        local = super().map_path(path)
+        real = os.path.realpath(local)
+        if real != self._root and not real.startswith(self._root + b"/"):
+            raise asyncssh.SFTPPermissionDenied("this leads out of your folder")
+        return local
 
     def symlink(self, oldpath: bytes, newpath: bytes) -> None:  # noqa: ARG002 - asyncssh's signature
         """Refuse."""
@@ -148,6 +186,10 @@ class _OwnFolder(asyncssh.SFTPServer):
     def link(self, oldpath: bytes, newpath: bytes) -> None:  # noqa: ARG002 - asyncssh's signature
         """Refuse."""
         raise asyncssh.SFTPPermissionDenied("links are not allowed here")
+
+
+def _is_folder_name(username: str) -> bool:
+    return _FOLDER_NAME.fullmatch(username) is not None
 
 
 def _required(environ: Mapping[str, str], name: str) -> str:

@@ -36,14 +36,16 @@ class DropLogins:
         self._told_at = -STALE_S
         self._asked_at = -STALE_S
 
-    async def let_in(self, username: str, password: str, address: str) -> bool:
-        """Tell whether this login may come in from this address; constant time in the password."""
-        login = await self._find(username)
+    async def let_in(self, username: str, password: str, address: str) -> sources_pb2.DropLoginRecord | None:
+        """Give the login if it may come in from this address, else None; constant time in the password."""
+        login = await self.find(username)
         digest = hashlib.sha256(password.encode()).digest()
         matches = hmac.compare_digest(digest, login.password_sha256 if login is not None else bytes(32))
-        return matches and login is not None and may_come_from(address, login.allowed_networks)
+        may_come = login is not None and may_come_from(address, login.allowed_networks)
+        return login if matches and may_come else None
 
-    async def _find(self, username: str) -> sources_pb2.DropLoginRecord | None:
+    async def find(self, username: str) -> sources_pb2.DropLoginRecord | None:
+        """Find a login, asking the directory when what it said is no longer fresh."""
         now = self.clock()
         patience_s = FRESH_S if username in self._logins else UNKNOWN_S
         if now - self._told_at > patience_s and now - self._asked_at > UNKNOWN_S:
@@ -67,6 +69,8 @@ def may_come_from(address: str, networks: Sequence[str]) -> bool:
         return True
     try:
         source = ipaddress.ip_address(address)
+        if isinstance(source, ipaddress.IPv6Address):
+            source = source.ipv4_mapped or source  # how a listener for both kinds shows a peer that came by IPv4
         return any(source in ipaddress.ip_network(network, strict=False) for network in networks)
     except ValueError:
         return False

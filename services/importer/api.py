@@ -13,8 +13,10 @@ from muster.importer.v1 import importer_pb2, importer_pb2_grpc
 from muster.runtime import errors, identity
 
 from services.importer.directory import Directory, Run, TurnDidNotComeError
+from services.importer.endpoints import endpoint_of
 from services.importer.errors import TooLargeError
 from services.importer.run import Importer, Progress, Publish, max_file_bytes
+from services.importer.source_check import SourceTest
 from services.importer.spool import Spool
 
 
@@ -68,7 +70,7 @@ def translate(error: Exception) -> errors.RpcError | None:
 
 
 class ImporterApi(importer_pb2_grpc.ImporterServiceServicer):
-    """RunSource and ImportFile. A run goes on to its rest even when its caller hangs up."""
+    """RunSource, ImportFile and TestSource. A run goes on to its rest even when its caller hangs up."""
 
     def __init__(self, directory: Directory, importer: Importer, *, temp_dir: Path | None) -> None:
         self._directory = directory
@@ -119,6 +121,15 @@ class ImporterApi(importer_pb2_grpc.ImporterServiceServicer):
 
         for progress, run in self._follow(work):
             yield importer_pb2.ImportFileResponse(progress=_to_proto(progress), import_run=run)
+
+    def TestSource(  # noqa: N802 - the contract's name
+        self, request: importer_pb2.TestSourceRequest, context: grpc.ServicerContext
+    ) -> Iterator[importer_pb2.TestSourceResponse]:
+        """Go the way to the source's file step by step."""
+        source = self._source(request.source, context)
+        endpoint = endpoint_of(self._directory.secret(source.name))
+        for check in SourceTest(source, endpoint, wait=self._importer.wait, now=self._importer.now).checks():
+            yield importer_pb2.TestSourceResponse(check=check)
 
     def join(self, timeout_s: float) -> None:
         """Wait for the runs under way, `timeout_s` each; they hear of the end from Importer.wait and publish."""

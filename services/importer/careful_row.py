@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from muster.directory.v1 import imports_pb2
 
+from services.importer import vocabulary
 from services.importer.cells import (
     MailInvalidError,
     MailMixedScriptError,
@@ -16,8 +17,8 @@ from services.importer.cells import (
     clean_cell,
     has_control_character,
 )
-from services.importer.csv_file import Record
 from services.importer.issues import rejection, showable, warning
+from services.importer.records import JoinedFields, Record
 from services.importer.row_block import GROUP_SEPARATOR, Row
 from services.importer.row_layout import (
     ACCEPTED,
@@ -88,7 +89,9 @@ class CarefulRow:
         return self._rejection is None and not self._is_skipped
 
     def _read(self) -> None:
-        """Look at each cell. The first rejection counts: UniqueID, row, Mail, Name."""
+        """Look at each cell. The first rejection counts: UniqueID, row, Mail, Name; before all, a line out of many."""
+        if isinstance(self._fields, JoinedFields):
+            self._reject("column_count", "")
         self._read_id()
         if len(self._fields) != self._layout.fields:
             self._reject("column_count", "")
@@ -260,3 +263,6 @@ class CarefulRow:
         if self._rejection is None:
             value = self._raw(column) if column else ""
             self._rejection = rejection(self._line, self._key, code, column=column, value=value)
+            if isinstance(self._fields, JoinedFields):
+                first, last = str(self._fields.first_line), str(self._fields.last_line)
+                self._rejection.message = vocabulary.cause("joined_lines", first=first, last=last)

@@ -1,12 +1,10 @@
-"""Turn a file's bytes into records with the line each starts on, and judge the whole file (R3, R4, R7, R11, R14)."""
+"""Find out how a file is to be read, and judge it as a whole (R2, R3, R4, R7, R11, R14)."""
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
@@ -20,21 +18,14 @@ from services.importer.errors import (
     TruncatedError,
 )
 from services.importer.header import Header, known_headers, read_header
+from services.importer.records import Record, RecordReader, is_well_quoted
 
 MAX_ROWS = 2_000_000
-MAX_RECORD_CHARACTERS = 8 * 1024 * 1024
-"""Beyond this a record is the rest of a file behind a lost quote; 64 fields of 64 KiB are half of it."""
 DELIMITERS = (",", ";", "\t", "|")
 
-Record = tuple[int, list[str], int]
-"""The physical line a record starts on, its fields, and how many characters it takes in the file.
-
-A plain tuple, because a named one would cost a tenth of the time that a row takes altogether.
-"""
-
 _SEP_LINE = re.compile(r'\ufeff?"?sep=(.)"?[\r\n]*', re.IGNORECASE)
-
-csv.field_size_limit(2 * MAX_RECORD_CHARACTERS)  # the module has one limit a process; ours is on the record
+_EOF = "#EOF"
+_MOST_DIGITS = 18
 
 
 @dataclass(frozen=True)
@@ -57,24 +48,34 @@ class CsvFile:
 
     def records(self) -> Iterator[Record]:
         """Read the rows that `rows` counts, in file order; each call reads the file anew."""
-        with closing(_Reading(self.open_bytes, self.decoding, self.delimiter, has_sep_line=self.has_sep_line)) as text:
-            records = text.records()
-            next(records)  # the header
-            yield from islice(records, self.rows)
+        with closing(
+            RecordReader(self.open_bytes, self.decoding, self.delimiter, has_sep_line=self.has_sep_line)
+        ) as text:
+            yield from islice(self._records(text), self.rows)
+
+    def _records(self, text: RecordReader) -> Iterator[Record]:
+        records = text.records()
+        next(records)  # the header
+        for record in records:
+            if text.spread is not None and text.is_joined(record, self.fields):
+                yield from text.apart(record, self.fields)
+            else:
+                yield record
 
 
-def read_csv_file(open_bytes: OpenBytes, *, strict_encoding: bool = False) -> CsvFile:
+def read_csv_file(open_bytes: OpenBytes, *, strict_encoding: bool = False, ends_with_eof: bool = False) -> CsvFile:
     """Find out encoding, delimiter and header, and read the whole file once for its shape; memory is flat in its size.
 
     Raises the FileRefusedError that applies when there is no usable header; a refusal behind the header is in the
-    result, so that the rows before it can be counted.
+    result, so that the rows before it can be counted. With `ends_with_eof` the last row is no row but the end marker,
+    and must say how many there are (R2).
     """
     decoding = find_decoding(open_bytes, strict_encoding=strict_encoding)
     separator = _sep_line(open_bytes, decoding)
     delimiter, first = _find_header(open_bytes, decoding, separator)
     header = read_header(first[1])
-    with closing(_Reading(open_bytes, decoding, delimiter, has_sep_line=separator is not None)) as text:
-        shape = _measure(text, header.width)
+    with closing(RecordReader(open_bytes, decoding, delimiter, has_sep_line=separator is not None)) as text:
+        shape = _Measure(header.width, ends_with_eof=ends_with_eof).of(text)
     return CsvFile(
         open_bytes,
         decoding,
@@ -86,11 +87,6 @@ def read_csv_file(open_bytes: OpenBytes, *, strict_encoding: bool = False) -> Cs
         has_sep_line=separator is not None,
         refusal=shape.refusal,
     )
-
-
-def is_blank(fields: Sequence[str]) -> bool:
-    """Tell whether a record is blank or only delimiters, and so no row (R14)."""
-    return not "".join(fields).strip()
 
 
 def _sep_line(open_bytes: OpenBytes, decoding: Decoding) -> str | None:
@@ -109,7 +105,7 @@ def _find_header(open_bytes: OpenBytes, decoding: Decoding, separator: str | Non
     best: tuple[int, str, Record] | None = None
     refusal: FileRefusedError = EmptyFileError()
     for delimiter in DELIMITERS if separator is None else (separator,):
-        with closing(_Reading(open_bytes, decoding, delimiter, has_sep_line=separator is not None)) as text:
+        with closing(RecordReader(open_bytes, decoding, delimiter, has_sep_line=separator is not None)) as text:
             try:
                 record = next(text.records(), None)
             except TruncatedError as error:
@@ -134,89 +130,83 @@ class _Shape:
     refusal: FileRefusedError | None
 
 
-def _measure(text: _Reading, width: int) -> _Shape:
-    """Count the rows and their fields, and find where the file breaks off."""
-    widths: Counter[int] = Counter()
-    filled: set[int] = set()
-    refusal: FileRefusedError | None = None
-    rows = count = 0
-    records = text.records()
-    next(records)  # the header
-    try:
-        for _, fields, _ in records:
-            if rows == MAX_ROWS:
-                return _Shape(width, rows, TooLargeError())
-            rows += 1
-            count = len(fields)
-            widths[count] += 1
-            if count > width and any(fields[width:]):
-                filled.add(count)
-    except TruncatedError as error:
-        refusal = error
-    if refusal is None and rows and text.is_torn:
-        usual = _usual(widths - Counter([count]), filled, width)  # what the rows before it have
-        if count < usual:
-            return _Shape(usual, rows - 1, TruncatedError())
-    if refusal is None and not rows:
-        refusal = EmptyFileError()
-    return _Shape(_usual(widths, filled, width), rows, refusal)
+class _Measure:
+    """Counts the rows and their fields, and finds where the file breaks off."""
 
+    def __init__(self, width: int, *, ends_with_eof: bool) -> None:
+        self._width = width
+        self._ends_with_eof = ends_with_eof
+        self._widths: Counter[int] = Counter()
+        self._filled: set[int] = set()
+        self._rows = 0
+        self._last_count = 0
+        self._spread: list[tuple[int, int, int]] = []  # rows before it, its fields, and its lines beyond the first
+        self._eof: list[str] | None = None  # the record that may be the end marker, while nothing stands behind it
 
-def _usual(widths: Counter[int], filled: set[int], width: int) -> int:
-    """The header's width, or that of every row when all have the same surplus and it is empty."""
-    only = next(iter(widths)) if len(widths) == 1 else width
-    return only if only > width and only not in filled else width
+    def of(self, text: RecordReader) -> _Shape:
+        """Read the whole file."""
+        refusal: FileRefusedError | None = None
+        records = text.records()
+        next(records)  # the header
+        try:
+            for record in records:
+                if self._rows == MAX_ROWS and not self._is_eof(record[1]):
+                    return _Shape(self._width, self._rows, TooLargeError())
+                if text.spread is not None:
+                    self._note_spread(text, record)
+                self._note(record[1])
+        except TruncatedError as error:
+            refusal = error
+        if refusal is None and self._rows and text.is_torn and self._eof is None:
+            usual = self._usual(self._widths - Counter([self._last_count]))  # what the rows before it have
+            if self._last_count < usual:
+                self._rows -= 1
+                if self._spread and self._spread[-1][0] == self._rows:
+                    self._spread.pop()
+                refusal = TruncatedError()
+        usual = self._usual(self._widths)
+        rows = self._rows + sum(lines for _, count, lines in self._spread if count != usual)
+        if refusal is None:
+            refusal = EmptyFileError() if not rows else self._wrong_end(rows)
+        return _Shape(usual, rows, refusal)
 
-
-class _Reading:
-    """One reading of the file, record by record."""
-
-    def __init__(self, open_bytes: OpenBytes, decoding: Decoding, delimiter: str, *, has_sep_line: bool) -> None:
-        self._text: io.TextIOWrapper = decoding.open_text(open_bytes)
-        self._delimiter = delimiter
-        self._lines_before = 1 if has_sep_line else 0
-        if has_sep_line:
-            self._text.readline()
-        self._characters = 0  # of the record being read
-        self._at_end = False
-        self._lacks_newline = False
-        self.is_torn = False
-        """Whether the last line of the file belongs to a row and lacks its newline; known at the end."""
-
-    def close(self) -> None:
-        self._text.close()
-
-    def records(self) -> Iterator[Record]:
-        """Read records that are not blank; TruncatedError behind the last whole one when a quote is never closed."""
-        reader = csv.reader(self._lines(), delimiter=self._delimiter)
-        start = self._lines_before + 1
-        last_line_of_row = 0
-        for fields in reader:
-            line, start = start, self._lines_before + reader.line_num + 1
-            characters, self._characters = self._characters, 0
-            if self._at_end:
-                if fields != ["", ""]:  # the end was swallowed by a quoted field
-                    raise TruncatedError
-                self.is_torn = self._lacks_newline and last_line_of_row == line - 1
+    def _note(self, fields: list[str]) -> None:
+        if self._ends_with_eof:
+            eof, self._eof = self._eof, fields if self._is_eof(fields) else None
+            if eof is not None:  # it is not the last: a row like any other
+                self._count(eof)
+            if self._eof is not None:
                 return
-            if not fields or ((not fields[0] or fields[0].isspace()) and is_blank(fields)):
-                continue
-            last_line_of_row = start - 1
-            yield line, fields, characters
+        self._count(fields)
 
-    def _lines(self) -> Iterator[str]:
-        """Read physical lines; at the end one more, a lone delimiter, which shows whether a quote is still open."""
-        readline = self._text.readline
-        line = "\n"
-        while True:
-            following = readline(MAX_RECORD_CHARACTERS + 1)
-            if not following:
-                break
-            line = following
-            self._characters += len(line)
-            if self._characters > MAX_RECORD_CHARACTERS:
-                raise TruncatedError
-            yield line
-        self._lacks_newline = line[-1] not in "\r\n"
-        self._at_end = True
-        yield self._delimiter
+    def _count(self, fields: list[str]) -> None:
+        self._rows += 1
+        count = self._last_count = len(fields)
+        self._widths[count] += 1
+        if count > self._width and any(fields[self._width :]):
+            self._filled.add(count)
+
+    def _note_spread(self, text: RecordReader, record: Record) -> None:
+        """Remember a record of several lines, which falls apart unless it has as many fields as most."""
+        if not text.is_joined(record, self._width):
+            return
+        lines = len(text.apart(record, self._width)) - 1
+        well_quoted = is_well_quoted(text.spread or (), text.delimiter)
+        self._spread.append((self._rows, len(record[1]) if well_quoted else -1, lines))
+
+    def _usual(self, widths: Counter[int]) -> int:
+        """The header's width, or that of every row when all have the same surplus and it is empty."""
+        only = next(iter(widths)) if len(widths) == 1 else self._width
+        return only if only > self._width and only not in self._filled else self._width
+
+    def _is_eof(self, fields: list[str]) -> bool:
+        return self._ends_with_eof and fields[0].strip().partition(",")[0] == _EOF
+
+    def _wrong_end(self, rows: int) -> TruncatedError | None:
+        """Compare what the end marker says with the rows before it (R2)."""
+        if not self._ends_with_eof:
+            return None
+        said = ",".join(self._eof or ()).strip().removeprefix(_EOF).strip(", ")
+        if not (said.isascii() and said.isdigit() and len(said) <= _MOST_DIGITS):
+            return TruncatedError(because="eof_absent")
+        return None if int(said) == rows else TruncatedError(because="eof_differs", said=said, found=str(rows))

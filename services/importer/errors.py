@@ -16,14 +16,17 @@ class RunEndedError(ImporterError):
 
     word: ClassVar[str]
 
-    def __init__(self, detail: str = "") -> None:
+    def __init__(self, detail: str = "", *, because: str = "", **facts: str) -> None:
         self.code = f"{self.word}:{detail}" if detail else self.word
+        self.because = because
+        """Which of the word's causes it was, as vocabulary.cause names it; empty when there is but one."""
+        self._facts = facts
         super().__init__(self.code)
 
     @property
     def message(self) -> str:
         """One sentence for people, with the cure."""
-        return vocabulary.sentence(self.code)
+        return vocabulary.cause(self.because, **self._facts) if self.because else vocabulary.sentence(self.code)
 
 
 class NoFileError(RunEndedError):
@@ -43,7 +46,7 @@ class UnstableFileError(FileRefusedError):
 
 
 class TruncatedError(FileRefusedError):
-    """The file stops in the middle (R3)."""
+    """The file stops in the middle (R3), or its end marker is absent or does not fit it (R2)."""
 
     word = "truncated"
 
@@ -116,6 +119,10 @@ class FetchFailedError(RunFailedError):
     """The file is there and cannot be read."""
 
     word = "fetch_failed"
+
+
+class ConnectionLostError(FetchFailedError):
+    """The connection broke or stalled on the way; another try may do."""
 
 
 class InterruptedRunError(RunFailedError):

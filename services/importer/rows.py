@@ -9,8 +9,9 @@ from muster.directory.v1 import imports_pb2
 
 from services.importer.careful_row import CarefulRow
 from services.importer.cells import MailInvalidError, MailMixedScriptError, canonical_mail, international_phone
-from services.importer.csv_file import CsvFile, Record
+from services.importer.csv_file import CsvFile
 from services.importer.errors import ImporterError
+from services.importer.records import Record
 from services.importer.row_block import GROUP_SEPARATOR, Row
 from services.importer.row_hash import NO_HASH, RowHasher
 from services.importer.row_layout import (

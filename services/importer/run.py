@@ -17,6 +17,7 @@ from muster.runtime.telemetry import fault_of
 from services.importer import sftp
 from services.importer.csv_file import read_csv_file
 from services.importer.directory import Directory, Run, has_stopped, wants_all_rows
+from services.importer.endpoints import endpoint_of, marker_of
 from services.importer.errors import (
     FileRefusedError,
     InterruptedRunError,
@@ -33,7 +34,6 @@ from services.importer.staging import ReadFile, file_name_of, staging_messages
 log = structlog.get_logger()
 
 _MAX_ISSUES_OF_A_REFUSAL = 1000
-_SSH_PORT = 22
 _PROCESSED = (imports_pb2.IMPORT_RUN_STATUS_APPLIED, imports_pb2.IMPORT_RUN_STATUS_UNCHANGED)
 _STOPPED = (sources_pb2.SOURCE_STATE_DISABLED, sources_pb2.SOURCE_STATE_PAUSED)
 
@@ -66,16 +66,17 @@ class Importer:
 
         Raises only what CreateImportRun raises, and grpc.RpcError when the directory stays away.
         """
-        fetched: list[tuple[sftp.Endpoint, sftp.RemoteFile]] = []
+        fetched: list[tuple[sftp.Endpoint, sftp.Fetched]] = []
 
         def obtain(spool: Spool) -> None:
-            endpoint = _endpoint(self.directory.secret(source.name))
+            endpoint = endpoint_of(self.directory.secret(source.name))
             found = sftp.fetch(
                 endpoint,
                 spool,
                 stable_for_s=source.stable_for_seconds,
                 max_bytes=max_file_bytes(source),
                 wait=self.wait,
+                marker=marker_of(source),
             )
             fetched.append((endpoint, found))
 
@@ -106,8 +107,8 @@ class Importer:
             )
             return journey.travel(obtain)
 
-    def _delete(self, run: Run, endpoint: sftp.Endpoint, fetched: sftp.RemoteFile) -> None:
-        """Delete the applied file (a setting); the run is applied whether this works or not."""
+    def _delete(self, run: Run, endpoint: sftp.Endpoint, fetched: sftp.Fetched) -> None:
+        """Delete the applied file and its marker (a setting); the run is applied whether this works or not."""
         try:
             is_deleted = sftp.delete(endpoint, fetched)
         except RunEndedError as error:
@@ -203,7 +204,11 @@ class _Journey:
 
     def _read(self) -> ReadFile:
         """Find out the file's shape; the FileRefusedError that applies, with what could be read counted."""
-        csv_file = read_csv_file(self._spool.open, strict_encoding=self._source.strict_encoding)
+        csv_file = read_csv_file(
+            self._spool.open,
+            strict_encoding=self._source.strict_encoding,
+            ends_with_eof=self._source.end_marker == sources_pb2.END_MARKER_EOF,
+        )
         self._facts.encoding = csv_file.decoding.encoding
         self._facts.delimiter = csv_file.delimiter
         self._facts.columns.extend(csv_file.header.positions)
@@ -289,16 +294,3 @@ def _time_zone(name: str) -> tzinfo:
     except (KeyError, ValueError, OSError):  # a zone that this machine's tables do not have
         log.warning("import.unknown_time_zone", zone=name)
         return UTC
-
-
-def _endpoint(secret: sources_pb2.GetSourceSecretResponse) -> sftp.Endpoint:
-    endpoint, credentials = secret.endpoint, secret.credentials
-    return sftp.Endpoint(
-        host=endpoint.host,
-        port=endpoint.port or _SSH_PORT,
-        username=endpoint.username,
-        path=endpoint.path,
-        host_key=endpoint.host_key,
-        password=credentials.password,
-        private_key=credentials.private_key,
-    )

@@ -13,7 +13,7 @@ _SENTENCES = {
     "no_header": "The first row holds no known column name; put the header row first, such as UniqueID,Name,Mail.",
     "duplicate_header": "The column {detail} is there twice; leave only one of them in the export.",
     "missing_column": "The column {detail} is missing; add it (FirstName and LastName together may stand for Name).",
-    "host_key_missing": "No host key is pinned for the server; pin its key on the source before the next run.",
+    "host_key_missing": "No host key is pinned for the server; `muster source test SOURCE --pin` shows and pins it.",
     "host_key_changed": "The server shows another host key than the pinned one; ask its owner before pinning that.",
     "connection_failed": "The SFTP server could not be reached; check host, port and firewall.",
     "login_failed": "The SFTP server did not accept the login; check user name, password or key.",
@@ -43,6 +43,41 @@ _SENTENCES = {
     "skip_value": "Skip is neither 1, 0 nor empty, so the row was imported; write 1 to leave the person out.",
     "formula_like": "{column} begins like a spreadsheet formula; it was kept as text.",
 }
+_CAUSES = {
+    # R2: the end marker
+    "marker_absent": "There is no {marker} beside the file, so nobody knows whether it is whole; upload it last.",
+    "sha256_unreadable": "{marker} holds no SHA-256; write it as `sha256sum {file} > {marker}` does.",
+    "sha256_differs": "{marker} holds another SHA-256 than the file's, so one of them is not whole; upload both again.",
+    "done_older": "{marker} is older than the file, left by an earlier upload; upload it anew after each file.",
+    "eof_absent": "The last row is not #EOF with the number of rows, so the file may not be whole; upload it again.",
+    "eof_differs": "The last row says {said} rows and {found} stand before it; export and upload the file again.",
+    # R3, R11: quotes
+    "open_quote": "A quote opens in the row on line {line} and is never closed; export again, or double a stray quote.",
+    "joined_lines": "A quote on line {first} joins the lines to line {last}, so none is read; double the quote.",
+    # the way to the file
+    "host_key_new": "No host key is pinned, and the server shows {shown}; ask its owner if it is theirs, and pin it.",
+    "host_key_changed": "The server shows the key {shown}, and {pinned} is pinned; ask its owner before pinning that.",
+    "no_such_host": "The SFTP server's name has no address; check the host.",
+    "port_closed": "The SFTP server refuses connections at this port; check the port, and that the server runs.",
+    "no_answer": "The SFTP server does not answer; check host, port and firewall.",
+    "no_ssh": "What answers at this port does not speak SSH, or agrees on no cipher with us; check host and port.",
+    "cut_at_login": "The SFTP server cut the connection during the login; check the user name, and ask its owner.",
+    "key_unreadable": "The private key cannot be read; give an ed25519, RSA or ECDSA key in OpenSSH or PEM form.",
+    "key_locked": "The private key is locked with a passphrase; give one without (`ssh-keygen -p -f KEY`).",
+    "key_refused": "The SFTP server did not accept the key; check that its public half is authorized for this user.",
+    "password_refused": "The SFTP server did not accept the password; check user name and password.",
+    "nothing_to_log_in_with": "The source has neither password nor key; `muster source update` takes --key-file.",
+    "no_sftp": "The server let us in and does not serve SFTP; ask its owner to allow it to this user.",
+    "folder_absent": "There is no folder {folder} on the server; check the path.",
+    "other_name": "There is no file at the path, but one called {near}; check the path, or the export's file name.",
+    "only_twin": "Only {twin} is there, an upload under way; look again when it has been renamed.",
+    "twin": "{twin} stands beside the file, so a run waits for its end, and refuses; delete it if nobody uploads.",
+    "folder": "There is a folder at the path; name the file itself.",
+    "forbidden": "The SFTP server does not let this user read the file; check permissions.",
+    "stalled": "The SFTP server stopped answering in the middle, more than once; run the source again.",
+    "cut": "The SFTP server cut the connection in the middle, more than once; run the source again.",
+    "too_slow": "The SFTP server sends the file too slowly, and was given up; check the line to it.",
+}
 _LIMITS = {"Name": "256 characters", "Title": "256 characters"}
 
 
@@ -53,3 +88,14 @@ def sentence(code: str, column: str = "") -> str:
     if not detail and word == "too_large":
         return _SENTENCES[word]
     return _SENTENCES[word].format(detail=detail, column=column, limit=limit)
+
+
+def cause(name: str, **facts: str) -> str:
+    """Say which cause of a word it was, and what to do about it; KeyError for one that is not known."""
+    return _CAUSES[name].format(**facts)
+
+
+def cause_and_cure(text: str) -> tuple[str, str]:
+    """Part one of our sentences into what is wrong and what to do about it, each a sentence of its own."""
+    wrong, _, cure = text.rstrip(".").partition("; ")
+    return f"{wrong}.", f"{cure[:1].upper()}{cure[1:]}." if cure else ""

@@ -11,6 +11,7 @@ from muster.directory.v1 import sources_pb2
 from cli.errors import CommandError
 from cli.up import drop, drop_logins, keepsake
 from cli.up.drop_logins import DropLogins, may_come_from
+from cli.up.drop_slowness import FORGOTTEN_AFTER_S, LONGEST_S, Slowness
 
 
 def a_login(username="demo", password="right", networks=()):
@@ -41,7 +42,16 @@ class Book:
         return DropLogins(self.fetch, clock=lambda: self.now)
 
 
-def in_drop(tmp_path, scenario, *logins):
+def unhurried(waits):
+    """Slowness in which no time passes; its waits are noted."""
+
+    async def sleep(seconds):
+        waits.append(seconds)
+
+    return Slowness(clock=lambda: 1000.0, sleep=sleep)
+
+
+def in_drop(tmp_path, scenario, *logins, slowness=None):
     """Serve a drop and run `scenario(connect)` against it; connect gives an SFTP client's connection."""
     keepsake.host_key(tmp_path)
     settings = drop.DropSettings(
@@ -54,12 +64,13 @@ def in_drop(tmp_path, scenario, *logins):
     )
 
     async def tell():
-        acceptor = await drop.listen(settings, Book(*(logins or [a_login()])).open())
+        acceptor = await drop.listen(settings, Book(*(logins or [a_login()])).open(), slowness or unhurried([]))
         port = acceptor.get_port()
 
-        def connect(username="demo", password="right"):
+        def connect(username="demo", password="right", **options):
             return asyncssh.connect(
                 *("127.0.0.1", port),
+                **options,
                 username=username,
                 password=password,
                 known_hosts=asyncssh.import_known_hosts(f"[127.0.0.1]:{port} {keepsake.host_key(tmp_path)}\n"),
@@ -117,12 +128,97 @@ def test_a_wrong_password_or_an_unknown_login_stays_outside(tmp_path):
     in_drop(tmp_path, scenario)
 
 
-def test_a_login_from_another_network_stays_outside(tmp_path):
+def test_a_login_from_another_network_is_turned_away_before_its_password(tmp_path):
+    waits = []
+
+    async def scenario(connect):
+        for password in ("right", "wrong"):
+            with pytest.raises(asyncssh.PermissionDenied, match="not allowed from your network"):
+                await connect(password=password)
+        async with connect("other"):
+            pass
+
+    logins = [a_login(networks=["10.1.0.0/16"]), a_login("other", networks=["::1/128", "127.0.0.0/8"])]
+    in_drop(tmp_path, scenario, *logins, slowness=unhurried(waits))
+    assert waits == []
+
+
+def test_wrong_passwords_are_answered_ever_later_and_end_the_connection(tmp_path):
+    waits = []
+
+    class Guessing(asyncssh.SSHClient):
+        def __init__(self):
+            self.guesses = 0
+
+        def password_auth_requested(self):
+            self.guesses += 1
+            return f"guess {self.guesses}"
+
+    async def scenario(connect):
+        with pytest.raises(asyncssh.PermissionDenied, match="too many wrong passwords"):
+            await connect(password=None, client_factory=Guessing)
+        with pytest.raises(asyncssh.PermissionDenied):
+            await connect(password="wrong")
+        async with connect():
+            pass
+
+    in_drop(tmp_path, scenario, slowness=unhurried(waits))
+    assert waits == [0.5, 1, 2, 4, LONGEST_S, LONGEST_S]
+
+
+def test_slowness_is_each_address_s_own_and_is_forgotten():
+    waits, now = [], [0.0]
+
+    async def sleep(seconds):
+        waits.append(seconds)
+
+    async def scenario():
+        slowness = Slowness(clock=lambda: now[0], sleep=sleep)
+        for address, later in [("a", 0), ("a", 1), ("b", 1), ("a", FORGOTTEN_AFTER_S + 1)]:
+            now[0] += later
+            await slowness.after_wrong(address)
+
+    asyncio.run(scenario())
+    assert waits == [0.5, 1, 0.5, 0.5]
+
+
+def test_what_was_refused_is_logged_without_the_password(tmp_path, capsys):
     async def scenario(connect):
         with pytest.raises(asyncssh.PermissionDenied):
-            await connect()
+            await connect(password="hunter2")
 
-    in_drop(tmp_path, scenario, a_login(networks=["10.1.0.0/16"]))
+    in_drop(tmp_path, scenario)
+    said = capsys.readouterr()
+    assert "drop.refused" in said.out + said.err
+    assert "src_1" in said.out + said.err
+    assert "hunter2" not in said.out + said.err
+
+
+def test_a_link_that_stands_in_the_folder_leads_nowhere(tmp_path):
+    (tmp_path / "secret").write_text("not yours")
+    own = tmp_path / "drop" / "demo"
+    own.mkdir(parents=True)
+    (own / "file").symlink_to(tmp_path / "secret")
+    (own / "folder").symlink_to(tmp_path)
+
+    async def scenario(connect):
+        async with connect() as connection, connection.start_sftp_client() as files:
+            for path in (
+                "/file",
+                "/folder/secret",
+                "folder/../../secret",
+                str(tmp_path / "secret"),
+                "/folder/drop/demo/x",
+            ):
+                with pytest.raises((asyncssh.SFTPPermissionDenied, asyncssh.SFTPNoSuchFile)):
+                    await files.open(path)
+            with pytest.raises(asyncssh.SFTPError):
+                await files.rename("/file", "/folder/taken")
+            with pytest.raises(asyncssh.SFTPError):
+                await files.open("/folder/new", "w")
+
+    in_drop(tmp_path, scenario)
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name in ("new", "taken")) == []
 
 
 def test_there_is_no_shell_no_command_and_no_forwarding(tmp_path):
@@ -134,6 +230,12 @@ def test_there_is_no_shell_no_command_and_no_forwarding(tmp_path):
                 await connection.open_connection("127.0.0.1", 22)
             with pytest.raises(asyncssh.ChannelListenError):
                 await connection.forward_remote_port("127.0.0.1", 0, "127.0.0.1", 22)
+            with pytest.raises(asyncssh.ChannelOpenError):
+                await connection.open_unix_connection("/tmp/socket")
+            with pytest.raises(asyncssh.ChannelOpenError):
+                await connection.create_process(subsystem="netconf")
+            with pytest.raises(asyncssh.Error):
+                await asyncssh.scp((connection, "/users.csv"), tmp_path / "got")
 
     in_drop(tmp_path, scenario)
 
@@ -179,6 +281,9 @@ def test_while_the_directory_is_away_known_logins_are_good_for_a_while():
         ("10.1.2.3", ["192.168.0.0/16", "10.1.0.0/16"], True),
         ("10.2.2.3", ["10.1.0.0/16"], False),
         ("2001:db8::1", ["2001:db8::/32"], True),
+        ("::ffff:10.1.2.3", ["10.1.0.0/16"], True),
+        ("::ffff:10.2.2.3", ["10.1.0.0/16"], False),
+        ("fe80::1%eth0", ["fe80::/10"], True),
         ("10.1.2.3", ["2001:db8::/32"], False),
         ("10.1.2.3", ["nonsense"], False),
     ],

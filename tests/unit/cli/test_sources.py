@@ -42,7 +42,7 @@ def test_every_option_reaches_the_contract(services, muster, tmp_path):
         *("--key-file", str(key), "--host-key", "ssh-ed25519 AAAA", "--allow-network", "10.0.0.0/8", "--region", "SE"),
         *("--separator", ";", "--unknown-groups", "create", "--auto-invite", "--keep-primary-phone"),
         *("--keep-secondary-phone", "--delete-after", "--strict-encoding", "--nightly", "03:30"),
-        *("--time-zone", "Europe/Stockholm", "--stable-for", "5", "--end-marker", "none", "--skip-means", "freeze"),
+        *("--time-zone", "Europe/Stockholm", "--stable-for", "5", "--end-marker", "sha256", "--skip-means", "freeze"),
         *("--grace", "2", "--position", "1", "--delete-limit-percent", "10", "--delete-limit-floor", "7"),
         *("--reject-limit-floor", "1"),
     )
@@ -55,7 +55,7 @@ def test_every_option_reaches_the_contract(services, muster, tmp_path):
     assert (source.language, source.region, source.group_separator) == ("sv", "SE", ";")
     assert source.unknown_groups == sources_pb2.UNKNOWN_GROUPS_CREATE
     assert source.skip_means == sources_pb2.SKIP_MEANS_FREEZE
-    assert source.end_marker == sources_pb2.END_MARKER_NONE
+    assert source.end_marker == sources_pb2.END_MARKER_SHA256
     assert all(
         (
             source.automatic_invitations,

@@ -56,10 +56,17 @@ class Reading:
         return [(issue.line, issue.code, issue.column) for issue in self.issues if issue.severity == REJECTED_SEVERITY]
 
 
-def read(data: bytes, *, strict_encoding: bool = False, now: datetime = NOW, **settings: Any) -> Reading:
+def read(
+    data: bytes,
+    *,
+    strict_encoding: bool = False,
+    ends_with_eof: bool = False,
+    now: datetime = NOW,
+    **settings: Any,
+) -> Reading:
     """Read a file's bytes; `settings` are those of RowSettings."""
     try:
-        csv_file = read_csv_file(lambda: io.BytesIO(data), strict_encoding=strict_encoding)
+        csv_file = read_csv_file(lambda: io.BytesIO(data), strict_encoding=strict_encoding, ends_with_eof=ends_with_eof)
     except FileRefusedError as error:
         return Reading(error.code, None, [], [], 0, 0, 0, None)
     row_settings = RowSettings(**settings)

@@ -7,6 +7,7 @@ import tracemalloc
 import pytest
 
 from services.importer import csv_file as csv_file_module
+from services.importer.row_layout import REJECTED
 from tests.builders import a_csv, a_row
 from tests.unit.importer.reading import read
 
@@ -135,6 +136,94 @@ def test_r3_a_short_last_record_with_newline_is_only_rejected():
 
 def test_r3_white_space_behind_the_last_row_is_no_torn_record():
     assert read(a_csv(a_row(1)) + b"  ").refusal == ""
+
+
+def ended(*rows, eof, delimiter=","):
+    """A file with this last row, on a source that wants one."""
+    return read(a_csv(*rows, eof, delimiter=delimiter), ends_with_eof=True)
+
+
+@pytest.mark.parametrize("eof", ["#EOF,2", '"#EOF","2"', "#EOF,2,", " #EOF , 2 ", "#EOF,2\r\n\r\n,,"])
+def test_r2_the_last_row_says_how_many_rows_there_are_and_is_none(eof):
+    reading = ended(a_row(1), "", a_row(2), eof=eof)
+    assert (reading.refusal, reading.counted, reading.rejected) == ("", 2, 0)
+
+
+@pytest.mark.parametrize("eof", ["#EOF;2", "#EOF,2"])
+def test_r2_the_marker_may_have_the_file_s_delimiter_or_a_comma(eof):
+    assert ended(a_row(1), a_row(2), eof=eof, delimiter=";").counted == 2
+
+
+def test_r2_the_marker_s_line_end_may_be_absent_and_rows_may_have_surplus_fields():
+    data = b"UniqueID,Name,Mail\nEMP-0000001,Anna,a@example.org,\n#EOF,1"
+    assert read(data, ends_with_eof=True).refusal == ""
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        (["#EOF,1"], "The last row says 1 rows and 2 stand before it"),
+        (["#EOF,3"], "The last row says 3 rows and 2 stand before it"),
+        ([], "The last row is not #EOF"),
+        (["#EOF"], "The last row is not #EOF"),
+        (["#EOF,two"], "The last row is not #EOF"),
+        (["#EOF," + "9" * 5000], "The last row is not #EOF"),
+        (["#EOF,2", a_row(3)], "The last row is not #EOF"),
+    ],
+)
+def test_r2_a_wrong_or_absent_marker_is_truncated_and_says_which(rows, said):
+    reading = read(a_csv(a_row(1), a_row(2), *rows), ends_with_eof=True)
+    assert reading.refusal == "truncated"
+    assert reading.csv_file.refusal.message.startswith(said)
+
+
+def test_r2_r4_no_rows_before_the_marker_are_an_empty_file():
+    assert ended(eof="#EOF,0").refusal == "empty_file"
+
+
+def test_r2_a_source_without_the_marker_takes_it_for_a_row():
+    assert read(a_csv(a_row(1), "#EOF,1")).rejections == [(3, "id_length", "UniqueID")]
+
+
+def test_r3_the_line_on_which_a_quote_opens_that_never_closes_is_said():
+    reading = read(a_csv(a_row(1), 'EMP-0000002,"Bo,b@example.org', a_row(3)))
+    assert reading.refusal == "truncated"
+    assert "the row on line 3" in reading.csv_file.refusal.message
+
+
+STRAY = ['EMP-0000002,"Bo,b@example.org', a_row(3), "", 'EMP-0000004,"Dag, the 1st",d@example.org', a_row(5)]
+
+
+def test_r11_r14_lines_that_a_stray_quote_joins_are_rejected_one_by_one_and_hold_their_users():
+    reading = read(a_csv(a_row(1), *STRAY))
+    assert (reading.refusal, reading.counted) == ("", 5)
+    assert reading.rejections == [(3, "column_count", ""), (4, "column_count", ""), (6, "column_count", "")]
+    assert [row.external_id for row in reading.rows] == [f"EMP-000000{number}" for number in range(1, 6)]
+    assert reading.rows[2].email == "person3@example.org"
+    assert {issue.message.partition(",")[0] for issue in reading.issues} == {
+        "A quote on line 3 joins the lines to line 6"
+    }
+
+
+def test_r11_joined_lines_that_have_as_many_fields_as_a_row_are_no_row():
+    reading = read(a_csv('EMP-0000001,"Anna,a@example.org\r\nEMP-0000002,Bo" Ek,b@example.org', a_row(3)))
+    assert reading.rejections == [(2, "column_count", ""), (3, "column_count", "")]
+    assert [row.external_id for row in reading.rows] == ["EMP-0000001", "EMP-0000002", "EMP-0000003"]
+
+
+def test_r11_no_line_of_a_joined_record_becomes_a_row_whatever_it_says():
+    inner = "x\r\nEMP-0000009,Eve,eve@example.org\r\n"
+    reading = read(a_csv(a_row(1), f'EMP-0000002,"{inner}",b@example.org,surplus', a_row(3)))
+    assert [(row.line, row.disposition) for row in reading.rows if row.external_id == "EMP-0000009"] == [(4, REJECTED)]
+
+
+def test_r14_surplus_fields_may_stand_behind_a_value_of_several_lines():
+    reading = read(a_csv('EMP-0000001,"Anna\r\nBerg",a@example.org,', "EMP-0000002,Bo,b@example.org,"))
+    assert (reading.counted, reading.rejected) == (2, 0)
+
+
+def test_r2_joined_lines_count_as_the_rows_they_were():
+    assert ended(a_row(1), *STRAY, eof="#EOF,5").refusal == ""
 
 
 @pytest.mark.parametrize(

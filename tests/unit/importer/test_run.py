@@ -311,3 +311,21 @@ def test_r5_a_directory_that_cannot_say_whether_the_file_changed_gets_it_whole(d
     door.directory.last_applied_sha256 = sha256(FILE).digest()
     door.directory.faults["RecordUnchangedFile"] = [BrokenError("once")]
     assert door.import_file().status == APPLIED
+
+
+def test_a_source_is_tested_for_those_who_may_see_it(door):
+    request = importer_pb2.TestSourceRequest(source=SOURCE)
+    (answer,) = door.stub().TestSource(request, timeout=10)
+    assert answer.check.step == importer_pb2.SOURCE_CHECK_STEP_NAME
+    assert answer.check.reason == "connection_failed"
+    assert told(lambda: list(door.stub(STRANGER).TestSource(request, timeout=10))) == "PERMISSION_DENIED"
+    assert door.directory.calls["CreateImportRun"] == 0
+
+
+def test_r2_the_end_marker_inside_a_file_by_hand_is_asked_for(door):
+    door.directory.source.end_marker = sources_pb2.END_MARKER_EOF
+    run = door.import_file()
+    assert (run.status, run.reason) == (REFUSED, "truncated")
+    assert "#EOF" in door.directory.refusal.message
+    door.directory.source.end_marker = sources_pb2.END_MARKER_SHA256
+    assert door.import_file().status == imports_pb2.IMPORT_RUN_STATUS_APPLIED

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import socket
 import stat
-import threading
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
 
 import asyncssh
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
 from muster.directory.v1 import imports_pb2, sources_pb2
 from muster.runtime.client import open_channel
 
@@ -33,154 +31,8 @@ from services.importer.errors import (
 )
 from services.importer.run import Importer
 from services.importer.spool import Spool
+from tests.integration.sftp.customer_server import DATA, LONG_AGO, PASSWORD, QUICK, Waits, fetch, put
 from tests.unit.importer.directory_double import DirectoryDouble, serve
-
-USER, PASSWORD = "customer", "correct horse"
-DATA = b"UniqueID,Name,Mail\r\n" + b"EMP-0000001,Anna Berg,anna@example.org\r\n" * 20_000
-LONG_AGO = 1_600_000_000
-
-
-@dataclass
-class Server:
-    """An SFTP server on a thread; `folder` is what its customer sees as `/`."""
-
-    folder: Path
-    port: int
-    keys: dict[str, str]
-    user_key: asyncssh.SSHKey
-    asked: list[str] = field(default_factory=list)
-
-    @property
-    def file(self) -> Path:
-        return self.folder / "users.csv"
-
-    def endpoint(self, **changes: Any) -> sftp.Endpoint:
-        endpoint = sftp.Endpoint(
-            host="127.0.0.1",
-            port=self.port,
-            username=USER,
-            path="/users.csv",
-            host_key=self.keys["ssh-ed25519"],
-            password=PASSWORD,
-        )
-        return replace(endpoint, **changes)
-
-
-class Login(asyncssh.SSHServer):
-    """Lets the one customer in; `connections` are those that are open."""
-
-    def __init__(self, connections):
-        self._connections = connections
-
-    def connection_made(self, conn):
-        self._connections.add(conn)
-        self.connection = conn
-
-    def connection_lost(self, exc):
-        self._connections.discard(self.connection)
-
-    def begin_auth(self, username):
-        return True
-
-    def password_auth_supported(self):
-        return True
-
-    def validate_password(self, username, password):
-        return (username, password) == (USER, PASSWORD)
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("drop")
-    host_keys = [asyncssh.generate_private_key("ssh-ed25519"), asyncssh.generate_private_key("ssh-rsa", key_size=2048)]
-    user_key = asyncssh.generate_private_key("ssh-ed25519")
-    authorized = asyncssh.import_authorized_keys(user_key.export_public_key().decode())
-    asked: list[str] = []
-
-    connections: set[asyncssh.SSHServerConnection] = set()
-
-    class Drop(asyncssh.SFTPServer):
-        def __init__(self, chan):
-            super().__init__(chan, chroot=os.fsencode(folder))
-
-        def stat(self, path):
-            asked.append("stat " + os.fsdecode(path))
-            return super().stat(path)
-
-    loop = asyncio.new_event_loop()
-
-    async def listen():
-        return await asyncssh.listen(
-            "127.0.0.1",
-            0,
-            server_factory=lambda: Login(connections),
-            server_host_keys=host_keys,
-            authorized_client_keys=authorized,
-            sftp_factory=Drop,
-        )
-
-    acceptor = loop.run_until_complete(listen())
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
-    thread.start()
-    keys = {key.algorithm.decode(): key.export_public_key().decode().strip() for key in host_keys}
-    keys = {text.split()[0]: text for text in keys.values()}
-    yield Server(folder, acceptor.get_port(), keys, user_key, asked)
-
-    async def close():
-        acceptor.close()
-        await acceptor.wait_closed()
-        for connection in tuple(connections):
-            connection.abort()
-            await connection.wait_closed()
-        rest = asyncio.all_tasks() - {asyncio.current_task()}  # those that end with their connections
-        await asyncio.gather(*rest, return_exceptions=True)
-
-    asyncio.run_coroutine_threadsafe(close(), loop).result(10)
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join(10)
-    loop.close()
-
-
-@pytest.fixture(autouse=True)
-def folder(server):
-    for path in server.folder.iterdir():
-        path.unlink()
-    server.asked.clear()
-    return server.folder
-
-
-class Waits(list[float]):
-    """Waits without time passing: remembers for how long, and lets something happen meanwhile."""
-
-    def __init__(self, *meanwhile):
-        super().__init__()
-        self._meanwhile = list(meanwhile)
-
-    def __call__(self, seconds):
-        self.append(seconds)
-        if self._meanwhile:
-            self._meanwhile.pop(0)()
-
-
-def fetch(server, wait=None, *, max_bytes=10_000_000, stable_for_s=60, **changes):
-    with Spool(None, max_bytes=max_bytes) as spool:
-        found = sftp.fetch(
-            server.endpoint(**changes),
-            spool,
-            stable_for_s=stable_for_s,
-            max_bytes=max_bytes,
-            wait=Waits() if wait is None else wait,
-        )
-        with spool.open() as file:
-            return found, file.read()
-
-
-def put(path, data=DATA, *, mtime=None):
-    path.write_bytes(data)
-    if mtime is not None:
-        # As a client that keeps times does: the access time goes back with the other.
-        os.utime(path, (mtime, mtime))
-    return path
 
 
 def access_times_are_kept(folder):
@@ -264,7 +116,7 @@ def test_r1_a_file_replaced_while_it_is_copied_is_copied_again(server):
 
     with Sink(None) as spool:
         found = sftp.fetch(server.endpoint(), spool, stable_for_s=60, max_bytes=10_000_000, wait=Waits())
-        assert found.size_bytes == len(DATA) + 6
+        assert found.file.size_bytes == len(DATA) + 6
         with spool.open() as file:
             assert file.read() == DATA + b"more\r\n"
 
@@ -280,7 +132,8 @@ def test_r1_a_file_cut_short_while_it_is_copied_is_copied_again(server):
             return super().write(data)
 
     with Sink(None) as spool:
-        assert sftp.fetch(server.endpoint(), spool, stable_for_s=60, max_bytes=10**7, wait=Waits()).size_bytes == 1000
+        found = sftp.fetch(server.endpoint(), spool, stable_for_s=60, max_bytes=10**7, wait=Waits())
+        assert found.file.size_bytes == 1000
         assert spool.size_bytes == 1000
 
 
@@ -319,6 +172,29 @@ def test_a_login_by_key_works(server):
     assert fetch(server, password="", private_key=key)[1] == DATA
 
 
+@pytest.mark.parametrize("form", ["openssh", "pkcs8-pem"])
+def test_a_key_is_read_in_each_form_with_any_line_ends(server, form):
+    put(server.file)
+    key = server.user_key.export_private_key(form).decode().replace("\n", "\r\n")
+    assert fetch(server, password="", private_key=f"\n{key}")[1] == DATA
+
+
+@pytest.mark.parametrize(
+    ("form", "locked"),
+    [
+        (PrivateFormat.OpenSSH, PrivateFormat.OpenSSH.encryption_builder().kdf_rounds(1).build(b"secret")),
+        (PrivateFormat.PKCS8, BestAvailableEncryption(b"secret")),
+    ],
+    ids=["openssh", "pem"],
+)
+def test_a_key_with_a_passphrase_says_so(server, form, locked):
+    key = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, form, locked)
+    with pytest.raises(LoginFailedError) as failed:
+        fetch(server, private_key=key.decode())
+    assert "passphrase" in failed.value.message
+    assert server.logins == []
+
+
 @pytest.mark.parametrize(
     ("kind", "form"), [("ssh-rsa", "pkcs1-pem"), ("ecdsa-sha2-nistp256", "pkcs1-pem"), ("ssh-rsa", "openssh")]
 )
@@ -336,6 +212,7 @@ def test_an_unknown_key_falls_back_to_the_password(server, kind, form):
 def test_a_refused_login_fails_the_run(server, changes):
     with pytest.raises(LoginFailedError):
         fetch(server, **changes)
+    assert len(server.logins) == (1 if changes.get("password") else 0)  # never tried again
 
 
 @pytest.mark.parametrize("host_key", ["", "SHA256:abcdef", "ssh-ed25519 AAAA", "ssh-dss AAAAB3NzaC1kc3M="])
@@ -352,9 +229,13 @@ def test_any_of_the_server_s_keys_may_be_the_pinned_one(server):
 
 @pytest.mark.parametrize("kind", ["ssh-ed25519", "ecdsa-sha2-nistp256"])
 def test_another_key_than_the_pinned_one_refuses_the_run(server, kind):
-    other = asyncssh.generate_private_key(kind).export_public_key().decode()
-    with pytest.raises(HostKeyChangedError):
-        fetch(server, host_key=other)
+    other = asyncssh.generate_private_key(kind)
+    with pytest.raises(HostKeyChangedError) as changed:
+        fetch(server, host_key=other.export_public_key().decode())
+    shown = asyncssh.import_public_key(server.keys["ssh-ed25519"])
+    assert f"{kind} {other.get_fingerprint()} is pinned" in changed.value.message
+    assert f"shows the key ssh-ed25519 {shown.get_fingerprint()}" in changed.value.message
+    assert server.logins == []
 
 
 def test_a_server_that_is_not_there_fails_the_run(server):
@@ -363,16 +244,29 @@ def test_a_server_that_is_not_there_fails_the_run(server):
     with pytest.raises(ConnectionFailedError) as failed:
         fetch(server, port=port)
     assert isinstance(failed.value, RunEndedError)
+    assert "refuses connections" in failed.value.message
+
+
+def test_a_name_without_an_address_fails_the_run(server):
+    with pytest.raises(ConnectionFailedError) as failed:
+        fetch(server, host="nowhere.invalid")
+    assert "has no address" in failed.value.message
+
+
+def test_a_server_that_greets_nobody_fails_the_run_in_time(server):
+    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(ConnectionFailedError) as failed:
+        fetch(server, port=silent.getsockname()[1], patience=replace(QUICK, connect_s=0.1))
+    assert "does not speak SSH" in failed.value.message
 
 
 def test_the_file_is_deleted_only_when_it_is_still_the_fetched_one(server):
     put(server.file)
     found, _ = fetch(server)
     put(server.file, b"newer")
-    assert sftp.delete(server.endpoint(), found) is False
+    assert sftp.delete(server.endpoint(), sftp.Fetched(found)) is False
     assert server.file.exists()
     found, _ = fetch(server)
-    assert sftp.delete(server.endpoint(), found) is True
+    assert sftp.delete(server.endpoint(), sftp.Fetched(found)) is True
     assert not server.file.exists()
 
 
