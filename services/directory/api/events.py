@@ -23,7 +23,7 @@ from services.directory.api.servicer import Resources, Servicer, WatchSlots, loc
 from services.directory.operations import events, subscriptions
 from services.directory.rules import names
 from services.directory.rules.errors import InvalidArgument
-from services.directory.store.events import BEGINNING, END, AnyEvent, Cursor, Order, Sought
+from services.directory.store.events import BEGINNING, END, MEMORY, AnyEvent, Cursor, Order, Sought
 
 MOST_TENANT_WATCHERS: Final = 4
 """Of the server's watchers, how many may follow one tenant's events each."""
@@ -156,7 +156,7 @@ def event_message(event: AnyEvent) -> pb.Event:
         actor=actor,
         kind=event.kind,
         resource=names.format_resource(event.resource_kind, tenant_id, event.resource_id),
-        fields=sorted({*(event.before or {}), *(event.after or {})}),
+        fields=sorted({*(event.before or {}), *(event.after or {})} - {MEMORY}),
         before=_struct(tenant_id, event.before),
         after=_struct(tenant_id, event.after),
         import_run=names.format_optional(names.IMPORT_RUN, tenant_id, event.run_id),
@@ -166,7 +166,7 @@ def event_message(event: AnyEvent) -> pb.Event:
 def _struct(tenant_id: int, values: dict[str, Any] | None) -> Struct | None:
     if values is None:
         return None
-    shown = dict(values)
+    shown = {name: value for name, value in values.items() if name != MEMORY}
     if "groups" in shown:
         shown["groups"] = [names.GROUP.format(tenant_id, int(group_id)) for group_id in shown["groups"]]
     if isinstance(shown.get("user"), int):

@@ -27,6 +27,7 @@ from services.directory.operations import (
     import_plans,
     import_reads,
     import_stages,
+    import_undo,
     unchanged_files,
 )
 from services.directory.operations import imports as operations
@@ -189,6 +190,15 @@ class ImportServicer(Servicer, imports_pb2_grpc.ImportServiceServicer):
         caller = access.require(context, tenant_id)
         run = import_endings.discard_run(self._imports, tenant_id, run_id, actor=caller.actor)
         return imports_pb2.DiscardImportRunResponse(import_run=to_proto(run))
+
+    def PlanUndo(
+        self, request: imports_pb2.PlanUndoRequest, context: grpc.ServicerContext
+    ) -> imports_pb2.PlanUndoResponse:
+        """Plan an applied run's inverse."""
+        tenant_id, run_id = parse(IMPORT_RUN, request.import_run, field="import_run")
+        caller = access.require(context, tenant_id)
+        run = import_undo.plan_undo(self._imports, tenant_id, run_id, actor=caller.actor)
+        return imports_pb2.PlanUndoResponse(import_run=to_proto(run))
 
     def GetImportRun(
         self, request: imports_pb2.GetImportRunRequest, context: grpc.ServicerContext

@@ -175,13 +175,13 @@ def _is_staged(imports: Imports, run_id: int, user_ids: Sequence[int], keys: Per
     space = imports.space(run_id)
     bound: dict[str, Any] = {"names": keys.bound}
     with imports.store.engine.connect() as connection, space.attached(connection):
-        if not space.exists(connection):
-            return False
         tables = space.names
-        looks = [
-            f"EXISTS (SELECT 1 FROM {tables['rows']} WHERE {keys.has('external_id')} OR {keys.has('email')})",
-            f"EXISTS (SELECT 1 FROM {tables['issues']} WHERE {keys.has('row_key')})",
-        ]
+        looks = ["false"]
+        if space.exists(connection):
+            looks += [
+                f"EXISTS (SELECT 1 FROM {tables['rows']} WHERE {keys.has('external_id')} OR {keys.has('email')})",
+                f"EXISTS (SELECT 1 FROM {tables['issues']} WHERE {keys.has('row_key')})",
+            ]
         if space.has_plan(connection):
             those = ", ".join(str(int(user_id)) for user_id in user_ids)
             looks.append(f"EXISTS (SELECT 1 FROM {tables['changes']} WHERE user_id IN ({those}))")

@@ -26,6 +26,7 @@ from services.directory.operations.import_plans import (
     write_plan,
 )
 from services.directory.operations.import_stages import sweep_stages
+from services.directory.operations.import_undo import start_undo, undo_here
 from services.directory.operations.imports import (
     LEASE_S,
     NO_COUNTS,
@@ -73,6 +74,7 @@ def start_apply(
         PlanChanged: `plan_hash` is not the hash of what was shown.
         RunState: the run cannot be applied: it only plans, or is at rest otherwise.
         SourceStateError: the source is not enabled.
+        UndoLaterFirst, UndoExpired: it is an undo, and too late.
     """
     with imports.store.write(tenant_id) as session:
         run = locked_run_of(session, tenant_id, run_id)
@@ -85,7 +87,9 @@ def start_apply(
         if run.plan_hash != plan_hash:
             raise PlanChanged(plan_hash=run.plan_hash)
         source = source_of(session, tenant_id, run.source_id)
-        if source.state != SourceState.ENABLED:
+        if run.undoes_run_id:
+            start_undo(imports, session, run, leave_deletions_out=leave_deletions_out, actor=actor)
+        elif source.state != SourceState.ENABLED:
             raise SourceStateError("the source is not enabled", state=SourceState(source.state).name.lower())
         if run.status == RunStatus.HELD:
             run.approved, run.approved_by = True, actor.name
@@ -238,6 +242,8 @@ def _apply(
     if run.status != RunStatus.APPLYING:
         return None
     assert run.plan is not None
+    if run.undoes_run_id:
+        return undo_here(imports, space, session, run)
     require_stage(space, connection, run)
     stands = not has_changed(session, tenant_id, (run.plan_xid, run.plan_position)) and is_whole(space, connection, run)
     if not stands and has_settled_rows(space, connection):

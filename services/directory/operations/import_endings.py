@@ -11,6 +11,7 @@ from services.directory.operations.imports import (
     NO_COUNTS,
     Imports,
     end_run,
+    is_at_rest,
     locked_run_of,
     require_status,
     source_of,
@@ -63,7 +64,7 @@ def discard_run(imports: Imports, tenant_id: int, run_id: int, *, actor: Actor) 
     with imports.store.write(tenant_id) as session:
         run = locked_run_of(session, tenant_id, run_id)
         if run.status != RunStatus.DISCARDED:
-            if not (run.status == RunStatus.HELD or (run.status == RunStatus.PLANNED and run.plan_only)):
+            if run.status not in {RunStatus.HELD, RunStatus.PLANNED} or not is_at_rest(run):
                 raise RunState(status=status_word(run))
             end_run(imports, session, run, RunStatus.DISCARDED, reason=run.reason, message="Discarded.", actor=actor)
             session.flush()

@@ -116,7 +116,7 @@ def list_changes(
     """
     with imports.store.read(tenant_id) as session:
         run = run_of(session, tenant_id, run_id)
-    if run.status in {RunStatus.APPLIED, RunStatus.APPLYING}:
+    if run.status in {RunStatus.APPLIED, RunStatus.APPLYING, RunStatus.UNDONE}:
         with imports.store.read(tenant_id) as session:
             return _made(session, run, action=action, after=after, limit=limit)
     if run.status not in {RunStatus.PLANNED, RunStatus.HELD}:
@@ -127,7 +127,7 @@ def list_changes(
 def _planned(imports: Imports, run: ImportRun, *, action: int, after: tuple[int, int], limit: int) -> list[Change]:
     space = imports.space(run.id)
     with imports.store.reading(run.tenant_id).connect() as connection, space.attached(connection):
-        if not space.exists(connection):
+        if not space.has_plan(connection):
             raise RunState(status=f"{status_word(run)}, and its plan was replaced by a newer one's")
         found = connection.execute(
             text(f"""
@@ -248,7 +248,7 @@ def _made_change(row: RowMapping, moves: tuple[list[int], list[int]], names: dic
         line=0,
         action=action,
         user_id=row["resource_id"],
-        external_id=person.get("external_id") or row["external_id"] or after.get("external_id", ""),
+        external_id=person.get("external_id") or row["external_id"] or (before | after).get("external_id", ""),
         email=person.get("email") or row["email"],
         display_name=person.get("display_name") or row["display_name"],
         fields=[]

@@ -14,7 +14,14 @@ from sqlalchemy import text
 from sqlmodel import col, select
 
 from services.directory.operations.import_endings import expire_held
-from services.directory.operations.imports import LEASE_S, Imports, locked_run_of, require_status, source_of
+from services.directory.operations.imports import (
+    LEASE_S,
+    Imports,
+    is_at_rest,
+    locked_run_of,
+    require_status,
+    source_of,
+)
 from services.directory.roster.stage import Staged
 from services.directory.store.tables import ImportRun, RunStatus, Source
 
@@ -24,7 +31,7 @@ PLANNED_KEPT_FOR = timedelta(days=7)
 """How long a dry run's or a trial's plan can be looked at, unless a newer run of the source comes first."""
 
 _FILE = re.compile(r"run_(\d+)\.db")
-_TABLE = re.compile(r"rows_(\d+)")
+_TABLE = re.compile(r"(?:rows|changes)_(\d+)")
 
 
 def finish_staging(
@@ -74,7 +81,7 @@ def _staged_run_ids(imports: Imports) -> list[int]:
             found = connection.execute(text("SELECT tablename FROM pg_tables WHERE schemaname = 'stage'"))
             names = list(found.scalars())
         pattern = _TABLE
-    return [int(match[1]) for name in names if (match := pattern.fullmatch(name))]
+    return sorted({int(match[1]) for name in names if (match := pattern.fullmatch(name))})
 
 
 def _is_needed(imports: Imports, run_id: int) -> bool:
@@ -86,8 +93,10 @@ def _is_needed(imports: Imports, run_id: int) -> bool:
             return True
         if run.status != RunStatus.PLANNED:
             return False
-        if not run.plan_only or run.end_time is None:
+        if not is_at_rest(run) or run.end_time is None:
             return True
+        if run.undoes_run_id:
+            return imports.clock() - run.end_time < PLANNED_KEPT_FOR
         source = session.exec(
             select(Source).where(col(Source.tenant_id) == run.tenant_id, col(Source.id) == run.source_id)
         ).one()

@@ -106,7 +106,7 @@ class Imports:
 def is_at_rest(run: ImportRun) -> bool:
     """Whether nothing happens to the run unless someone decides."""
     if run.status == RunStatus.PLANNED:
-        return run.plan_only
+        return run.plan_only or run.undoes_run_id != 0
     return run.status not in {RunStatus.STAGING, RunStatus.APPLYING}
 
 

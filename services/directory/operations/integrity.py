@@ -298,7 +298,7 @@ _SOURCES: Final = (
         f"""
         SELECT id FROM import_runs WHERE tenant_id = :t AND active_until < :until AND (
             status IN ({int(RunStatus.STAGING)}, {int(RunStatus.APPLYING)})
-            OR (status = {int(RunStatus.PLANNED)} AND NOT plan_only)) ORDER BY id
+            OR (status = {int(RunStatus.PLANNED)} AND NOT plan_only AND undoes_run_id = 0)) ORDER BY id
         """,
     ),
 )

@@ -15,6 +15,7 @@ from services.directory.operations.personal_keys import personal_keys
 from services.directory.operations.tenant_sql import TenantSql
 from services.directory.rules import names
 from services.directory.rules.errors import NotFound
+from services.directory.store.events import MEMORY
 from services.directory.store.people_tables import InvitationState
 from services.directory.store.provisioning_tables import USER
 from services.directory.store.tables import MANUAL, User, UserState, UtcDateTime
@@ -186,6 +187,8 @@ class _Register:
 
     def _shown(self, values: dict[str, Any] | None) -> dict[str, Any] | None:
         """Write an event's values as readers of events get them: groups by name."""
+        if values and MEMORY in values:
+            values = {name: value for name, value in values.items() if name != MEMORY}
         if not values or "groups" not in values:
             return values
         groups = [names.GROUP.format(self._tenant_id, int(group_id)) for group_id in values["groups"]]

@@ -11,7 +11,9 @@ from sqlalchemy.engine import Connection
 
 from services.directory.roster.dialect import Dialect
 from services.directory.roster.planner import PlanInput, ReserveIds
+from services.directory.roster.run_events import RunEvents
 from services.directory.roster.space import StageSpace
+from services.directory.store.events import Actor
 from services.directory.store.tables import UtcDateTime
 
 
@@ -38,56 +40,44 @@ class Applier:
         self.connection = connection
         self.order = order
         self.dialect = Dialect(space.store.is_sqlite)
-        self._words: dict[str, object] = {
+        self.words: dict[str, object] = {
             **space.names,
             "t": order.given.tenant_id,
             "s": order.given.source_id,
             "run": order.run_id,
             "linked_account": order.given.linked_account_id,
         }
+        self._events = RunEvents(
+            connection,
+            self.dialect,
+            self.words,
+            Actor(source_id=order.given.source_id),
+            order.now,
+            order.reserve_ids,
+        )
 
     def run(self, statement: str, **moments: datetime) -> int:
         """Execute a statement in which `:now` stands for the run's time; answers how many rows it touched."""
         times = {"now": self.order.now, **moments}
         named = [bindparam(name, time, type_=UtcDateTime) for name, time in times.items() if f":{name}" in statement]
-        return self.connection.execute(text(statement.format(**self._words)).bindparams(*named)).rowcount
+        return self.connection.execute(text(statement.format(**self.words)).bindparams(*named)).rowcount
+
+    def look(self, query: str) -> int:
+        """Execute a query that answers one number."""
+        return int(self.connection.execute(text(query.format(**self.words))).scalar_one())
 
     def add_events(self, kind: str, people: str, *, before: str = "", after: str = "", order: str) -> None:
         """Write an event for each row of `people` (a FROM clause whose rows `c` have user_id), in that order."""
-        self._insert_events(kind, "usr", "c.user_id", people, before=before, after=after, order=order)
+        self._events.add(kind, "usr", "c.user_id", people, before=before, after=after, order=order)
 
     def add_group_events(self) -> None:
         """Write an event for each group the run creates."""
         after = self.dialect.json_of(display_name="c.external_id", group_external_id="c.external_id")
-        self._insert_events("group.created", "grp", "c.id", "{new_groups} c", after=after, before="", order="c.id")
+        self._events.add("group.created", "grp", "c.id", "{new_groups} c", after=after, order="c.id")
 
     def add_invitation_events(self) -> None:
         """Write an event for each invitation the run makes."""
         after = self.dialect.json_of(user="c.user_id", state="'pending'")
         made = "i.tenant_id = {t} AND i.user_id = c.user_id AND i.run_id = {run}"
         people = f"{{changes}} c JOIN invitations i ON {made} WHERE c.action = 1"
-        self._insert_events("invitation.created", "inv", "i.id", people, after=after, before="", order="c.line")
-
-    def _insert_events(
-        self, kind: str, prefix: str, resource: str, source: str, *, before: str, after: str, order: str
-    ) -> None:
-        if self.dialect.is_sqlite:
-            count = int(
-                self.connection.execute(text(f"SELECT count(*) FROM {source}".format(**self._words))).scalar_one()
-            )
-            if not count:
-                return
-            first = self.order.reserve_ids("event", count)[0]
-            position, xid = f"row_number() OVER () + {first - 1}", "0"
-        else:
-            position, xid = "nextval('event_id_seq')", "pg_current_xact_id()::text::bigint"
-        # The braces of JSON fragments must survive `format`, so they are put in afterwards.
-        statement = (
-            "INSERT INTO events (tenant_id, position, xid, time, actor_source_id, actor, kind, resource_kind,"
-            " resource_id, run_id, before, after)"
-            f" SELECT {{t}}, {position}, {xid}, :now, {{s}}, '', '{kind}', '{prefix}', q.resource, {{run}}, q.b, q.a"
-            f" FROM (SELECT {resource} AS resource, %BEFORE% AS b, %AFTER% AS a FROM {source} ORDER BY {order}) q"
-        )
-        filled = statement.format(**self._words).replace("%BEFORE%", before or self.dialect.no_json)
-        filled = filled.replace("%AFTER%", after or self.dialect.no_json)
-        self.connection.execute(text(filled).bindparams(bindparam("now", self.order.now, type_=UtcDateTime)))
+        self._events.add("invitation.created", "inv", "i.id", people, after=after, order="c.line")

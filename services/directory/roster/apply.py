@@ -10,11 +10,11 @@ from sqlalchemy import text
 from sqlalchemy.engine import Connection
 from sqlmodel import Session
 
-from services.directory.roster import apply_events, invitations, restore, settled_rows
+from services.directory.roster import apply_events, invitations, restore, settled_rows, undo_memory
 from services.directory.roster.applier import Applier, ApplyInput
 from services.directory.roster.space import StageSpace
 from services.directory.rules.leaving import LEAVING, WayOut
-from services.directory.store.events import Actor, append_events
+from services.directory.store.events import MEMORY, Actor, append_events
 from services.directory.store.people_tables import InvitationState
 from services.directory.store.seats import Seats, note_mark
 
@@ -24,6 +24,7 @@ _WAY_OUT = WayOut.NOT_IN_FILE
 def apply_plan(space: StageSpace, connection: Connection, order: ApplyInput) -> None:
     """Write the plan whose tables stand beside the stage; the caller holds the tenant's lock and commits."""
     applier = Applier(space, connection, order)
+    undo_memory.remember(applier)
     done = _delete(applier)
     order.progress(done)
     done += _update(applier)
@@ -70,8 +71,10 @@ def _delete(applier: Applier) -> int:
         "SELECT m.user_id, " + apply_events.group_list(applier) + " AS groups FROM ("
         "SELECT DISTINCT user_id, group_id FROM memberships WHERE tenant_id = {t} "
         "AND user_id IN (SELECT user_id FROM {changes} WHERE action = 4) ORDER BY user_id, group_id) m "
-        "GROUP BY m.user_id) g ON g.user_id = c.user_id WHERE c.action = 4",
-        before=apply_events.person(applier, groups=applier.dialect.as_json("coalesce(g.groups, '[]')")),
+        "GROUP BY m.user_id) g ON g.user_id = c.user_id " + undo_memory.joined() + " WHERE c.action = 4",
+        before=apply_events.person(
+            applier, groups=applier.dialect.as_json("coalesce(g.groups, '[]')"), **{MEMORY: undo_memory.memory(applier)}
+        ),
         order="c.user_id",
     )
     applier.run(
@@ -178,6 +181,9 @@ def _move(applier: Applier) -> None:
 def _remember_missed(applier: Applier) -> None:
     """R32's grace counts files without the user; R8 remembers whose deletion was left out."""
     given = applier.order.given
+    if not (given.grace_nights or given.leave_deletions_out or undo_memory.has_missed_anybody(applier)):
+        return
+    undo_memory.remember_missed(applier)
     if given.grace_nights:
         applier.run(
             """

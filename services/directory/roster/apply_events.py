@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from services.directory.roster import undo_memory
 from services.directory.roster.applier import Applier
+from services.directory.store.events import MEMORY
 
 
 def write_events(applier: Applier) -> None:
@@ -37,9 +39,10 @@ def _change_events(applier: Applier, kind: str, *, action: int) -> None:
     after = {column: f"CASE WHEN c.old_{column} <> c.{column} THEN c.{column} END" for column in columns}
     if action != 2:
         after["external_id"] = "c.external_id"
+        before[MEMORY] = undo_memory.memory(applier)
     applier.add_events(
         kind,
-        f"{{changes}} c WHERE c.action = {action}",
+        f"{{changes}} c {undo_memory.joined() if action != 2 else ''} WHERE c.action = {action}",
         before=applier.dialect.json_of(**before),
         after=applier.dialect.json_of(**after),
         order="c.line",

@@ -47,6 +47,39 @@ class Dialect:
             return f"json_patch('{{}}', json_object({pairs}))"
         return f"json_strip_nulls(json_build_object({pairs}))"
 
+    def json_row(self, *values: str) -> str:
+        """A JSON array of SQL expressions."""
+        return f"{'json_array' if self.is_sqlite else 'json_build_array'}({', '.join(values)})"
+
+    def json_rows(self, value: str) -> str:
+        """A JSON array of a JSON value of each row of a group, as text."""
+        return f"json_group_array({value})" if self.is_sqlite else f"json_agg({value})::text"
+
+    def each_json(self, document: str, *path: str) -> str:
+        """A relation `x(value)` with each element of an array inside a JSON document; empty when it is not there."""
+        if self.is_sqlite:
+            return f"json_each({document}, '$.{'.'.join(path)}') x"
+        inside = "".join(f" -> '{name}'" for name in path)
+        return f"json_array_elements(coalesce({document}{inside}, '[]'::json)) AS x(value)"
+
+    def json_item(self, value: str, place: int, *, kind: str = "text") -> str:
+        """An element of a JSON array as `text` or `bigint`."""
+        found = f"json_extract({value}, '$[{place}]')" if self.is_sqlite else f"({value} ->> {place})"
+        return found if kind == "text" else f"CAST({found} AS {kind})"
+
+    def json_number(self, value: str) -> str:
+        """A JSON number that is a whole value, as `bigint`."""
+        return f"CAST({value} AS bigint)" if self.is_sqlite else f"CAST({value}::text AS bigint)"
+
+    def json_value(self, document: str, *path: str, kind: str = "text") -> str:
+        """A value inside a JSON document as `text`, `bigint` or `moment`; NULL when it is not there."""
+        if self.is_sqlite:
+            found = f"json_extract({document}, '$.{'.'.join(path)}')"
+            return f"CAST({found} AS bigint)" if kind == "bigint" else found
+        inside = "".join(f" -> '{name}'" for name in path[:-1])
+        found = f"({document}{inside} ->> '{path[-1]}')"
+        return found if kind == "text" else f"CAST({found} AS {'timestamptz' if kind == 'moment' else kind})"
+
     @property
     def no_json(self) -> str:
         """NULL where JSON is expected."""

@@ -6,6 +6,9 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from sqlalchemy import text
+from sqlalchemy.engine import Connection
+
+from services.directory.roster.dialect import Dialect
 
 if TYPE_CHECKING:
     from services.directory.roster.planner import Planner
@@ -90,18 +93,22 @@ HASHED = "line, action, {user}, external_id, " + COMPARED + ", added, removed"
 
 
 def hash_changes(planner: Planner) -> str:
+    """SHA-256 over the plan's list of changes."""
+    return digest_of_changes(planner.dialect, planner.connection, planner.space.name("changes"))
+
+
+def digest_of_changes(dialect: Dialect, connection: Connection, changes: str) -> str:
     """SHA-256 over the list of changes in plan order; blocks are joined and hashed by the database where it can."""
     shown = HASHED.format(user="CASE WHEN action = 1 THEN 0 ELSE user_id END")
-    row = f"{planner.dialect.row_text}{shown}{planner.dialect.row_text_end}"
-    changes = planner.space.name("changes")
+    row = f"{dialect.row_text}{shown}{dialect.row_text_end}"
     digest = hashlib.sha256()
-    if planner.dialect.is_sqlite:
-        found = planner.connection.execute(text(f"SELECT {row} FROM {changes} ORDER BY line, user_id"))
+    if dialect.is_sqlite:
+        found = connection.execute(text(f"SELECT {row} FROM {changes} ORDER BY line, user_id"))
         for partition in found.partitions(10_000):
             for (line,) in partition:
                 digest.update(line.encode())
         return digest.hexdigest()
-    found = planner.connection.execute(
+    found = connection.execute(
         text(f"""
         SELECT encode(sha256(convert_to(string_agg({row}, E'\\n' ORDER BY line, user_id), 'UTF8')), 'hex')
         FROM {changes} GROUP BY line / 20000 ORDER BY line / 20000

@@ -45,6 +45,20 @@ PLAN_TABLES = (
 """What a plan is made of, in the order it is made; see plan.py for each."""
 
 
+UNDO_TABLES = (
+    "kept",
+    "turned",
+    "turned_moves",
+    "others",
+    "wanting",
+    "stuck",
+    "turning",
+    "places",
+    "fixed_groups",
+)
+"""What an apply keeps for its undo while it runs (undo_memory.py), and what an undo is made of besides (undo.py)."""
+
+
 @dataclass(frozen=True)
 class StageSpace:
     """The names of one run's stage tables, and how to reach and remove them."""
@@ -60,7 +74,7 @@ class StageSpace:
     @property
     def names(self) -> dict[str, str]:
         """All names, for `str.format`."""
-        return {table: self.name(table) for table in (*STAGED_TABLES, *SHOWN_TABLES, *PLAN_TABLES)}
+        return {table: self.name(table) for table in (*STAGED_TABLES, *SHOWN_TABLES, *PLAN_TABLES, *UNDO_TABLES)}
 
     @property
     def file(self) -> Path:
@@ -89,13 +103,14 @@ class StageSpace:
 
     def exists(self, connection: Connection) -> bool:
         """Whether rows were staged."""
-        return self._has(connection, "rows")
+        return self.has(connection, "rows")
 
     def has_plan(self, connection: Connection) -> bool:
         """Whether a plan was made of them."""
-        return self._has(connection, "changes")
+        return self.has(connection, "changes")
 
-    def _has(self, connection: Connection, table: str) -> bool:
+    def has(self, connection: Connection, table: str) -> bool:
+        """Whether a table of the stage is there."""
         if self.store.is_sqlite:
             found = connection.execute(text(f"SELECT count(*) FROM stage.sqlite_master WHERE name = '{table}'"))
             return bool(found.scalar_one())

@@ -96,10 +96,13 @@ class LicenseLimitReached(DirectoryError):
 
     reason = "LICENSE_LIMIT_REACHED"
 
-    def __init__(self, *, seats_total: int, seats_used: int) -> None:
+    def __init__(self, *, seats_total: int, seats_used: int, seats_needed: int = 1) -> None:
         self.seats_total, self.seats_used = seats_total, seats_used
+        short = f"all seats are taken: {seats_used} of {seats_total} in use"
+        if seats_needed > 1:
+            short = f"{seats_needed} seats are needed, and {seats_used} of {seats_total} are in use"
         super().__init__(
-            f"all seats are taken: {seats_used} of {seats_total} in use; raise the license or delete users",
+            f"{short}; raise the license or delete users",
             metadata={"seats_total": str(seats_total), "seats_used": str(seats_used)},
         )
 

@@ -25,6 +25,9 @@ Cursor = tuple[int, int]
 BEGINNING: Final[Cursor] = (-1, 0)
 END: Final[Cursor] = (2**63 - 1, 2**63 - 1)
 
+MEMORY: Final = "undo"
+"""The member of an event's `before` that only the undo of its run reads: nobody is shown it."""
+
 AnyEvent = Event | ArchivedEvent
 """An event of the log, or one past its retention."""
 

@@ -1,0 +1,359 @@
+"""Compare what an applied run did with the register of today: what its undo puts back, and whom it leaves out.
+
+What the run did is read from its events and from what they remember (undo_memory.py). A handful of tables beside the
+undo's own stage hold the plan, each made by one statement, as those of an import (plan.py):
+
+    turned, turned_moves    whom the run created, changed, deleted; and the memberships that it added and removed
+    others                  people and groups that somebody else has changed since
+    wanting, stuck          people who would get another mail or come back, and those for whom somebody is in the way
+    turning                 who is put back, and with which values
+    places, fixed_groups    memberships to add again and to take away; groups that stay as they are
+    changes, findings       what people are shown, as of an import: deletions, restores, updates; whom it leaves out
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import text
+from sqlalchemy.engine import Connection
+
+from services.directory.roster.dialect import Dialect
+from services.directory.roster.plan_changes import HASHED
+from services.directory.roster.space import StageSpace
+from services.directory.store.events import Cursor, newer_than
+from services.directory.store.tables import RunStatus
+
+UPDATE, DELETE, RESTORE = 2, 4, 5
+"""What an undo does to a person; the numbers are those of the contract's ChangeAction."""
+
+_COLUMNS: Final = ("email", "display_name", "title", "phone", "secondary_phone")
+_CHANGED_SINCE: Final = "changed_since"
+_NO_CHANGE: Final = "('user.password_set', 'user.password_reset_requested', 'user.missed')"
+"""Events of a person that an undo looks past: a password is nobody's record, and files count who is missing."""
+
+_TABLES: Final = (
+    "turned",
+    "turned_moves",
+    "others",
+    "wanting",
+    "stuck",
+    "turning",
+    "places",
+    "fixed_groups",
+    "changes",
+    "findings",
+)
+
+
+@dataclass(frozen=True)
+class UndoInput:
+    """Whose run is undone, where its events stand, and from where on an event is newer than the run."""
+
+    tenant_id: int
+    source_id: int
+    run_id: int
+    events: Cursor
+    basis: Cursor
+
+
+class Undo:
+    """Makes one plan of an undo; holds what every step needs."""
+
+    def __init__(self, space: StageSpace, connection: Connection, given: UndoInput) -> None:
+        self.space = space
+        self.connection = connection
+        self.given = given
+        self.dialect = Dialect(space.store.is_sqlite)
+        xid, position = given.events
+        self.words: dict[str, object] = {
+            **space.names,
+            "t": given.tenant_id,
+            "s": given.source_id,
+            "done": f"e.tenant_id = {given.tenant_id} AND e.xid = {xid} AND e.position > {position}"
+            f" AND e.run_id = {given.run_id}",
+            "since": f"{newer_than(given.tenant_id, given.basis)} AND run_id <> {given.run_id}"
+            f" AND run_id NOT IN ({_come_to_nothing(given.tenant_id)})",
+        }
+
+    def make(self, table: str, query: str) -> int:
+        """Make a stage table from a query, in which names in braces are filled in; answers its row count."""
+        sql = f"{self.dialect.create_table} {self.space.name(table)} AS {query.format(**self.words)}"
+        made = self.connection.execute(text(sql)).rowcount
+        if self.space.store.is_sqlite:
+            return self.count(f"SELECT count(*) FROM {{{table}}}")
+        self.connection.execute(text(f"ANALYZE {self.space.name(table)}"))
+        return made
+
+    def index(self, table: str, column: str) -> None:
+        """Index a stage table where SQLite would otherwise search it row by row."""
+        if self.dialect.is_sqlite:
+            self.connection.execute(text(f"CREATE INDEX stage.{table}_{column} ON {table} ({column})"))
+
+    def run(self, statement: str) -> int:
+        """Execute a statement; answers how many rows it touched."""
+        return self.connection.execute(text(statement.format(**self.words))).rowcount
+
+    def count(self, query: str) -> int:
+        """Execute a query that answers one number."""
+        return int(self.connection.execute(text(query.format(**self.words))).scalar_one())
+
+
+def _come_to_nothing(tenant_id: int) -> str:
+    """Later runs that were undone, and their undos: whom these left out, somebody else has changed."""
+    return (
+        f"SELECT id FROM import_runs WHERE tenant_id = {tenant_id} AND (status = {RunStatus.UNDONE}"
+        f" OR (undoes_run_id <> 0 AND status = {RunStatus.APPLIED}))"
+    )
+
+
+def was_detached(connection: Connection, tenant_id: int, source_id: int, since: Cursor) -> bool:
+    """Whether the source gave its people away since (S12)."""
+    sql = (
+        f"SELECT EXISTS (SELECT 1 FROM events WHERE {newer_than(tenant_id, since)}"
+        f" AND resource_kind = 'src' AND resource_id = {source_id} AND kind = 'source.detached')"
+    )
+    return bool(connection.execute(text(sql)).scalar_one())
+
+
+def plan_undo(undo: Undo) -> dict[str, int]:
+    """Make the plan's tables anew, reading the register only; answers the counts of what is put back."""
+    for table in _TABLES:
+        undo.run(f"DROP TABLE IF EXISTS {{{table}}}")
+    undo.run(
+        f"{undo.dialect.create_table.replace('TABLE', 'TABLE IF NOT EXISTS')} "
+        "{new_groups} (external_id text NOT NULL PRIMARY KEY, id bigint NOT NULL)"
+    )
+    undo.dialect.tune(undo.connection)
+    _read_events(undo)
+    _find_others(undo)
+    _find_stuck(undo)
+    _find_turning(undo)
+    _find_places(undo)
+    _write_changes(undo)
+    _write_findings(undo)
+    undo.dialect.untune(undo.connection)
+    return _counts(undo)
+
+
+def _read_events(undo: Undo) -> None:
+    """Read whom the run touched: each has one event of a person, and at most two of memberships."""
+    undo.make(
+        "turned",
+        """
+        SELECT e.resource_id AS user_id, e.kind, e.before, e.after,
+               CASE e.kind WHEN 'user.created' THEN 4 WHEN 'user.restored' THEN 4 WHEN 'user.deleted' THEN 5 ELSE 2 END
+               AS action
+        FROM events e WHERE {done} AND e.resource_kind = 'usr'
+          AND e.kind IN ('user.created', 'user.updated', 'user.taken_over', 'user.deleted', 'user.restored')
+        """,
+    )
+    undo.index("turned", "user_id")
+    dialect = undo.dialect
+    number = dialect.json_number("x.value")
+    undo.make(
+        "turned_moves",
+        f"""
+        SELECT e.resource_id AS user_id, {number} AS group_id, true AS was_added
+        FROM events e CROSS JOIN {dialect.each_json("e.after", "groups")}
+        WHERE {{done}} AND e.kind = 'membership.added'
+        UNION ALL
+        SELECT e.resource_id, {number}, false
+        FROM events e CROSS JOIN {dialect.each_json("e.before", "groups")}
+        WHERE {{done}} AND e.kind = 'membership.removed'
+        """,
+    )
+    undo.index("turned_moves", "user_id")
+
+
+def _find_others(undo: Undo) -> None:
+    """Find whom, and which groups, somebody else has changed since; main groups stay what they are."""
+    undo.make(
+        "others",
+        f"""
+        SELECT DISTINCT resource_kind AS kind, resource_id AS id FROM events
+        WHERE {{since}} AND resource_kind IN ('usr', 'grp') AND kind NOT IN {_NO_CHANGE}
+        """,
+    )
+    undo.index("others", "id")
+
+
+def _find_stuck(undo: Undo) -> None:
+    """Find whose mail or key of before somebody else has by now, and who waits for one of these to give up a mail.
+
+    Each person waits for at most one other, so a recursive query walks the chains, and swaps need nothing.
+    """
+    undo.make(
+        "wanting",
+        f"""
+        SELECT n.user_id, n.action, n.email <> u.email OR n.action = {RESTORE} AS is_mover, n.email, v.id AS holder_id
+        FROM (
+            SELECT t.user_id, t.action, {_target(undo, "email")} AS email
+            FROM {{turned}} t JOIN users o ON o.tenant_id = {{t}} AND o.id = t.user_id
+            WHERE t.user_id NOT IN (SELECT id FROM {{others}} WHERE kind = 'usr')
+        ) n JOIN users u ON u.tenant_id = {{t}} AND u.id = n.user_id
+        LEFT JOIN users v ON v.tenant_id = {{t}} AND v.email = n.email AND v.state = 1 AND v.id <> n.user_id
+             AND n.action <> {DELETE}
+        """,
+    )
+    undo.index("wanting", "user_id")
+    undo.index("wanting", "holder_id")
+    dialect = undo.dialect
+    claims = dialect.each_json("t.before", "undo", "claims")
+    undo.make(
+        "stuck",
+        f"""
+        WITH RECURSIVE blocked(user_id, code) AS (
+            SELECT w.user_id, 'mail' FROM {{wanting}} w WHERE w.is_mover AND w.holder_id IS NOT NULL AND NOT EXISTS (
+                SELECT 1 FROM {{wanting}} h WHERE h.user_id = w.holder_id AND (h.is_mover OR h.action = {DELETE}))
+            UNION
+            SELECT t.user_id, 'key' FROM {{turned}} t CROSS JOIN {claims}
+            JOIN claims c ON c.tenant_id = {{t}} AND c.source_id = {dialect.json_item("x.value", 0, kind="bigint")}
+             AND c.external_id = {dialect.json_item("x.value", 1)} AND c.user_id <> t.user_id
+            WHERE t.action = {RESTORE}
+            UNION
+            SELECT w.user_id, 'mail' FROM blocked b JOIN {{wanting}} w ON w.holder_id = b.user_id WHERE w.is_mover
+        )
+        SELECT user_id, min(code) AS code FROM blocked GROUP BY user_id
+        """,
+    )
+    undo.index("stuck", "user_id")
+
+
+def _target(undo: Undo, column: str) -> str:
+    """What a person `o` turned by the run has again: what its event says of before, else the same as today."""
+    before = undo.dialect.json_value("t.before", column)
+    return f"CASE WHEN t.action = {RESTORE} THEN o.{column} ELSE coalesce({before}, o.{column}) END"
+
+
+def _find_turning(undo: Undo) -> None:
+    targets = ", ".join(f"{_target(undo, column)} AS {column}" for column in _COLUMNS)
+    olds = ", ".join(f"o.{column} AS old_{column}" for column in _COLUMNS)
+    key = undo.dialect.json_value("t.after", "external_id")
+    former = undo.dialect.json_value("t.before", "external_id")
+    undo.make(
+        "turning",
+        f"""
+        SELECT t.user_id, t.kind, t.action, t.before, t.after, {targets}, {olds},
+               coalesce({key}, {former}, c.external_id, '') AS external_id
+        FROM {{turned}} t JOIN users o ON o.tenant_id = {{t}} AND o.id = t.user_id
+        LEFT JOIN (
+            SELECT user_id, min(external_id) AS external_id FROM claims WHERE tenant_id = {{t}} AND source_id = {{s}}
+            GROUP BY user_id
+        ) c ON c.user_id = t.user_id
+        WHERE t.user_id NOT IN (SELECT id FROM {{others}} WHERE kind = 'usr')
+          AND t.user_id NOT IN (SELECT user_id FROM {{stuck}})
+        """,
+    )
+    undo.index("turning", "user_id")
+
+
+def _find_places(undo: Undo) -> None:
+    """Find memberships to add again, each in a group that still is what it was, and memberships to take away."""
+    dialect = undo.dialect
+    memberships = dialect.each_json("t.before", "undo", "memberships")
+    group, origin = (dialect.json_item("x.value", place, kind="bigint") for place in (0, 1))
+    undo.make(
+        "places",
+        f"""
+        SELECT q.user_id, q.group_id, q.origin, q.is_added,
+               q.is_added AND (g.id IS NULL OR NOT g.is_main AND EXISTS (
+                   SELECT 1 FROM {{others}} x WHERE x.kind = 'grp' AND x.id = q.group_id)) AS is_lost
+        FROM (
+            SELECT m.user_id, m.group_id, {undo.given.source_id} AS origin, NOT m.was_added AS is_added
+            FROM {{turned_moves}} m JOIN {{turning}} t ON t.user_id = m.user_id WHERE t.action = {UPDATE}
+            UNION ALL
+            SELECT t.user_id, {group}, {origin}, true
+            FROM {{turning}} t CROSS JOIN {memberships} WHERE t.action = {RESTORE}
+        ) q
+        LEFT JOIN groups g ON g.tenant_id = {{t}} AND g.id = q.group_id
+        WHERE q.origin = 0 OR EXISTS (
+            SELECT 1 FROM sources s WHERE s.tenant_id = {{t}} AND s.id = q.origin AND s.delete_time IS NULL)
+        """,
+    )
+    undo.index("places", "user_id")
+
+
+def _write_changes(undo: Undo) -> None:
+    """Show deletions first, then the others by key, as an import's changes are shown."""
+
+    def listed(condition: str) -> str:
+        return f"""(
+            SELECT user_id, {_numbers(undo)} AS list FROM (
+                SELECT DISTINCT user_id, group_id FROM {{places}} WHERE {condition} ORDER BY user_id, group_id) p
+            GROUP BY user_id)"""
+
+    columns = ", ".join(f"t.{column}" for column in (*_COLUMNS, *(f"old_{column}" for column in _COLUMNS)))
+    undo.make(
+        "changes",
+        f"""
+        SELECT CASE t.action WHEN {DELETE} THEN 0 ELSE row_number() OVER (
+                   ORDER BY t.action = {DELETE}, t.external_id, t.user_id) END AS line,
+               t.action, t.user_id, t.external_id, {columns},
+               CASE WHEN t.action <> {DELETE} THEN coalesce(a.list, '[]') ELSE '[]' END AS added,
+               CASE WHEN t.action <> {DELETE} THEN coalesce(r.list, '[]') ELSE '[]' END AS removed
+        FROM {{turning}} t
+        LEFT JOIN {listed("is_added AND NOT is_lost")} a ON a.user_id = t.user_id
+        LEFT JOIN {listed("NOT is_added")} r ON r.user_id = t.user_id
+        """,
+    )
+
+
+def _numbers(undo: Undo) -> str:
+    if undo.dialect.is_sqlite:
+        return "'[' || group_concat(p.group_id, ',') || ']'"
+    return "'[' || string_agg(p.group_id::text, ',' ORDER BY p.group_id) || ']'"
+
+
+def _write_findings(undo: Undo) -> None:
+    """Name everybody who is left out, and the groups to which somebody cannot return."""
+    key, former = (undo.dialect.json_value(f"t.{side}", "external_id") for side in ("after", "before"))
+    name = f"coalesce({key}, {former}, c.external_id, o.email)"
+    claim = """LEFT JOIN (
+            SELECT user_id, min(external_id) AS external_id FROM claims WHERE tenant_id = {t} AND source_id = {s}
+            GROUP BY user_id
+        ) c ON c.user_id = t.user_id"""
+    undo.make(
+        "findings",
+        f"""
+        SELECT CAST(0 AS bigint) AS line, {name} AS row_key, 2 AS severity, '{_CHANGED_SINCE}' AS code,
+               CASE k.code WHEN 'mail' THEN 'Mail' WHEN 'key' THEN 'UniqueID' ELSE '' END AS column_name,
+               '' AS masked_value,
+               CASE k.code
+                   WHEN 'mail' THEN 'Somebody else has the mail address of before the run; the person stays as now.'
+                   WHEN 'key' THEN 'Somebody else has the key of before the run; the person stays as now.'
+                   ELSE 'Somebody has changed the person since the run; the person stays as now.' END AS message
+        FROM {{turned}} t JOIN users o ON o.tenant_id = {{t}} AND o.id = t.user_id {claim}
+        LEFT JOIN {{stuck}} k ON k.user_id = t.user_id
+        WHERE t.user_id NOT IN (SELECT user_id FROM {{turning}})
+        UNION ALL
+        SELECT 0, p.external_id, 2, '{_CHANGED_SINCE}', 'Groups', '',
+               'A group of the person was deleted, moved or changed since the run; the person does not return to it.'
+        FROM {{turning}} p WHERE p.user_id IN (SELECT user_id FROM {{places}} WHERE is_lost)
+        """,
+    )
+
+
+def _counts(undo: Undo) -> dict[str, int]:
+    found = undo.connection.execute(text("SELECT action, count(*) FROM {changes} GROUP BY action".format(**undo.words)))
+    by_action = {int(action): int(count) for action, count in found}
+    restored = by_action.get(RESTORE, 0)
+    updated = by_action.get(UPDATE, 0) + restored
+    return {"rows": updated, "updated": updated, "restored": restored, "deleted": by_action.get(DELETE, 0)}
+
+
+def keep_as_shown(undo: Undo) -> None:
+    """Remember the changes as they were shown, to compare with when someone applies the undo (R8)."""
+    undo.run("DROP TABLE IF EXISTS {shown}")
+    undo.make("shown", f"SELECT {HASHED.format(user='user_id')} FROM {{changes}}")
+
+
+def changes_not_shown(undo: Undo) -> list[str]:
+    """Name the people of this plan's changes that were not in the one that was shown, by UniqueID; lines may differ."""
+    compared = HASHED.format(user="user_id").removeprefix("line, ")
+    sql = (
+        f"SELECT DISTINCT external_id FROM (SELECT {compared} FROM {{changes}}"
+        f" EXCEPT SELECT {compared} FROM {{shown}}) q ORDER BY external_id"
+    )
+    return list(undo.connection.execute(text(sql.format(**undo.words))).scalars())
