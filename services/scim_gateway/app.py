@@ -23,6 +23,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from services.scim_gateway.activity import ActivityLog
 from services.scim_gateway.endpoint import PREFIX, ScimEndpoint, not_found
 from services.scim_gateway.settings import GatewaySettings, InvalidSettingsError, load_settings
 from services.scim_gateway.storage import DEADLINE_S
@@ -53,17 +54,18 @@ async def serve(settings: GatewaySettings) -> None:
     listener = listen_on(settings.listen)
     port = listener.getsockname()[1]
     async with open_aio_channel(settings.directory, timeout_s=DEADLINE_S) as channel:
-        server = GatewayServer(
-            make_app(channel, base_url=settings.base_url), ready=lambda: announce(settings.listen, port)
-        )
+        activity = ActivityLog(channel)
+        app = make_app(channel, base_url=settings.base_url, activity=activity)
+        server = GatewayServer(app, ready=lambda: announce(settings.listen, port))
         _end_when_told(server, with_stdin=settings.exit_with_stdin)
         await server.serve(sockets=[listener])
+        await activity.flush(within_s=_GRACE_S)
     log.info("scim_gateway.ended")
 
 
-def make_app(channel: grpc.aio.Channel, *, base_url: str = "") -> ASGIApp:
+def make_app(channel: grpc.aio.Channel, *, base_url: str = "", activity: ActivityLog | None = None) -> ASGIApp:
     """The web application over one channel to the directory."""
-    endpoint = ScimEndpoint(channel, base_url=base_url)
+    endpoint = ScimEndpoint(channel, base_url=base_url, activity=activity)
     app = Starlette(
         routes=[
             Route("/healthz", _healthy, methods=["GET"]),

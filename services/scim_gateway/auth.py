@@ -7,6 +7,7 @@ import re
 from scim2_models import UnauthorizedException
 
 _BEARER = re.compile(r"Bearer +([A-Za-z0-9._~+/-]{1,4096}=*)", re.IGNORECASE)
+_OURS = ("mst_scim_", "mst_oat_")
 _KEY = re.compile(r"mst_scim_([A-Za-z0-9]{1,32})_")
 
 REFUSED = (
@@ -21,6 +22,12 @@ def key_of(authorization: str | None) -> str:
     if match is None:
         raise UnauthorizedException(detail=REFUSED)
     return match[1]
+
+
+def credential_of(authorization: str | None) -> str:
+    """Read what may be a credential of ours, opening or not; empty when it can be none."""
+    match = _BEARER.fullmatch((authorization or "").strip())
+    return match[1] if match and match[1].startswith(_OURS) else ""
 
 
 def key_id_of(authorization: str | None) -> str:

@@ -6,12 +6,15 @@ import json
 import time
 import uuid
 from collections.abc import Iterable
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qsl
 
 import grpc.aio
 import orjson
 import structlog
+from muster.runtime.telemetry import fault_of
 from scim2_models import NotFoundException, SCIMException
 from scim2_server.requests import ScimRequest
 from scim2_server.responses import ScimResponse
@@ -20,9 +23,12 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from services.scim_gateway.auth import key_id_of, key_of
+from services.scim_gateway.activity import ActivityLog
+from services.scim_gateway.auth import credential_of, key_id_of, key_of
 from services.scim_gateway.handler import GatewayHandler
 from services.scim_gateway.notes import Notes
+from services.scim_gateway.outline import body_outline, method_outline, path_outline
+from services.scim_gateway.problems import problem_of
 from services.scim_gateway.service import GatewayService
 from services.scim_gateway.storage import DirectoryStorage
 
@@ -46,41 +52,68 @@ _OPEN = frozenset(
 class ScimEndpoint:
     """Everything under /scim/v2. It keeps nothing between requests but the channel to the directory."""
 
-    def __init__(self, channel: grpc.aio.Channel, *, base_url: str = "") -> None:
+    def __init__(self, channel: grpc.aio.Channel, *, base_url: str = "", activity: ActivityLog | None = None) -> None:
         self._channel = channel
+        self._activity = activity or ActivityLog(channel)
         self._base_url = base_url.rstrip("/")
         self._service = GatewayService()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         started, request_id, notes = time.monotonic(), uuid.uuid4().hex, Notes()
+        came = datetime.now(UTC)
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             try:
                 request = await self._read(scope, receive)
             except ClientDisconnect:
                 return
+            asked = replace(request)  # as it came: what follows may rewrite it
             response = await self._serve(request, request_id, notes)
+            took_ms = (time.monotonic() - started) * 1000
             log.info(
                 "scim",
                 method=request.method,
                 route=self._route_of(request),
                 status=int(response.status),
-                ms=round((time.monotonic() - started) * 1000, 1),
+                ms=round(took_ms, 1),
                 key_id=key_id_of(request.header("Authorization")),
                 **notes.fields(),
             )
-        await _answer(response, request_id)(scope, receive, send)
+        try:
+            await _answer(response, request_id)(scope, receive, send)
+        finally:
+            try:
+                self._note(asked, notes, request_id=request_id, came=came, status=int(response.status), took_ms=took_ms)
+            except Exception as error:  # noqa: BLE001 - whatever is asked, its answer is what counts
+                log.error("activity.fault", **fault_of(error))
+
+    def _note(
+        self, asked: ScimRequest, notes: Notes, *, request_id: str, came: datetime, status: int, took_ms: float
+    ) -> None:
+        """Tell the activity log of a request that showed a key, when it has its answer."""
+        credential = credential_of(asked.header("Authorization"))
+        if not credential:
+            return
+        request = notes.request()
+        request.request_id, request.status, request.duration_ms = request_id, status, int(took_ms)
+        request.method = method_outline(asked.method)
+        request.path, request.shape = path_outline(asked.path, asked.query), body_outline(asked.body)
+        request.time.FromDatetime(came)
+        self._activity.note(credential, request)
 
     async def _serve(self, request: ScimRequest, request_id: str, notes: Notes) -> ScimResponse:
         try:
             target = self._service.match(request)
             key = "" if target.operation in _OPEN else key_of(request.header("Authorization"))
             storage = DirectoryStorage(self._channel, key, request_id=request_id)
+            notes.effects = storage.effects
             return await GatewayHandler(self._service, storage, notes).handle(request)
         except Exception as error:  # noqa: BLE001 - the outermost place; error_of logs a fault
             if isinstance(error, SCIMException):
                 notes.reason = error.scim_type
-            return self._service.error_response(error)
+            response = self._service.error_response(error)
+            notes.problem = problem_of(error, int(response.status))
+            return response
 
     async def _read(self, scope: Scope, receive: Receive) -> ScimRequest:
         """Read a request, of its body at most one byte more than is taken, so that more is refused and not kept."""

@@ -12,6 +12,7 @@ import grpc.aio
 from muster.directory.v1 import provisioning_pb2 as pb
 from muster.directory.v1 import provisioning_pb2_grpc
 from muster.runtime import identity
+from muster.runtime.effects import effects_of
 from scim2_models import Resource, ResourceType, ResponseParameters, SearchRequest
 from scim2_server.conditions import opaque_tag
 from scim2_server.storage import AsyncScimStorage, SearchPage
@@ -43,6 +44,8 @@ class DirectoryStorage(AsyncScimStorage):
 
     def __init__(self, channel: grpc.aio.Channel, key: str, *, request_id: str = "") -> None:
         self._stub: Any = provisioning_pb2_grpc.ProvisioningServiceStub(channel)
+        self.effects: dict[str, int] = {}
+        """What its calls changed in the register: kinds of events, and how many of each."""
         self._metadata = (identity.bearer(key), (identity.REQUEST_ID, request_id or uuid.uuid4().hex))
 
     async def get(
@@ -184,7 +187,11 @@ class DirectoryStorage(AsyncScimStorage):
 
     async def _call(self, method: Any, request: Any) -> Any:
         try:
-            return await method(request, metadata=self._metadata, timeout=DEADLINE_S)
+            call = method(request, metadata=self._metadata, timeout=DEADLINE_S)
+            answer = await call
+            for kind, count in effects_of(await call.trailing_metadata()).items():
+                self.effects[kind] = self.effects.get(kind, 0) + count
+            return answer
         except grpc.RpcError as error:
             raise (scim_error(error) or error) from None
 

@@ -7,7 +7,9 @@ import re
 from muster.directory.v1 import error_reason_pb2
 from muster.runtime.errors import scim_status_of
 
+from services.directory.rules.activity import KEY_TROUBLES
 from services.scim_gateway import schemas
+from services.scim_gateway.problems import PROBLEMS
 from services.scim_gateway.quirks import QUIRKS
 from services.scim_gateway.settings import GatewaySettings
 from tests.unit.docs.pages import codes, page, rows, section
@@ -40,6 +42,11 @@ def test_every_status_and_word_of_an_error_is_explained():
 def test_every_quirk_is_named_with_its_cure():
     said = {codes(quirk)[0]: text for quirk, text in rows(section(TEXT, "Quirks"))}
     assert said == {name: text[0].upper() + text[1:] for name, text in QUIRKS.items()}
+
+
+def test_every_problem_is_named_with_its_cure():
+    said = {codes(word)[0]: (detail, cure) for word, detail, cure in rows(section(TEXT, "Activity"))}
+    assert said == {**{word: tuple(problem) for word, problem in PROBLEMS.items()}, **KEY_TROUBLES}
 
 
 def test_every_setting_is_named():
