@@ -20,6 +20,7 @@ from muster.directory.v1 import (
     invitations_pb2_grpc,
     licenses_pb2_grpc,
     operations_pb2_grpc,
+    scim_activity_pb2_grpc,
     sources_pb2_grpc,
     tenants_pb2_grpc,
     users_pb2_grpc,
@@ -113,6 +114,11 @@ class Muster:
     def api_keys(self) -> api_keys_pb2_grpc.ApiKeyServiceStub:
         """Keys of SCIM sources."""
         return api_keys_pb2_grpc.ApiKeyServiceStub(self._channel("directory"))
+
+    @cached_property
+    def activity(self) -> scim_activity_pb2_grpc.ScimActivityServiceStub:
+        """What identity providers asked."""
+        return scim_activity_pb2_grpc.ScimActivityServiceStub(self._channel("directory"))
 
     @cached_property
     def administrators(self) -> administrators_pb2_grpc.AdministratorServiceStub:

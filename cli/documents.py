@@ -15,6 +15,7 @@ from muster.directory.v1 import (
     imports_pb2,
     invitations_pb2,
     licenses_pb2,
+    scim_activity_pb2,
     sources_pb2,
     tenants_pb2,
     users_pb2,
@@ -355,6 +356,57 @@ def event(record: events_pb2.Event) -> Document:
         "before": _values(record.before),
         "after": _values(record.after),
         "run": record.import_run or None,
+    }
+
+
+def scim_request(record: scim_activity_pb2.ScimRequest, cures: Mapping[str, str]) -> Document:
+    """Write one request of an identity provider; `cures` has that of each quirk."""
+    quirks = [each.name for each in record.quirks]
+    cured = [record.cure, *(cures.get(quirk, "") for quirk in quirks)]
+    return {
+        "time": moment(record.time),
+        "method": record.method,
+        "path": record.path,
+        "shape": record.shape or None,
+        "status": record.status,
+        "problem": record.problem or None,
+        "detail": record.detail or None,
+        "quirks": quirks,
+        "cure": " ".join(filter(None, cured)) or None,
+        "effect": _effect(record),
+        "duration_ms": record.duration_ms,
+        "key_id": record.key_id,
+        "request_id": record.request_id,
+    }
+
+
+def _effect(record: scim_activity_pb2.ScimRequest) -> str | None:
+    """Say what changed in the register; null for what only reads, or was refused."""
+    told = [each.kind if each.count == 1 else f"{each.kind} {each.count}" for each in record.effects]
+    is_write = record.method not in {"GET", "HEAD"} and not record.path.endswith(".search")
+    unchanged = "unchanged" if is_write and record.status < 400 else None
+    return ", ".join(told) or unchanged
+
+
+def quirk_count(record: scim_activity_pb2.QuirkCount) -> Document:
+    """Write how often a connection needed a quirk."""
+    return {
+        "quirk": record.quirk.name,
+        "count": record.count,
+        "cure": record.quirk.cure,
+        "first": moment(record.first_time),
+        "last": moment(record.last_time),
+    }
+
+
+def connection_health(record: scim_activity_pb2.GetActivitySummaryResponse) -> Document:
+    """Write how a connection is doing."""
+    return {
+        "requests_last_hour": record.requests,
+        "failures_last_hour": record.failures,
+        "failing_since": moment(record.failing_since),
+        "last_success": moment(record.last_success_time),
+        "not_kept": record.dropped,
     }
 
 

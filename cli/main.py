@@ -25,6 +25,7 @@ from cli.commands import (
     messages,
     personal_data,
     runs,
+    scim,
     scim_keys,
     sources,
     tenants,
@@ -60,6 +61,7 @@ app.command("invite")(invitations.invite)
 app.add_typer(invitations.app, name="invitations")
 app.add_typer(sources.app, name="source")
 app.add_typer(scim_keys.app, name="scim-key")
+app.add_typer(scim.app, name="scim")
 app.add_typer(administrators.app, name="admin")
 app.command("import")(imports.import_file)
 app.command("run")(imports.run_source)

@@ -25,6 +25,10 @@ PROBLEMS = {
     ),
     "connection_paused": Problem("The connection is paused.", "Look into it, then resume it: muster source resume."),
     "connection_disabled": Problem("The connection is switched off.", "Enable it: muster source enable."),
+    "guard_tripped": Problem(
+        "The guard has paused the connection, which would put out too many people within an hour.",
+        "See whom it was about to put out, then resume it: muster source resume.",
+    ),
     "license_limit_reached": Problem(
         "The license is full, so nobody can be added or re-activated.",
         "Add seats, or deactivate users who need none; the provider tries again by itself.",
