@@ -251,6 +251,8 @@ def run(record: imports_pb2.ImportRun) -> Document:
         "file": file_facts(record.file) if record.HasField("file") else None,
         "started": moment(record.create_time),
         "ended": moment(record.end_time),
+        "undoes": record.undoes or None,
+        "undone_by": record.undone_by or None,
     }
 
 

@@ -32,6 +32,8 @@ _CURES = {
     "STALE_ETAG": "read it again and decide again",
     "RUN_STATE": "look at it with `muster runs show RUN`",
     "PLAN_CHANGED": "look at the new plan with `muster runs show RUN --changes`, then approve again",
+    "UNDO_EXPIRED": "see what it changed with `muster runs show RUN --changes`",
+    "UNDO_LATER_FIRST": "list them with `muster runs list --source SOURCE`",
     "SOURCE_STATE": "look at it with `muster source show SOURCE`",
     "INVITATION_STATE": "look at it with `muster invitations list --tenant TENANT`",
     "ADMINISTRATOR_EXISTS": "if it is the same person, use `muster admin reset-password ADMINISTRATOR`",

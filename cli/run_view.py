@@ -18,6 +18,7 @@ _LEFT_OUT = (
 _STYLES = {
     "applied": "green",
     "unchanged": "green",
+    "undone": "green",
     "planned": "cyan",
     "held": "yellow",
     "refused": "red",
@@ -51,8 +52,10 @@ def _counts(document: Document) -> Table:
     table.add_column("")
     for key in shown:
         table.add_column(key.replace("_", " "), justify="right")
-    if document["plan_hash"]:
+    if document["plan_hash"] and document["status"] != "undone":
         table.add_row("planned", *(str(document["plan"][key]) for key in shown))
+    if document["status"] == "undone":
+        table.add_row("put back", *(str(document["plan"][key]) for key in shown))
     table.add_row("done", *(str(document["counts"][key]) for key in shown))
     return table
 
@@ -80,7 +83,18 @@ def _flat(change: Document) -> dict[str, Any]:
     return change | {"changes": "; ".join(moves)}
 
 
+_OR_WITHOUT = "  |  muster runs approve {} --without-deletions"
+
+
 def _next_steps(document: Document) -> list[RenderableType]:
+    if document["status"] == "undone" and document["undone_by"]:
+        return [Text("Put back by " + document["undone_by"] + "; `muster source enable` is the next go-ahead.")]
+    if document["status"] == "planned" and document["undoes"]:
+        run = document["run"]
+        return [
+            Text("Nothing was put back yet."),
+            Text(f"  muster runs undo {document['undoes']}  |  muster runs discard {run}"),
+        ]
     if document["status"] == "planned":
         return [
             Text("Nothing was written: this was a dry run, or the source is in trial until `muster source enable`.")
@@ -91,6 +105,6 @@ def _next_steps(document: Document) -> list[RenderableType]:
     return [
         Text("To decide:"),
         Text(f"  muster runs show {run} --changes"),
-        Text(f"  muster runs approve {run}  |  muster runs approve {run} --without-deletions"),
+        Text(f"  muster runs approve {run}" + ("" if document["undoes"] else _OR_WITHOUT.format(run))),
         Text(f"  muster runs discard {run}"),
     ]

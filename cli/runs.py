@@ -59,7 +59,7 @@ def exit_status(run: imports_pb2.ImportRun) -> int:
 def at_rest(run: imports_pb2.ImportRun) -> bool:
     """Tell whether the run stays as it is until someone acts; a plan about to be applied does not."""
     if run.status == imports_pb2.IMPORT_RUN_STATUS_PLANNED:
-        return run.plan_only
+        return run.plan_only or bool(run.undoes)
     return run.status not in _MOVING
 
 
@@ -85,6 +85,18 @@ def approve(
     if ended.status == imports_pb2.IMPORT_RUN_STATUS_APPLIED and decided_otherwise:
         raise OtherDecisionError(ended)
     return ended
+
+
+def plan_undo(muster: Muster, name: str) -> imports_pb2.ImportRun:
+    """Plan the undo of an applied run: a run of its own, which `undoes` it."""
+    return muster.imports.PlanUndo(imports_pb2.PlanUndoRequest(import_run=name)).import_run
+
+
+def undone_document(muster: Muster, undo: imports_pb2.ImportRun) -> documents.Document:
+    """Write the run that was undone: `plan` is what was put back, the warnings whom the undo left out."""
+    undone = documents.run(read_run(muster, undo.undoes))
+    done = document_of(muster, undo)
+    return undone | {name: done[name] for name in ("plan", "rejected", "warnings", "seats_total", "seats_used")}
 
 
 def follow(

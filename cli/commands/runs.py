@@ -69,6 +69,29 @@ def approve_run(
     raise typer.Exit(runs.exit_status(record))
 
 
+@app.command("undo")
+def undo_run(
+    context: typer.Context,
+    run: RunArgument,
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be put back.")] = False,
+) -> None:
+    """Put back what the latest applied run of a source changed, within 30 days; the source is in trial afterwards."""
+    session = session_of(context)
+    with session.connect() as muster, RunProgress(session.output) as progress:
+        record = runs.plan_undo(muster, run)
+        if not dry_run:
+            record = runs.approve(muster, record, deletions=imports_pb2.DELETIONS_APPLY, watch=progress.show_run)
+        if record.status == imports_pb2.IMPORT_RUN_STATUS_APPLIED:
+            document = runs.undone_document(muster, record)
+        else:
+            document = runs.document_of(muster, record)
+            document["changes"] = runs.changes_of(muster, record)
+    session.output.show(document, run_view.view(document))
+    if not dry_run and record.status != imports_pb2.IMPORT_RUN_STATUS_APPLIED:
+        raise typer.Exit(runs.EXIT_FAILED)
+
+
 @app.command("discard")
 def discard_run(context: typer.Context, run: RunArgument) -> None:
     """End a held or planned run without applying it."""

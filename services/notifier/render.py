@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from services.notifier import sections
 from services.notifier.attachment import rejected_rows_csv
@@ -22,8 +23,9 @@ _TONES = {
     Outcome.NO_FILE: "bad",
     Outcome.PLANNED: "calm",
     Outcome.FAILED: "bad",
+    Outcome.UNDONE: "calm",
 }
-_WITH_CHANGES = (Outcome.APPLIED, Outcome.HELD, Outcome.PLANNED)
+_WITH_CHANGES = (Outcome.APPLIED, Outcome.HELD, Outcome.PLANNED, Outcome.UNDONE)
 
 
 def render(data: ReportData, templates: Templates = STANDARD) -> Mail:
@@ -44,13 +46,14 @@ def render(data: ReportData, templates: Templates = STANDARD) -> Mail:
         "facts_heading": words.say("heading.facts"),
         "facts": list(_facts(data, words)),
         "planned": planned,
-        "counts": sections.counts(data.counts, words) if data.counts.rows or data.outcome in _WITH_CHANGES else [],
+        "counts": _counts(data, words),
         "people": sections.people(data.people, data.counts, words),
         "shape": sections.shape(data.shape, words) if data.shape else [],
         "reach": sections.reach(data.reach, words),
         "rejected": sections.rejected(data.rejected, words),
         "rejected_notes": list(_rejected_notes(data, words)),
         "warnings": sections.warnings(data.warnings, words),
+        "warnings_caption": words.say("caption.left_out" if data.outcome is Outcome.UNDONE else "caption.warnings"),
         "warnings_note": "" if data.warnings_are_all else words.say("caption.warnings_not_all", n=len(data.warnings)),
         "footer": words.say("footer.why", source=plain(data.source_name)),
     }
@@ -65,6 +68,15 @@ def render(data: ReportData, templates: Templates = STANDARD) -> Mail:
         urgent=_is_urgent(data),
         mentions=_mentions(data),
     )
+
+
+def _counts(data: ReportData, words: Words) -> list[tuple[str, str]]:
+    """Every count of a file that was read; of an undo, which reads none, what there is of changes."""
+    if data.outcome is Outcome.UNDONE:
+        return [
+            (label, number) for label, number in sections.counts(replace(data.counts, rows=0), words) if number != "0"
+        ]
+    return sections.counts(data.counts, words) if data.counts.rows or data.outcome in _WITH_CHANGES else []
 
 
 def _mentions(data: ReportData) -> tuple[str, ...]:
@@ -128,6 +140,10 @@ def _lead(data: ReportData, words: Words) -> Iterator[str]:
         else:
             status = words.say(f"status.{decided}") if words.has(f"status.{decided}") else decided
             yield words.say("lead.decided", status=status)
+    elif data.outcome is Outcome.UNDONE:
+        if data.warnings:
+            yield words.say("lead.undone_without", n=len(data.warnings))
+        yield words.say("lead.undone_trial")
     elif data.outcome is Outcome.PLANNED:
         rejected = data.counts.rejected
         yield words.say("lead.trial_rejected", n=rejected) if rejected else words.say("lead.trial_fine")
@@ -193,6 +209,9 @@ def _decisions(data: ReportData, words: Words) -> Iterator[tuple[str, str]]:
     if data.outcome is Outcome.PLANNED:
         yield f"muster runs show {run} --changes", words.say("decision.show")
         yield f"muster source enable {plain(data.source)}", words.say("decision.enable")
+    if data.outcome is Outcome.UNDONE:
+        yield f"muster runs show {plain(data.undoes)} --changes", words.say("decision.show_undone")
+        yield f"muster source enable {plain(data.source)}", words.say("decision.enable")
     if data.outcome is Outcome.APPLIED and data.seats and data.seats.missing:
         seats = max(data.seats.total, data.seats.used) + data.seats.missing
         yield f"muster license set --tenant {plain(data.tenant)} --seats {seats}", words.say("decision.seats")
@@ -219,6 +238,8 @@ def _facts(data: ReportData, words: Words) -> Iterator[tuple[str, str]]:
         yield words.say("fact.seats"), seats
     yield words.say("fact.ended"), words.moment(data.ended_at, data.time_zone)
     yield words.say("fact.run"), plain(data.run)
+    if data.undoes:
+        yield words.say("fact.undone_run"), plain(data.undoes)
 
 
 def _rejected_notes(data: ReportData, words: Words) -> Iterator[str]:

@@ -36,8 +36,8 @@ MOST_ISSUES = 10_000
 """Rejections, and warnings, that are read for one report: a mail of many megabytes is one that no server takes."""
 
 _PAGE = 1_000
-_WITH_PLAN = frozenset({Outcome.APPLIED, Outcome.HELD, Outcome.PLANNED})
-_OUTCOMES = {f"run.{outcome.value}": outcome for outcome in Outcome}
+_WITH_PLAN = frozenset({Outcome.APPLIED, Outcome.HELD, Outcome.PLANNED, Outcome.UNDONE})
+_OUTCOMES = {f"run.{outcome.value}": outcome for outcome in Outcome if outcome is not Outcome.UNDONE}
 _LIMITS: dict[str, Callable[[sources_pb2.Limits], sources_pb2.Limit]] = {
     "delete_limit": lambda limits: limits.delete,
     "mail_change_limit": lambda limits: limits.mail_change,
@@ -78,12 +78,14 @@ class ReportReader:
         """Say whom the event's run is reported to; None when it is no run at rest, or nobody is to be told.
 
         A plan on its way to be applied is not at rest, and who asks for a dry run by hand sees its plan at once; a
-        source in trial reports its plans.
+        source in trial reports its plans. Of an undo only that it was done is news to others than who does it.
         """
         outcome = _OUTCOMES.get(event.kind)
         if outcome is None:
             return None
         run = (await self._imports.GetImportRun(imports_pb2.GetImportRunRequest(name=event.resource))).import_run
+        if run.undoes:
+            outcome = Outcome.UNDONE if outcome is Outcome.APPLIED else Outcome.PLANNED
         if outcome is Outcome.PLANNED and not run.plan_only:
             return None
         source = (await self._sources.GetSource(sources_pb2.GetSourceRequest(name=run.source))).source
@@ -133,6 +135,7 @@ class ReportReader:
             limit=_limit(reportable.reason, source),
             seats=Seats(seats.seats_total, seats.seats_used, _missing_seats(run, counts.deferred)),
             admin_url=self._admin_url,
+            undoes=run.undoes,
         )
 
     async def _issues(self, run: str, severity: imports_pb2.IssueSeverity.ValueType) -> tuple[Issue, ...]:

@@ -16,6 +16,8 @@ class Outcome(enum.Enum):
     NO_FILE = "no_file"
     PLANNED = "planned"
     FAILED = "failed"
+    UNDONE = "undone"
+    """What a run had changed was put back, by the run of which this is the report."""
 
 
 class Invitations(enum.Enum):
@@ -161,5 +163,7 @@ class ReportData:
     seats: Seats | None = None
     reach: Reach = field(default_factory=Reach)
     shape: Shape | None = None
+    undoes: str = ""
+    """Resource name of the run that was undone."""
     invitations: Invitations = Invitations.BY_HAND
     admin_url: str = ""

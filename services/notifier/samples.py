@@ -33,6 +33,7 @@ from services.notifier.words import LANGUAGES
 _TENANT = "tenants/ten_000017"
 _SOURCE = f"{_TENANT}/sources/src_000012"
 _RUN = f"{_TENANT}/importRuns/run_000034"
+_UNDONE_RUN = f"{_TENANT}/importRuns/run_000031"
 _KEY = f"{_SOURCE}/apiKeys/k7f3q2"
 _PANEL = "https://admin.example.org"
 _NIGHT = datetime(2026, 3, 1, 1, 2, tzinfo=UTC)
@@ -119,6 +120,18 @@ def _reports(language: str, tenant_name: str) -> Iterator[Sample]:
         "no_file_urgent": replace(report, outcome=Outcome.NO_FILE, file_name="", nights_without_file=3),
         "trial": replace(full, outcome=Outcome.PLANNED, seats=Seats(2_000, 1_600), invitations=Invitations.BY_HAND),
         "failed": replace(report, outcome=Outcome.FAILED, reason="login_failed"),
+        "undone": replace(
+            report,
+            outcome=Outcome.UNDONE,
+            file_name="",
+            undoes=_UNDONE_RUN,
+            counts=Counts(rows=414, updated=414, restored=412, deleted=12),
+            people=_people_put_back(),
+            warnings=(
+                Issue(0, "EMP-0000017", "changed_since", "", "", ""),
+                Issue(0, "EMP-0000023", "changed_since", "Mail", "", ""),
+            ),
+        ),
     }
     for name, data in reports.items():
         kind = MessageKind.NO_FILE if data.outcome is Outcome.NO_FILE else MessageKind.REPORT
@@ -190,6 +203,14 @@ def _letters(language: str, tenant_name: str) -> Iterator[Sample]:
     for occurrence, name in names.items():
         data = replace(letter, occurrence=occurrence)
         yield Sample(name, data.kind, lambda templates, data=data: render_letter(data, templates))  # type: ignore[misc]
+
+
+def _people_put_back() -> People:
+    return People(
+        updated=(Person("Bo Ek", ("title", "phone"), 2, 1), Person("Siân Ó Briain", ("email",))),
+        restored=tuple(Person(f"Leaver {number}") for number in range(1, 11)),
+        deleted=tuple(Person(f"Newcomer {number}") for number in range(1, 11)),
+    )
 
 
 def _people(*, leave: bool = False) -> People:

@@ -189,10 +189,11 @@ def undo_here(imports: Imports, space: StageSpace, session: Session, run: Import
         undo = _undo(space, connection, undone)
         counts = roster.plan_undo(undo)
         _require_seats(session, run.tenant_id, counts)
+    except LicenseLimitReached as error:
+        end_run(imports, session, run, RunStatus.REFUSED, reason="seats_missing", message=error.message, actor=actor)
+        return _read(session, run)
     except DirectoryError as error:
-        end_run(
-            imports, session, run, RunStatus.REFUSED, reason=error.reason.lower(), message=error.message, actor=actor
-        )
+        end_run(imports, session, run, RunStatus.REFUSED, reason="undo_impossible", message=error.message, actor=actor)
         return _read(session, run)
     plan_hash = digest_of_changes(undo.dialect, connection, space.name("changes"))
     is_new = plan_hash != run.plan_hash

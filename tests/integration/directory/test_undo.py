@@ -211,7 +211,7 @@ def test_an_undo_without_the_seats_for_it_is_refused_whole(town):
     with pytest.raises(LicenseLimitReached, match="2 seats are needed"):
         plan_undo(town, run)
     refused = approve(town, planned)
-    assert (refused.status, refused.reason) == (RunStatus.REFUSED, "license_limit_reached")
+    assert (refused.status, refused.reason) == (RunStatus.REFUSED, "seats_missing")
     assert snapshot(town) == before
     by_hand(town, update_license, used + 2, "")
     assert undo(town, run).status == RunStatus.APPLIED

@@ -224,3 +224,51 @@ def test_approving_a_dry_run_says_how_to_apply_instead(services, muster, capsys)
     said = capsys.readouterr().err
     assert "source enable" in said
     assert "--dry-run" in said
+
+
+UNDO = "tenants/ten_1/importRuns/run_2"
+
+
+def an_undo(status):
+    plan = imports_pb2.ImportCounts(rows=2, updated=2, restored=1, deleted=3)
+    return a_run(status, name=UNDO, undoes=RUN, plan=plan, plan_hash="h2")
+
+
+def changed_since(services):
+    issue = imports_pb2.ImportIssue(key="EMP-0000003", code="changed_since", severity=2, message="Changed.")
+    services.answer("ListImportIssues", imports_pb2.ListImportIssuesResponse(issues=[issue]))
+
+
+def test_undo_prints_the_run_that_it_undid_with_what_was_put_back(services, muster):
+    services.answer("PlanUndo", imports_pb2.PlanUndoResponse(import_run=an_undo("planned")))
+    services.answer("ApplyImport", imports_pb2.ApplyImportResponse(import_run=an_undo("applying")))
+    services.answer("WatchImportRun", [imports_pb2.WatchImportRunResponse(import_run=an_undo("applied"))])
+    undone = a_run("undone", undone_by=UNDO, counts=imports_pb2.ImportCounts(rows=9, created=3))
+    services.answer("GetImportRun", imports_pb2.GetImportRunResponse(import_run=undone))
+    changed_since(services)
+    answer = muster("runs", "undo", RUN)
+    assert (answer.status, answer.document["run"], answer.document["status"]) == (0, RUN, "undone")
+    assert (answer.document["plan"]["deleted"], answer.document["counts"]["created"]) == (3, 3)
+    assert [each["key"] for each in answer.document["warnings"]] == ["EMP-0000003"]
+    assert services.requests("ApplyImport")[0].plan_hash == "h2"
+    assert services.requests("ListImportIssues")[0].import_run == UNDO
+
+
+def test_a_dry_run_of_an_undo_shows_its_plan_and_does_nothing(services, muster):
+    services.answer("PlanUndo", imports_pb2.PlanUndoResponse(import_run=an_undo("planned")))
+    change = imports_pb2.ImportChange(external_id="EMP-0000001", action=imports_pb2.CHANGE_ACTION_RESTORE)
+    services.answer("ListImportChanges", imports_pb2.ListImportChangesResponse(changes=[change]))
+    no_issues(services)
+    answer = muster("runs", "undo", RUN, "--dry-run")
+    assert (answer.status, answer.document["status"], answer.document["undoes"]) == (0, "planned", RUN)
+    assert [each["action"] for each in answer.document["changes"]] == ["restore"]
+    assert services.requests("ApplyImport") == []
+
+
+def test_an_undo_that_is_refused_exits_1(services, muster):
+    services.answer("PlanUndo", imports_pb2.PlanUndoResponse(import_run=an_undo("planned")))
+    services.answer("ApplyImport", imports_pb2.ApplyImportResponse(import_run=an_undo("refused")))
+    services.answer("ListImportChanges", imports_pb2.ListImportChangesResponse())
+    no_issues(services)
+    answer = muster("runs", "undo", RUN)
+    assert (answer.status, answer.document["run"], answer.document["status"]) == (1, UNDO, "refused")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cli.commands.sources import SAMPLE
-from services.directory.roster import limits, plan_findings
+from services.directory.roster import limits, plan_findings, undo
 from services.importer import csv_file, header, row_layout, vocabulary
 from services.importer.errors import FileRefusedError, NoFileError, RunEndedError, RunFailedError
 from services.notifier.words import words_in
@@ -58,6 +58,11 @@ def words_of_findings():
     return {*plan_findings._REJECTIONS, *plan_findings._WARNINGS, *in_sql}
 
 
+def words_of_undo():
+    """The word with which an undo names whom it leaves out."""
+    return {undo._CHANGED_SINCE}
+
+
 def words_of_runs():
     """The words that end a run in the importer."""
     leaves = [NoFileError, *FileRefusedError.__subclasses__(), *RunFailedError.__subclasses__()]
@@ -65,7 +70,7 @@ def words_of_runs():
 
 
 def test_every_word_of_the_code_is_in_the_tables_and_no_other():
-    said = {*vocabulary._SENTENCES, *words_of_findings(), *words_of_limits(), *words_of_operations()}
+    said = {*vocabulary._SENTENCES, *words_of_findings(), *words_of_limits(), *words_of_operations(), *words_of_undo()}
     assert first_words(STOPPED) | first_words(REJECTED) | first_words(WARNINGS) == said
 
 
@@ -75,7 +80,7 @@ def test_why_a_run_stopped_has_the_words_that_end_runs():
 
 def test_rejections_and_warnings_of_the_plan_stand_in_their_own_tables():
     assert first_words(REJECTED) >= set(plan_findings._REJECTIONS)
-    assert first_words(WARNINGS) >= {*plan_findings._WARNINGS, "unknown_group"}
+    assert first_words(WARNINGS) >= {*plan_findings._WARNINGS, *words_of_undo(), "unknown_group"}
 
 
 @pytest.mark.parametrize(
