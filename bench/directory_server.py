@@ -132,7 +132,7 @@ async def _serve_aio(resources: Resources, token: str) -> None:
         ]
     )
     imports = Imports(resources.store, resources.stages, clock=resources.clock)
-    housekeeper = Housekeeper(imports, resources.event_retention)
+    housekeeper = Housekeeper(imports, resources.seal, resources.event_retention)
     register_all(taken, resources, imports, ApplyWorker(imports), housekeeper)  # type: ignore[arg-type]  # all it needs
     server = grpc.aio.server(migration_thread_pool=ThreadPoolExecutor(THREADS), options=OPTIONS)
     server.add_generic_rpc_handlers(taken.handlers)

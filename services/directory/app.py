@@ -98,7 +98,7 @@ class Directory:
         apply_worker = ApplyWorker(imports)
         self._store = resources.store
         self._watchers = resources.watchers
-        housekeeper = Housekeeper(imports, resources.event_retention, resources.activity_retention)
+        housekeeper = Housekeeper(imports, resources.seal, resources.event_retention, resources.activity_retention)
         overdue = OverdueWorker(resources.store, clock=resources.clock)
         self._workers: list[ApplyWorker | OverdueWorker | HousekeepingWorker] = [apply_worker, overdue]
         if keeps_house:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
 import grpc
@@ -34,6 +34,7 @@ CREATE_TIMEOUT_S = 75.0
 PLAN_TIMEOUT_S = 30 * 60.0
 RESTART_PATIENCE_S = 120.0
 _POLL_S = 1.0
+_PAGE_SIZE = 1_000
 
 Run = imports_pb2.ImportRun
 
@@ -112,7 +113,7 @@ class Directory:
 
     def plan(self, run: str) -> Run:
         """Have the rows planned."""
-        request = imports_pb2.PlanImportRequest(import_run=run)
+        request = imports_pb2.PlanImportRequest(import_run=run, rejected_rows_follow=True)
         for attempt in _politely():
             with attempt:
                 return self._imports.PlanImport(request, timeout=PLAN_TIMEOUT_S).import_run
@@ -130,6 +131,33 @@ class Directory:
                         return self.get_run(run.name)
                     raise
         raise WatchEndedError  # not reached: the attempts return or raise
+
+    def add_issues(self, run: str, first_number: int, issues: Sequence[imports_pb2.ImportIssue]) -> None:
+        """Bring issues of a file that cannot be used; none only says that we are still here."""
+        request = imports_pb2.AddImportIssuesRequest(import_run=run, first_number=first_number, issues=issues)
+        for attempt in _politely():
+            with attempt:
+                self._imports.AddImportIssues(request)
+
+    def rejected_lines(self, run: str) -> Iterator[int]:
+        """Read the lines that the run's plan has rejected, in order."""
+        rejected = imports_pb2.ISSUE_SEVERITY_REJECTED
+        request = imports_pb2.ListImportIssuesRequest(import_run=run, severity=rejected, page_size=_PAGE_SIZE)
+        while True:
+            page = self._imports.ListImportIssues(request)
+            yield from (issue.line for issue in page.issues)
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
+
+    def keep_rejected_rows(self, run: str, rows: Sequence[imports_pb2.RejectedRow], *, is_last: bool) -> None:
+        """Bring rejected rows as they stand in the file."""
+        request = imports_pb2.KeepRejectedRowsRequest(
+            import_run=run, rejected_rows=imports_pb2.RejectedRows(rows=rows), is_last=is_last
+        )
+        for attempt in _politely():
+            with attempt:
+                self._imports.KeepRejectedRows(request)
 
     def refuse(self, request: imports_pb2.RefuseImportRunRequest) -> Run:
         """End a run whose file cannot be used; one that is past that is returned as it is."""

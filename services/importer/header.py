@@ -21,6 +21,8 @@ COLUMNS = (
     "Groups",
     "Skip",
 )
+REMARKS = "Muster"
+"""The column that says what is wrong in a file of rejected rows; nothing is said of it when such a file comes back."""
 MAX_COLUMNS = 64
 _LONGEST_SHOWN = 64
 _ALIASES = {
@@ -84,7 +86,11 @@ def read_header(record: Sequence[str]) -> Header:
     aliases = tuple(
         column for column, position in positions.items() if _comparable(record[position]) != column.casefold()
     )
-    unknown = [name for name, column in zip(names, found, strict=True) if column is None and name]
+    unknown = [
+        name
+        for name, column in zip(names, found, strict=True)
+        if column is None and name and _comparable(name) != REMARKS.casefold()
+    ]
     return Header(positions, names, aliases, tuple(dict.fromkeys(unknown)))
 
 

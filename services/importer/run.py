@@ -14,7 +14,7 @@ from muster.directory.v1 import imports_pb2, sources_pb2
 from muster.runtime import errors as rpc_errors
 from muster.runtime.telemetry import fault_of
 
-from services.importer import sftp
+from services.importer import rejected, sftp
 from services.importer.csv_file import read_csv_file
 from services.importer.directory import Directory, Run, has_stopped, wants_all_rows
 from services.importer.endpoints import endpoint_of, marker_of
@@ -26,14 +26,12 @@ from services.importer.errors import (
     TooLargeError,
 )
 from services.importer.row_hash import SettledHashes, reading
-from services.importer.row_layout import REJECTED, SKIPPED, RowSettings
-from services.importer.rows import RowReader
+from services.importer.row_layout import RowSettings
 from services.importer.spool import MAX_FILE_BYTES, Spool
 from services.importer.staging import ReadFile, file_name_of, staging_messages
 
 log = structlog.get_logger()
 
-_MAX_ISSUES_OF_A_REFUSAL = 1000
 _PROCESSED = (imports_pb2.IMPORT_RUN_STATUS_APPLIED, imports_pb2.IMPORT_RUN_STATUS_UNCHANGED)
 _STOPPED = (sources_pb2.SOURCE_STATE_DISABLED, sources_pb2.SOURCE_STATE_PAUSED)
 
@@ -150,7 +148,7 @@ class _Journey:
         self._publish = publish
         self._progress = Progress()
         self._facts = imports_pb2.ImportFileFacts(file_name=file_name)
-        self._counted = imports_pb2.RefuseImportRunRequest()  # what was readable of a refused file
+        self._refused_file: ReadFile | None = None  # of which something was readable
 
     def travel(self, obtain: Callable[[Spool], None]) -> Run:
         """Get the file into the spool, read it and take it through; whatever happens, the run comes to rest.
@@ -212,23 +210,12 @@ class _Journey:
         self._facts.encoding = csv_file.decoding.encoding
         self._facts.delimiter = csv_file.delimiter
         self._facts.columns.extend(csv_file.header.positions)
+        rejected.describe(self._facts, csv_file)
         file = ReadFile(csv_file, row_settings(self._source), self._now())
         if csv_file.refusal is not None:
-            self._count(file)
+            self._refused_file = file
             raise csv_file.refusal
         return file
-
-    def _count(self, file: ReadFile) -> None:
-        """Count what was readable of a refused file (R46), with its first issues."""
-        counts, issues = self._counted.counts, self._counted.issues
-        counts.rows = file.csv_file.rows
-        if isinstance(file.csv_file.refusal, TooLargeError):
-            return  # it must be split whatever its millions of rows hold, and judging them takes minutes
-        for block in file.blocks(RowReader(file.csv_file, file.settings)):
-            counts.skipped += block.count(SKIPPED)
-            counts.rejected += block.count(REJECTED)
-            issues.extend(block.issues[: _MAX_ISSUES_OF_A_REFUSAL - len(issues)])
-            self._wait(0)  # ends the run when the importer is to stop
 
     def _take_through(self, file: ReadFile) -> Run:
         self._advance(rows_total=file.csv_file.rows)
@@ -246,6 +233,8 @@ class _Journey:
             )
         )
         planned = self._directory.plan(self._run.name)
+        if planned.plan.rejected and not wants_all_rows(planned):
+            rejected.keep_rejected_rows(self._directory, self._run.name, file.csv_file, self._wait)
         if has_stopped(planned):
             return planned
         self._advance(rows_to_apply=planned.plan.created + planned.plan.updated + planned.plan.deleted)
@@ -267,7 +256,10 @@ class _Journey:
             message=error.message,
             file=self._facts,
         )
-        request.MergeFrom(self._counted)
+        if self._refused_file is not None:
+            file, self._refused_file = self._refused_file, None
+            told = rejected.tell_of_refused(self._directory, self._run.name, file, self._wait)
+            request.counts.CopyFrom(told)
         return self._directory.refuse(request)
 
 

@@ -12,8 +12,9 @@ from muster.directory.v1 import imports_pb2
 
 from services.importer.csv_file import CsvFile
 from services.importer.issues import warning
+from services.importer.records import Record
 from services.importer.row_block import Row, SettledRow, import_block
-from services.importer.row_layout import RowSettings
+from services.importer.row_layout import REJECTED, RowSettings
 from services.importer.rows import RowReader
 from services.importer.timestamps import is_stale
 
@@ -43,10 +44,16 @@ class ReadFile:
     settings: RowSettings
     now: datetime
 
-    def blocks(self, reader: RowReader, settled: Container[bytes] = ()) -> Iterator[Block]:
+    def blocks(
+        self,
+        reader: RowReader,
+        settled: Container[bytes] = (),
+        note_rejected: Callable[[Record], None] = lambda _: None,
+    ) -> Iterator[Block]:
         """Read the rows in blocks, but for settled ones, of which the hash is enough.
 
-        The file's own issues come with the first block, `stale_export` with the last.
+        The file's own issues come with the first block, `stale_export` with the last. `note_rejected` gets the record
+        of each row that is rejected, before its block comes.
         """
         block = Block(issues=self._file_issues())
         characters = 0
@@ -55,7 +62,10 @@ class ReadFile:
             if row_hash in settled:
                 block.settled.append((record[0], row_hash))
             else:
-                block.rows.append(reader.read(record, row_hash, block.issues))
+                row = reader.read(record, row_hash, block.issues)
+                block.rows.append(row)
+                if row.disposition == REJECTED:
+                    note_rejected(record)
                 characters += record[2]
             if (
                 len(block.rows) + len(block.settled) >= MAX_BLOCK_ROWS

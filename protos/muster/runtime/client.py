@@ -83,6 +83,9 @@ _RETRIED = {
     ],
     "muster.directory.v1.ImportService": [
         "RecordUnchangedFile",
+        "AddImportIssues",
+        "KeepRejectedRows",
+        "DownloadRejectedRows",
         "RefuseImportRun",
         "PlanImport",
         "ApplyImport",
@@ -92,6 +95,7 @@ _RETRIED = {
         "ListImportRuns",
         "ListImportChanges",
         "ListImportIssues",
+        "ListImportRows",
     ],
     "muster.directory.v1.InvitationService": [
         "CreateInvitation",

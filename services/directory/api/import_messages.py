@@ -29,23 +29,31 @@ def file_of(facts: imports_pb2.ImportFileFacts) -> dict[str, Any]:
         "delimiter": facts.delimiter,
         "columns": list(facts.columns),
         "reading": facts.reading.hex(),
+        "header": [cell.replace("\0", "") for cell in facts.header],
+        "column_places": list(facts.column_places),
+        "byte_order_mark": facts.byte_order_mark,
+        "line_end": facts.line_end,
+        "all_quoted": facts.all_quoted,
+        "separator_line": facts.separator_line,
     }
 
 
 def issue_of(tenant_id: int, run_id: int, number: int, issue: imports_pb2.ImportIssue) -> ImportIssue:
     """Read an issue of a file that is refused."""
-    return ImportIssue(
-        tenant_id=tenant_id,
-        run_id=run_id,
-        number=number,
-        line=issue.line,
-        row_key=issue.key.replace("\0", ""),
-        severity=issue.severity,
-        code=issue.code.replace("\0", ""),
-        column_name=issue.column,
-        masked_value=issue.masked_value.replace("\0", ""),
-        message=issue.message.replace("\0", ""),
-    )
+    return ImportIssue(tenant_id=tenant_id, run_id=run_id, number=number, **issue_values(issue))
+
+
+def issue_values(issue: imports_pb2.ImportIssue) -> dict[str, Any]:
+    """Read what an issue says, as the table has it."""
+    return {
+        "line": issue.line,
+        "row_key": issue.key.replace("\0", ""),
+        "severity": issue.severity,
+        "code": issue.code.replace("\0", ""),
+        "column_name": issue.column.replace("\0", ""),
+        "masked_value": issue.masked_value.replace("\0", ""),
+        "message": issue.message.replace("\0", ""),
+    }
 
 
 def issue_to_proto(issue: ImportIssue) -> imports_pb2.ImportIssue:

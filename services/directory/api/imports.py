@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import grpc
-from muster.directory.v1 import imports_pb2, imports_pb2_grpc
+from muster.directory.v1 import imports_pb2
 
 from services.directory.api import access, pages
 from services.directory.api.import_messages import (
@@ -19,7 +19,8 @@ from services.directory.api.import_messages import (
     newest_timestamp,
     to_proto,
 )
-from services.directory.api.servicer import Resources, Servicer, WatchSlots
+from services.directory.api.import_rows import ImportRowServicer
+from services.directory.api.servicer import Resources, WatchSlots
 from services.directory.operations import (
     import_applies,
     import_endings,
@@ -48,12 +49,11 @@ _ENDINGS = {
 }
 
 
-class ImportServicer(Servicer, imports_pb2_grpc.ImportServiceServicer):
+class ImportServicer(ImportRowServicer):
     """Translates; every decision is in operations and roster."""
 
     def __init__(self, resources: Resources, imports: Imports, worker: ApplyWorker) -> None:
-        super().__init__(resources)
-        self._imports = imports
+        super().__init__(resources, imports)
         self._worker = worker
         self._run_watchers = WatchSlots()
 
@@ -162,7 +162,7 @@ class ImportServicer(Servicer, imports_pb2_grpc.ImportServiceServicer):
         """Plan the run."""
         tenant_id, run_id = parse(IMPORT_RUN, request.import_run, field="import_run")
         access.require(context, tenant_id)
-        run = import_plans.plan_run(self._imports, tenant_id, run_id)
+        run = import_plans.plan_run(self._imports, tenant_id, run_id, rejected_rows_follow=request.rejected_rows_follow)
         return imports_pb2.PlanImportResponse(import_run=to_proto(run))
 
     def ApplyImport(

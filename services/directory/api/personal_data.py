@@ -25,7 +25,7 @@ class PersonServicer(UserServicer):
         tenant_id, user_id = names.parse(names.USER, request.name, field="name")
         access.require(context, tenant_id)
         with self.store.read(tenant_id) as session:
-            document = personal_data.export_user(session, tenant_id, user_id, now=self.clock())
+            document = personal_data.export_user(session, self.seal, tenant_id, user_id, now=self.clock())
         return pb.ExportUserResponse(document=document)
 
     def EraseUser(self, request: pb.EraseUserRequest, context: grpc.ServicerContext) -> pb.EraseUserResponse:

@@ -16,6 +16,7 @@ from sqlmodel import Session, col, select
 from services.directory.operations.imports import Imports, end_run, is_at_rest
 from services.directory.operations.leaving import leave
 from services.directory.operations.personal_keys import NAMING, PersonalKeys, each_value, personal_keys
+from services.directory.operations.rejected_rows import forget_people, is_waiting
 from services.directory.operations.tenant_sql import TenantSql
 from services.directory.rules.errors import NotFound, TenantBusy
 from services.directory.rules.leaving import WayOut
@@ -50,11 +51,18 @@ def erase_user(
     leave(session, tenant_id, [user_id], WayOut.BY_HAND, actor=actor, now=now)
     _forget_answers(session, seal, tenant_id, user_id)
     session.expire(user)
-    return erase_people(session, imports, tenant_id, [user_id], actor=actor, now=now)
+    return erase_people(session, imports, seal, tenant_id, [user_id], actor=actor, now=now)
 
 
 def erase_people(
-    session: Session, imports: Imports, tenant_id: int, user_ids: Sequence[int], *, actor: Actor, now: datetime
+    session: Session,
+    imports: Imports,
+    seal: Seal,
+    tenant_id: int,
+    user_ids: Sequence[int],
+    *,
+    actor: Actor,
+    now: datetime,
 ) -> list[int]:
     """Erase deleted people; the number of statements is the same however many. Answers runs whose stage goes.
 
@@ -68,6 +76,7 @@ def erase_people(
         sql.run(statement, ids=ids)
     for statement in _of_names(keys):
         sql.run(statement, names=keys.bound)
+    forget_people(session, seal, tenant_id, keys)
     erased = [Change("user.erased", ("usr", user_id)) for user_id in sorted(user_ids)]
     append_events(session, tenant_id, erased, actor=actor, now=now)
     return ended
@@ -156,11 +165,16 @@ def _end_runs(
 ) -> list[int]:
     """End runs that wait with the person in their stage: a stage without the row would read as the person's absence."""
     waiting = (RunStatus.STAGING, RunStatus.PLANNED, RunStatus.HELD, RunStatus.APPLYING)
-    query = select(ImportRun).where(col(ImportRun.tenant_id) == tenant_id, col(ImportRun.status).in_(waiting))
+    query = select(ImportRun).where(
+        col(ImportRun.tenant_id) == tenant_id,
+        or_(col(ImportRun.status).in_(waiting), col(ImportRun.rejected_rows_until).is_not(None)),
+    )
     ended = []
     for run in session.exec(query.order_by(col(ImportRun.id)).with_for_update()).all():
-        if not is_at_rest(run):
+        if not is_at_rest(run) or is_waiting(run, now=imports.clock()):
             raise TenantBusy
+        if run.status not in waiting:
+            continue
         if not _is_staged(imports, run.id, user_ids, keys):
             continue
         message = "A person in it was erased; import the file again."

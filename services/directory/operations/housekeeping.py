@@ -21,6 +21,7 @@ from services.directory.operations.event_archive import archive_events
 from services.directory.operations.import_stages import sweep_stages
 from services.directory.operations.imports import Imports
 from services.directory.operations.leaving import HOUSEKEEPING, delete_long_dormant
+from services.directory.operations.rejected_rows import KEPT_FOR as ROWS_KEPT_FOR
 from services.directory.operations.replay import KEPT_FOR as ANSWERS_KEPT_FOR
 from services.directory.operations.tenant_sql import TenantSql
 from services.directory.rules.errors import TenantBusy
@@ -29,7 +30,9 @@ from services.directory.rules.names import TENANT
 from services.directory.store import schema
 from services.directory.store.activity_tables import ConnectionQuirk, ConnectionRequest, ConnectionTally
 from services.directory.store.administrator_tables import AdministratorSession
+from services.directory.store.import_tables import RejectedRowsPage
 from services.directory.store.provisioning_tables import SleepingMembership
+from services.directory.store.seal import Seal
 from services.directory.store.session import TenantLockedError
 from services.directory.store.tables import RequestReplay, Tenant
 
@@ -56,6 +59,7 @@ class Purged:
     users_erased: int = 0
     sleeping_memberships_ended: int = 0
     request_replays_deleted: int = 0
+    rejected_rows_deleted: int = 0
     sessions_deleted: int = 0
     stages_dropped: int = 0
     tenants_wiped: int = 0
@@ -69,6 +73,7 @@ class Housekeeper:
     """Purges what has come due, one purge at a time among all directories on one database."""
 
     imports: Imports
+    seal: Seal
     event_retention: timedelta
     activity_retention: timedelta = timedelta(days=30)
     _turn: threading.Lock = field(default_factory=threading.Lock)
@@ -137,6 +142,9 @@ class Housekeeper:
         if due.answers:
             old = col(RequestReplay.create_time) < now - ANSWERS_KEPT_FOR
             purged.request_replays_deleted += self._repeat(tenant_id, _delete_some(RequestReplay, tenant_id, old))
+        if due.rejected_rows:
+            old = col(RejectedRowsPage.create_time) < now - ROWS_KEPT_FOR
+            purged.rejected_rows_deleted += self._repeat(tenant_id, _delete_some(RejectedRowsPage, tenant_id, old))
 
         if due.activity:
             before = now - self.activity_retention
@@ -156,7 +164,9 @@ class Housekeeper:
         def work(session: Session) -> int:
             due = due_for_erasure(session, tenant_id, deleted_before=now - RESTORABLE_FOR, limit=_PEOPLE_AT_ONCE)
             if due:
-                ended.extend(erase_people(session, self.imports, tenant_id, due, actor=HOUSEKEEPING, now=now))
+                ended.extend(
+                    erase_people(session, self.imports, self.seal, tenant_id, due, actor=HOUSEKEEPING, now=now)
+                )
             return len(due)
 
         purged.users_erased += self._repeat(tenant_id, work)
@@ -204,6 +214,7 @@ class _Due:
     sleeping: bool
     answers: bool
     activity: bool
+    rejected_rows: bool
 
 
 def _due(session: Session, tenant_id: int, now: datetime, activity_before: datetime) -> _Due:
@@ -220,6 +231,7 @@ def _due(session: Session, tenant_id: int, now: datetime, activity_before: datet
                 ("connection_quirks", "last_time"),
             )
         ),
+        "SELECT 1 FROM rejected_rows WHERE tenant_id = :t AND create_time < :rejected_rows",
     )
     moments = {
         "now": now,
@@ -227,6 +239,7 @@ def _due(session: Session, tenant_id: int, now: datetime, activity_before: datet
         "deleted": now - RESTORABLE_FOR,
         "answers": now - ANSWERS_KEPT_FOR,
         "activity": activity_before,
+        "rejected_rows": now - ROWS_KEPT_FOR,
     }
     statement = "SELECT " + ", ".join(f"EXISTS ({look})" for look in looks)
     found = TenantSql(session, tenant_id, now).query(statement, {"t": tenant_id, **moments}).one()

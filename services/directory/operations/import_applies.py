@@ -296,10 +296,12 @@ def _must_be_held(imports: Imports, session: Session, run: ImportRun, planned: P
 
     An approved plan may only hold what was shown (R8); one that nobody had to approve must still pass the limits (R44).
     """
+    space = planned.planner.space
     if not run.approved:
         if planned.refused is None and planned.held is None:
             return False
         plan_changes.keep_as_shown(planned.planner)
+        space.index_lines(session.connection())
         write_plan(imports, session, run, planned)
         return True
     fresh = plan_changes.changes_not_shown(planned.planner)
@@ -309,6 +311,7 @@ def _must_be_held(imports: Imports, session: Session, run: ImportRun, planned: P
         planner = planned.planner
         planned = _plan_again(imports, planner.space, planner.connection, run, leave_deletions_out=False)
     plan_changes.keep_as_shown(planned.planner)
+    space.index_lines(session.connection())
     run.plan = {**NO_COUNTS, **planned.plan.counts}
     run.seats_total, run.seats_used = planned.given.seats_total, planned.given.seats_used
     run.plan_hash = planned.plan.hash

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sqlmodel import Session, col, select
+from sqlmodel import Session, col, delete, select
 
 from services.directory.operations.imports import (
     NO_COUNTS,
@@ -50,7 +50,11 @@ def refuse_run(
         run.counts = {**NO_COUNTS, **counts}
         run.plan = dict(run.counts)
         run.file = {**run.file, **file}
-        session.add_all(issues)
+        if issues:
+            session.connection().execute(
+                delete(ImportIssue).where(col(ImportIssue.tenant_id) == tenant_id, col(ImportIssue.run_id) == run_id)
+            )
+            session.add_all(issues)
         end_run(imports, session, run, status, reason=reason, message=message, actor=actor)
         session.flush()
         session.refresh(run)

@@ -12,6 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.engine import Connection
 from sqlmodel import Session, select
 
+from services.directory.operations import rejected_rows
 from services.directory.operations.imports import (
     LEASE_S,
     NO_COUNTS,
@@ -59,7 +60,7 @@ class StageLostError(Exception):
     """What was staged is not there any more, or not all of it."""
 
 
-def plan_run(imports: Imports, tenant_id: int, run_id: int) -> ImportRun:
+def plan_run(imports: Imports, tenant_id: int, run_id: int, *, rejected_rows_follow: bool = False) -> ImportRun:
     """Make the run's plan; nothing of the register changes. Errors: RunState.
 
     A run in which rows came as settled that are needed whole stays in `staging`, for all rows to be staged.
@@ -83,7 +84,7 @@ def plan_run(imports: Imports, tenant_id: int, run_id: int) -> ImportRun:
         if planned.settled:  # whoever decides may do so when these rows are not settled any more
             return _want_all_rows(imports, run)
         space.make_durable()
-    return save_plan(imports, run, planned)
+    return save_plan(imports, run, planned, rejected_rows_follow=rejected_rows_follow)
 
 
 def _plan_on_a_still_register(imports: Imports, space: StageSpace, run: ImportRun) -> Planned:
@@ -93,6 +94,8 @@ def _plan_on_a_still_register(imports: Imports, space: StageSpace, run: ImportRu
         planned = plan_here(imports, space, connection, run, since=since, leave_deletions_out=False)
         if planned.held:
             plan_changes.keep_as_shown(planned.planner)
+        if planned.held or run.plan_only:
+            space.index_lines(connection)
         connection.commit()
         return planned
 
@@ -217,7 +220,7 @@ def _limit_input(session: Session, run: ImportRun) -> LimitInput:
     )
 
 
-def save_plan(imports: Imports, run: ImportRun, planned: Planned) -> ImportRun:
+def save_plan(imports: Imports, run: ImportRun, planned: Planned, *, rejected_rows_follow: bool = False) -> ImportRun:
     """Write the plan's figures and findings to the register's run, which comes to rest or waits to be applied."""
     space = imports.space(run.id)
     engine = imports.store.writing(run.tenant_id, lock=Lock.NONE, wait_s=30.0)
@@ -225,6 +228,8 @@ def save_plan(imports: Imports, run: ImportRun, planned: Planned) -> ImportRun:
         session = Session(bind=connection)
         kept = locked_run_of(session, run.tenant_id, run.id)
         require_status(kept, RunStatus.STAGING, RunStatus.PLANNED)
+        if rejected_rows_follow and planned.plan.counts["rejected"]:
+            rejected_rows.expect_rows(kept, now=imports.clock())
         write_plan(imports, session, kept, planned)
         session.flush()
         session.refresh(kept)

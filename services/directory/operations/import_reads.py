@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +19,7 @@ from services.directory.operations.imports import (
     status_word,
 )
 from services.directory.roster import settled_rows
+from services.directory.roster.space import StageSpace
 from services.directory.rules.errors import RunState
 from services.directory.store.tables import Group, ImportIssue, ImportRun, RunStatus
 
@@ -140,6 +141,17 @@ def _planned(imports: Imports, run: ImportRun, *, action: int, after: tuple[int,
         rows = list(found)
         groups = _group_names(Session(bind=connection), run.tenant_id, rows, imports.space(run.id).name("new_groups"))
         return [_planned_change(row, groups) for row in rows]
+
+
+def planned_changes(session: Session, space: StageSpace, tenant_id: int, lines: Sequence[int]) -> dict[int, Change]:
+    """Read what a plan would change by these rows of its file, by line; its stage must be attached."""
+    if not lines:
+        return {}
+    clause = text(f"SELECT * FROM {space.name('changes')} WHERE line IN :lines")
+    clause = clause.bindparams(bindparam("lines", list(lines), expanding=True))
+    rows = list(session.connection().execute(clause).mappings())
+    groups = _group_names(session, tenant_id, rows, space.name("new_groups"))
+    return {int(row["line"]): _planned_change(row, groups) for row in rows}
 
 
 def _planned_change(row: RowMapping, groups: dict[int, str]) -> Change:

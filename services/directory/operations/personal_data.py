@@ -12,12 +12,14 @@ from sqlalchemy import text as sql_text
 from sqlmodel import Session
 
 from services.directory.operations.personal_keys import personal_keys
+from services.directory.operations.rejected_rows import rows_naming
 from services.directory.operations.tenant_sql import TenantSql
 from services.directory.rules import names
 from services.directory.rules.errors import NotFound
 from services.directory.store.events import MEMORY
 from services.directory.store.people_tables import InvitationState
 from services.directory.store.provisioning_tables import USER
+from services.directory.store.seal import Seal
 from services.directory.store.tables import MANUAL, User, UserState, UtcDateTime
 
 _MANUAL_WORD: Final = "manual"
@@ -32,7 +34,7 @@ _TYPES: Final[Mapping[str, Any]] = {
 """Columns whose values a plain SELECT would leave in the database's own form."""
 
 
-def export_user(session: Session, tenant_id: int, user_id: int, *, now: datetime) -> bytes:
+def export_user(session: Session, seal: Seal, tenant_id: int, user_id: int, *, now: datetime) -> bytes:
     """Write a person's document as JSON; of an erased person there is little left. Errors: NotFound."""
     user = session.get(User, (tenant_id, user_id))
     if user is None:
@@ -49,7 +51,7 @@ def export_user(session: Session, tenant_id: int, user_id: int, *, now: datetime
         "password": register.password(),
         "invitations": register.invitations(),
         "events": register.events(),
-        **register.named_elsewhere(),
+        **register.named_elsewhere(seal),
     }
     return json.dumps(document, ensure_ascii=False, indent=2).encode()
 
@@ -194,8 +196,8 @@ class _Register:
         groups = [names.GROUP.format(self._tenant_id, int(group_id)) for group_id in values["groups"]]
         return values | {"groups": groups}
 
-    def named_elsewhere(self) -> dict[str, Any]:
-        """Issues of import runs, and refusals of a seat, by the person's mails, keys and userNames."""
+    def named_elsewhere(self, seal: Seal) -> dict[str, Any]:
+        """Issues and rejected rows of runs, and refusals of a seat, by the person's mails, keys and userNames."""
         keys = personal_keys(self._sql, [self._user_id])
         issues = self._read(
             "SELECT run_id, line, row_key, code, column_name, masked_value, message FROM import_issues"
@@ -219,6 +221,10 @@ class _Register:
                     "message": row["message"],
                 }
                 for row in issues
+            ],
+            "rejected_rows": [
+                {"import_run": names.IMPORT_RUN.format(self._tenant_id, run_id), "line": line, "cells": cells}
+                for run_id, line, cells in rows_naming(self._sql.session, seal, self._tenant_id, keys)
             ],
             "refused_seats": [
                 {

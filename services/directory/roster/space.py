@@ -58,6 +58,9 @@ UNDO_TABLES = (
 )
 """What an apply keeps for its undo while it runs (undo_memory.py), and what an undo is made of besides (undo.py)."""
 
+READ_BY_LINE = ("rows", "settled_rows", "settled", "verdicts", "merged", "people", "changes", "findings")
+"""What is shown of a planned or held file, row by row."""
+
 
 @dataclass(frozen=True)
 class StageSpace:
@@ -109,6 +112,17 @@ class StageSpace:
         """Whether a plan was made of them."""
         return self.has(connection, "changes")
 
+    def has_settled(self, connection: Connection) -> bool:
+        """Whether a plan was made in which rows came as settled by name."""
+        return bool(connection.execute(text(f"SELECT EXISTS (SELECT 1 FROM {self.name('settled_rows')})")).scalar_one())
+
+    def index_lines(self, connection: Connection) -> None:
+        """Index what is read line by line while someone looks at the plan; plans themselves need none of it."""
+        for table in READ_BY_LINE:
+            name = f"{table}_by_line" if self.store.is_sqlite else f"{table}_{self.run_id}_by_line"
+            where = f"stage.{name} ON {table}" if self.store.is_sqlite else f"{name} ON {self.name(table)}"
+            connection.execute(text(f"CREATE INDEX IF NOT EXISTS {where} (line)"))
+
     def has(self, connection: Connection, table: str) -> bool:
         """Whether a table of the stage is there."""
         if self.store.is_sqlite:
@@ -135,5 +149,5 @@ class StageSpace:
                 raw.execute("PRAGMA stage.wal_checkpoint(TRUNCATE)")
             return
         with self.store.engine.begin() as connection:
-            for table in (*STAGED_TABLES, *SHOWN_TABLES, "changes"):
+            for table in dict.fromkeys((*STAGED_TABLES, *SHOWN_TABLES, *READ_BY_LINE)):
                 connection.execute(text(f"ALTER TABLE IF EXISTS {self.name(table)} SET LOGGED"))

@@ -178,6 +178,9 @@ _METHODS: Final = {
         "RecordUnchangedFile": Rule(_IMPORT, "source"),
         "ListSettledRows": Rule(_IMPORT, "import_run"),
         "StageImportRows": Rule(_IMPORT),
+        "AddImportIssues": Rule(_IMPORT, "import_run"),
+        "KeepRejectedRows": Rule(_IMPORT, "import_run"),
+        "DownloadRejectedRows": Rule(_READ, "import_run"),
         "RefuseImportRun": Rule(_IMPORT, "import_run"),
         "PlanImport": Rule(_IMPORT, "import_run"),
         "ApplyImport": Rule(_DECIDE, "import_run"),
@@ -188,6 +191,7 @@ _METHODS: Final = {
         "WatchImportRun": Rule(_READ, "import_run"),
         "ListImportChanges": Rule(_READ, "import_run"),
         "ListImportIssues": Rule(_READ, "import_run"),
+        "ListImportRows": Rule(_READ, "import_run"),
     },
     "OperationsService": {
         "CheckIntegrity": Rule(_SUPPORT, "tenant"),

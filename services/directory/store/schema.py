@@ -10,12 +10,21 @@ from services.directory.store import (
     activity_tables,
     administrator_tables,
     event_tables,
+    import_tables,
     people_tables,
     provisioning_tables,
     tables,
 )
 
-ROOMS: Final = (tables, provisioning_tables, people_tables, administrator_tables, event_tables, activity_tables)
+ROOMS: Final = (
+    tables,
+    provisioning_tables,
+    people_tables,
+    administrator_tables,
+    event_tables,
+    activity_tables,
+    import_tables,
+)
 """The modules that declare tables."""
 
 NAMES: Final = frozenset(

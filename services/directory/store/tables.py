@@ -357,6 +357,7 @@ class ImportRun(SQLModel, table=True):
     source's night is run, or empty: somebody asked for the run.
     `reach` and `shape` are what roster/reach.py and roster/shape.py found in the plan.
     `undoes_run_id` is the run whose changes this one puts back, `undone_by_run_id` the one that put this one's back.
+    `rejected_rows_until` is until when the importer may still bring rejected rows; NULL: nobody waits for any.
     """
 
     __tablename__ = "import_runs"
@@ -379,6 +380,7 @@ class ImportRun(SQLModel, table=True):
     plan_hash: str = Field(default="", sa_column=text_column("plan_hash", length=64))
     plan_xid: int = Field(default=0, sa_column=big_column("plan_xid", server_default="0"))
     plan_position: int = Field(default=-1, sa_column=big_column("plan_position", server_default="-1"))
+    rejected_rows_until: datetime | None = Field(default=None, sa_column=_time("rejected_rows_until", nullable=True))
     applied_xid: int = Field(default=0, sa_column=big_column("applied_xid", server_default="0"))
     applied_position: int = Field(default=0, sa_column=big_column("applied_position", server_default="0"))
     staged_rows: int = Field(default=-1, sa_column=big_column("staged_rows", server_default="-1"))

@@ -28,6 +28,7 @@ from services.directory.store.tables import ImportRun, Source, SourceState
 from services.importer.row_block import GROUP_SEPARATOR, Row, import_block
 
 SOMEBODY = Actor("somebody")
+SEATS = 100
 
 
 class Clock:
@@ -54,7 +55,7 @@ class Night:
         self.imports = imports.Imports(store, folder, clock=clock)
         self.store = store
         with store.write(None) as session:
-            tenant = create_tenant(session, NewTenant("Alder", 100), actor=SOMEBODY, now=clock())
+            tenant = create_tenant(session, NewTenant("Alder", SEATS), actor=SOMEBODY, now=clock())
             self.tenant_id, self.account_id = tenant.id, tenant.main_account_id
         with store.write(self.tenant_id) as session:
             self.source_id = ids.next_id(session, "source")

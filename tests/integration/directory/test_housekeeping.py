@@ -18,9 +18,10 @@ from services.directory.rules import names
 from services.directory.store import schema
 from services.directory.store.administrator_tables import AdministratorSession
 from services.directory.store.provisioning_tables import SleepingMembership
+from services.directory.store.seal import Seal
 from tests.integration.directory.connection import connect
 from tests.integration.directory.nights import Night
-from tests.integration.directory.serving import Caller, Office
+from tests.integration.directory.serving import SEAL_KEY, Caller, Office
 
 KEPT = timedelta(days=730)
 
@@ -28,7 +29,7 @@ KEPT = timedelta(days=730)
 @pytest.fixture
 def keeper(store, directory):
     """The housekeeper of another directory on the same database."""
-    return Housekeeper(Imports(store, directory.stages, clock=directory.clock), KEPT)
+    return Housekeeper(Imports(store, directory.stages, clock=directory.clock), Seal(SEAL_KEY), KEPT)
 
 
 def purge(support: Caller) -> dict[str, int]:

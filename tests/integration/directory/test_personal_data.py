@@ -185,8 +185,9 @@ def test_erasure_waits_for_a_run_under_way(store, directory, support):
     night.apply(night.plan("anna"))
     run_id = night.open()
     (anna,) = support.users.ListUsers(pb.ListUsersRequest(tenant=names.TENANT.format(night.tenant_id))).users
+    seal, now = Seal(SEAL_KEY), directory.clock()
     with pytest.raises(TenantBusy), store.write(night.tenant_id) as session:
-        erase_people(session, night.imports, night.tenant_id, _ids([anna.name]), actor=SOMEBODY, now=directory.clock())
+        erase_people(session, night.imports, seal, night.tenant_id, _ids([anna.name]), actor=SOMEBODY, now=now)
     assert support.users.GetUser(pb.GetUserRequest(name=anna.name)).user.state == pb.USER_STATE_ACTIVE
     night.apply(night.plan_again(run_id, "anna"))
     erase(support, anna.name)
@@ -201,7 +202,7 @@ def test_erasing_many_takes_as_many_statements_as_erasing_one(store, directory, 
         now = directory.clock()
         with counted_statements(store, thread="MainThread") as statements, store.write(office.tenant_id) as session:
             leave(session, office.tenant_id, ids, WayOut.BY_HAND, actor=SOMEBODY, now=now)
-            erase_people(session, imports, office.tenant_id, ids, actor=SOMEBODY, now=now)
+            erase_people(session, imports, Seal(SEAL_KEY), office.tenant_id, ids, actor=SOMEBODY, now=now)
         counts.append(len(statements))
         assert len(office.events("user.erased")) == size
     assert counts[0] == counts[1]

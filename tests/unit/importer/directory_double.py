@@ -67,6 +67,12 @@ class DirectoryDouble(imports_pb2_grpc.ImportServiceServicer, sources_pb2_grpc.S
     issues: list[imports_pb2.ImportIssue] = field(default_factory=list)
     end: imports_pb2.ImportEnd | None = None
     refusal: imports_pb2.RefuseImportRunRequest | None = None
+    added_issues: dict[int, imports_pb2.ImportIssue] = field(default_factory=dict)
+    """Issues of a file that cannot be used, by number."""
+    rejected_lines: list[int] = field(default_factory=list)
+    """Lines that the plan rejects."""
+    rejected_rows: dict[int, list[bytes]] = field(default_factory=dict)
+    rejected_rows_are_whole: bool = False
     settled: set[bytes] = field(default_factory=set)
     settled_lines: list[int] = field(default_factory=list)
     wants_all_rows_from: str = ""
@@ -127,6 +133,27 @@ class DirectoryDouble(imports_pb2_grpc.ImportServiceServicer, sources_pb2_grpc.S
     def PlanImport(self, request: Any, context: Any) -> Any:
         self._called("PlanImport")
         return imports_pb2.PlanImportResponse(import_run=self._unless_wanting("PlanImport", self.planned))
+
+    def AddImportIssues(self, request: Any, context: Any) -> Any:
+        self._called("AddImportIssues")
+        self.added_issues.update(enumerate(request.issues, start=request.first_number))
+        return imports_pb2.AddImportIssuesResponse()
+
+    def ListImportIssues(self, request: Any, context: Any) -> Any:
+        self._called("ListImportIssues")
+        first = int(request.page_token or 0)
+        shown = self.rejected_lines[first : first + 2]
+        more = first + 2 < len(self.rejected_lines)
+        return imports_pb2.ListImportIssuesResponse(
+            issues=[imports_pb2.ImportIssue(line=line) for line in shown],
+            next_page_token=str(first + 2) if more else "",
+        )
+
+    def KeepRejectedRows(self, request: Any, context: Any) -> Any:
+        self._called("KeepRejectedRows")
+        self.rejected_rows.update((row.line, list(row.cells)) for row in request.rejected_rows.rows)
+        self.rejected_rows_are_whole = request.is_last
+        return imports_pb2.KeepRejectedRowsResponse()
 
     def ApplyImport(self, request: Any, context: Any) -> Any:
         self._called("ApplyImport")

@@ -151,7 +151,8 @@ def test_a_torn_file_is_refused_with_what_was_read_of_it(door):
     run = door.import_file(torn)
     refusal = door.directory.refusal
     assert (run.status, run.reason, refusal.counts.rows, refusal.counts.rejected) == (REFUSED, "truncated", 3, 1)
-    assert [issue.code for issue in refusal.issues] == ["mail_missing"]
+    assert [(number, issue.code) for number, issue in door.directory.added_issues.items()] == [(1, "mail_missing")]
+    assert door.directory.rejected_rows == {3: [b"EMP-0000002", b"Cia Ek", b""]}
     assert refusal.message
     assert (refusal.file.file_name, refusal.file.encoding, list(refusal.file.columns)) == (
         "users.csv",
@@ -175,7 +176,7 @@ def test_r7_a_file_with_too_many_rows_is_refused_without_judging_them(door, monk
     run = door.import_file(a_csv(*(a_row(number, Mail="") for number in range(4))))
     refusal = door.directory.refusal
     assert (run.status, run.reason, refusal.counts.rows) == (REFUSED, "too_large", 3)
-    assert (refusal.counts.rejected, list(refusal.issues)) == (0, [])
+    assert (refusal.counts.rejected, door.directory.added_issues) == (0, {})
 
 
 @pytest.mark.parametrize(("data", "reason"), [(b"", "empty_file"), (b"UniqueID,Mail\n1,2\n", "missing_column:Name")])
