@@ -7,6 +7,8 @@ from urllib.parse import quote
 
 import pytest
 
+pytestmark = pytest.mark.mostly("postgresql")
+
 USER = "urn:ietf:params:scim:schemas:core:2.0:User"
 DEEP = 5_000
 

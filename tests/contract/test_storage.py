@@ -12,6 +12,8 @@ from services.scim_gateway import schemas
 from services.scim_gateway.storage import DirectoryStorage
 from tests.integration.directory.serving import Office
 
+pytestmark = pytest.mark.mostly("postgresql")
+
 
 @pytest.fixture(scope="module")
 def runner():
