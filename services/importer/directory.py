@@ -31,6 +31,8 @@ _AT_REST: Final = frozenset(
 )
 CREATE_TIMEOUT_S = 75.0
 """The directory waits up to 60 s for the tenant's turn (R44)."""
+CLAIM_TIMEOUT_S = 10.0
+"""Well within a lease."""
 PLAN_TIMEOUT_S = 30 * 60.0
 RESTART_PATIENCE_S = 120.0
 _POLL_S = 1.0
@@ -64,9 +66,31 @@ class Directory:
         """Read where and as whom to fetch."""
         return self._sources.GetSourceSecret(sources_pb2.GetSourceSecretRequest(name=source))
 
-    def create_run(self, source: str, *, dry_run: bool) -> Run:
+    def claim_due_source(self, worker: str, *, lease_s: int, request_id: str) -> sources_pb2.SourceClaim | None:
+        """Claim a source whose night is due; None when there is none."""
+        request = sources_pb2.ClaimDueSourceRequest(worker=worker, lease_seconds=lease_s, request_id=request_id)
+        answer = self._sources.ClaimDueSource(request, timeout=CLAIM_TIMEOUT_S)
+        return answer.claim if answer.HasField("claim") else None
+
+    def renew_claim(self, claim: sources_pb2.SourceClaim, *, lease_s: int) -> None:
+        """Say that the claim's worker is still there."""
+        request = sources_pb2.RenewClaimRequest(source=claim.source.name, claim=claim.claim, lease_seconds=lease_s)
+        self._sources.RenewClaim(request, timeout=CLAIM_TIMEOUT_S)
+
+    def release_claim(
+        self, claim: sources_pb2.SourceClaim, reason: sources_pb2.ReleaseReason.ValueType, *, request_id: str
+    ) -> None:
+        """Give a claim back for which no run was opened."""
+        request = sources_pb2.ReleaseClaimRequest(
+            source=claim.source.name, claim=claim.claim, reason=reason, request_id=request_id
+        )
+        self._sources.ReleaseClaim(request, timeout=CLAIM_TIMEOUT_S)
+
+    def create_run(self, source: str, *, dry_run: bool, claim: str = "") -> Run:
         """Open a run when it is the tenant's turn; TurnDidNotComeError when even the deadline passes."""
-        request = imports_pb2.CreateImportRunRequest(source=source, dry_run=dry_run, request_id=str(uuid.uuid4()))
+        request = imports_pb2.CreateImportRunRequest(
+            source=source, dry_run=dry_run, request_id=str(uuid.uuid4()), claim=claim
+        )
         try:
             return self._imports.CreateImportRun(request, timeout=CREATE_TIMEOUT_S).import_run
         except grpc.RpcError as error:
@@ -74,12 +98,14 @@ class Directory:
                 raise TurnDidNotComeError from error
             raise
 
-    def record_unchanged(self, source: str, file: imports_pb2.ImportFileFacts) -> Run | None:
+    def record_unchanged(self, source: str, file: imports_pb2.ImportFileFacts, *, claim: str = "") -> Run | None:
         """Say which file is there; the run, `unchanged`, or None when the file is to be imported (R5).
 
         A directory that cannot say is asked for nothing less: the normal path finds out what is wrong.
         """
-        request = imports_pb2.RecordUnchangedFileRequest(source=source, file=file, request_id=str(uuid.uuid4()))
+        request = imports_pb2.RecordUnchangedFileRequest(
+            source=source, file=file, request_id=str(uuid.uuid4()), claim=claim
+        )
         try:
             answer = self._imports.RecordUnchangedFile(request)
         except grpc.RpcError as error:

@@ -129,3 +129,7 @@ class InterruptedRunError(RunFailedError):
     """The importer was stopped, or had a fault of its own, before the run was planned."""
 
     word = "interrupted"
+
+
+class FaultError(InterruptedRunError):
+    """The importer met a fault of its own, or lost the directory, while it got at the file; the log says more."""

@@ -19,7 +19,11 @@ from services.importer.csv_file import read_csv_file
 from services.importer.directory import Directory, Run, has_stopped, wants_all_rows
 from services.importer.endpoints import endpoint_of, marker_of
 from services.importer.errors import (
+    ConnectionFailedError,
+    FaultError,
+    FetchFailedError,
     FileRefusedError,
+    ImporterError,
     InterruptedRunError,
     NoFileError,
     RunEndedError,
@@ -32,6 +36,8 @@ from services.importer.staging import ReadFile, file_name_of, staging_messages
 
 log = structlog.get_logger()
 
+_PASSING = (ConnectionFailedError, FaultError, FetchFailedError)
+"""What ends a night only at its last try."""
 _PROCESSED = (imports_pb2.IMPORT_RUN_STATUS_APPLIED, imports_pb2.IMPORT_RUN_STATUS_UNCHANGED)
 _STOPPED = (sources_pb2.SOURCE_STATE_DISABLED, sources_pb2.SOURCE_STATE_PAUSED)
 
@@ -50,6 +56,28 @@ Publish = Callable[[Progress], None]
 
 
 @dataclass(frozen=True)
+class NightClaim:
+    """The claim under which a source's night is run, and whether no other try of it comes by itself."""
+
+    id: str
+    is_last_attempt: bool
+
+    def puts_back(self, error: RunEndedError) -> bool:
+        """Say whether the night is better tried again than ended: we stop, or the server may be back."""
+        if type(error) is InterruptedRunError:
+            return True
+        return isinstance(error, _PASSING) and not self.is_last_attempt
+
+
+class PutBackError(ImporterError):
+    """The night is to be tried again, and no run was opened for this try; `code` is the vocabulary's word for why."""
+
+    def __init__(self, cause: RunEndedError) -> None:
+        self.code = cause.code
+        super().__init__(cause.code)
+
+
+@dataclass(frozen=True)
 class Importer:
     """Runs imports; keeps nothing between them."""
 
@@ -59,10 +87,13 @@ class Importer:
     wait: Callable[[float], None]
     """Waits for seconds; raises InterruptedRunError when the importer is to stop."""
 
-    def run_source(self, source: sources_pb2.Source, *, dry_run: bool, publish: Publish) -> Run:
+    def run_source(
+        self, source: sources_pb2.Source, *, dry_run: bool, publish: Publish, claim: NightClaim | None = None
+    ) -> Run:
         """Fetch the source's file and take it through; returns the run at rest.
 
-        Raises only what CreateImportRun raises, and grpc.RpcError when the directory stays away.
+        Raises only what CreateImportRun raises, grpc.RpcError when the directory stays away, and under a claim
+        PutBackError.
         """
         fetched: list[tuple[sftp.Endpoint, sftp.Fetched]] = []
 
@@ -80,7 +111,7 @@ class Importer:
 
         with Spool(self.temp_dir, max_bytes=max_file_bytes(source)) as spool:
             file_name = file_name_of(source.sftp.path)
-            journey = _Journey(self, source, spool, dry_run=dry_run, publish=publish, file_name=file_name)
+            journey = _Journey(self, source, spool, dry_run=dry_run, publish=publish, file_name=file_name, claim=claim)
             ended = journey.travel(obtain)
         if ended.status in _PROCESSED and source.delete_after_processing:
             self._delete(ended, *fetched[0])
@@ -138,7 +169,10 @@ class _Journey:
         dry_run: bool,
         publish: Publish,
         file_name: str,
+        claim: NightClaim | None = None,
     ) -> None:
+        self._claim = claim
+        self._claim_id = claim.id if claim else ""
         self._directory = importer.directory
         self._now = importer.now
         self._wait = importer.wait
@@ -160,7 +194,9 @@ class _Journey:
         if isinstance(file, Run):
             log.info("import.unchanged", run=file.name, rows=file.counts.rows)
             return file
-        self._run = self._directory.create_run(self._source.name, dry_run=self._dry_run)
+        if isinstance(file, RunEndedError) and self._claim is not None and self._claim.puts_back(file):
+            raise PutBackError(file)
+        self._run = self._directory.create_run(self._source.name, dry_run=self._dry_run, claim=self._claim_id)
         try:
             ended = self._take_through(file) if isinstance(file, ReadFile) else self._refuse(file)
         except RunEndedError as error:
@@ -192,13 +228,17 @@ class _Journey:
             return error
         except Exception as error:  # noqa: BLE001 - outermost; it logs
             log.error("import.file_fault", source=self._source.name, **fault_of(error))
-            return InterruptedRunError()
+            return FaultError()
 
     def _unchanged(self) -> Run | None:
         """Ask whether this is the last applied file, with nothing to do about it (R5); a dry run shows its plan."""
         self._facts.size_bytes, self._facts.sha256 = self._spool.size_bytes, self._spool.sha256
         self._facts.reading = reading()
-        return None if self._dry_run else self._directory.record_unchanged(self._source.name, self._facts)
+        return (
+            None
+            if self._dry_run
+            else self._directory.record_unchanged(self._source.name, self._facts, claim=self._claim_id)
+        )
 
     def _read(self) -> ReadFile:
         """Find out the file's shape; the FileRefusedError that applies, with what could be read counted."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import DirectoryPath, SecretStr, ValidationError
+from pydantic import DirectoryPath, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SecretsSettingsSource, SettingsConfigDict
 
 _PREFIX = "IMPORTER_"
@@ -29,6 +30,12 @@ class ImporterSettings(BaseSettings):
     """End when stdin closes, because the parent is gone."""
     temp_dir: Path | None = None
     """Where fetched files are kept while they are read; none: the system's place."""
+    nights: bool = True
+    """Run by itself what is due; false where `muster-importer run --due` does."""
+    nights_at_a_time: Annotated[int, Field(ge=1, le=32)] = 2
+    """Sources that one importer runs at a time by itself."""
+    nights_every_s: Annotated[float, Field(ge=0.1, le=3600)] = 5.0
+    """Seconds between two questions for what is due."""
     secrets_dir: DirectoryPath | None = None
     """Folder with a file for each setting that shall not stand in the environment, named like its variable."""
 

@@ -90,6 +90,7 @@ class ImportServicer(ImportRowServicer):
             actor=caller.actor,
             attempt=Attempt.of(request.DESCRIPTOR.full_name, request),
             answer=lambda run: imports_pb2.RecordUnchangedFileResponse(import_run=to_proto(run)),
+            claim_id=request.claim,
         )
 
     def ListSettledRows(

@@ -70,7 +70,7 @@ def create_run(
         if has_active_run(imports, session, tenant_id):
             raise _AnotherRunIsActiveError
         if claim_id:
-            _require_claim(session, source, claim_id)
+            require_claim(session, source, claim_id)
         return answer(open_run(imports, session, source, dry_run=dry_run, actor=actor, claim_id=claim_id))
 
     while True:
@@ -121,7 +121,7 @@ def has_active_run(imports: Imports, session: Session, tenant_id: int) -> bool:
     return still
 
 
-def _require_claim(session: Session, source: Source, claim_id: str) -> None:
+def require_claim(session: Session, source: Source, claim_id: str) -> None:
     """Hold the source's row to the end: nobody claims it meanwhile. Errors: ClaimLost."""
     session.refresh(source, with_for_update=True)
     if source.claim_id != claim_id:

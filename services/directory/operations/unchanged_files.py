@@ -11,7 +11,7 @@ from sqlalchemy import text
 from sqlmodel import Session, col, select
 
 from services.directory.operations.import_endings import expire_held
-from services.directory.operations.import_openings import has_active_run, one_at_a_time, open_run
+from services.directory.operations.import_openings import has_active_run, one_at_a_time, open_run, require_claim
 from services.directory.operations.import_plans import last_apply_of
 from services.directory.operations.imports import NO_COUNTS, Imports, end_run, require_running, run_of, source_of
 from services.directory.operations.replay import Attempt, write_once
@@ -37,10 +37,12 @@ def record_unchanged_file(
     actor: Actor,
     attempt: Attempt,
     answer: Callable[[ImportRun], Answer],
+    claim_id: str = "",
 ) -> Answer:
     """Open a run and end it `unchanged`, or do nothing and answer without one: then the file takes the normal path.
 
-    Errors: NotFound, SourceStateError (disabled, paused, or no file's source).
+    With a claim it is the run of the source's night. Errors: ClaimLost, NotFound, SourceStateError (disabled,
+    paused, or no file's source).
     """
 
     def work(session: Session) -> Answer:
@@ -53,7 +55,9 @@ def record_unchanged_file(
         last = _last_applied_of(imports, session, source, file)
         if last is None:
             return Answer()
-        return answer(_record(imports, session, source, last, file=file, actor=actor))
+        if claim_id:
+            require_claim(session, source, claim_id)
+        return answer(_record(imports, session, source, last, file=file, actor=actor, claim_id=claim_id))
 
     return write_once(imports.store, seal, tenant_id, attempt, Answer, work, now=imports.clock())
 
@@ -105,9 +109,16 @@ def _has_misses(session: Session, source: Source) -> bool:
 
 
 def _record(
-    imports: Imports, session: Session, source: Source, last: ImportRun, *, file: dict[str, Any], actor: Actor
+    imports: Imports,
+    session: Session,
+    source: Source,
+    last: ImportRun,
+    *,
+    file: dict[str, Any],
+    actor: Actor,
+    claim_id: str,
 ) -> ImportRun:
-    run = open_run(imports, session, source, dry_run=False, actor=actor)
+    run = open_run(imports, session, source, dry_run=False, actor=actor, claim_id=claim_id)
     expire_held(imports, session, source)
     source.nights_without_file = 0
     run.file = {**last.file, **{key: value for key, value in file.items() if value}}

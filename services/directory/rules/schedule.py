@@ -17,7 +17,7 @@ TRY_AGAIN_AFTER: Final = (timedelta(minutes=5), timedelta(minutes=15), timedelta
 BUSY_FOR: Final = timedelta(minutes=3)
 """How long a source is put back whose tenant has another run under way (R44)."""
 
-MOST_TRIES: Final = 8
+MOST_TRIES: Final = 5
 """Tries of one night that may come to nothing because importers died; then the night is given up, and says so."""
 
 _MINUTE: Final = timedelta(minutes=1)

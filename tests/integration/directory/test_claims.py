@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from muster.directory.v1 import imports_pb2, sources_pb2, tenants_pb2
-from sqlalchemy import text
 from sqlmodel import Session
 
 from services.directory.operations import claims, import_applies
 from services.directory.operations.imports import Imports
 from services.directory.operations.replay import Attempt
 from services.directory.rules import names, schedule
-from services.directory.rules.grants import Grant
 from services.directory.store.seal import Seal
 from services.directory.store.session import Store, open_engine
 from services.directory.store.tables import Source, SourceState, Tenant
-from tests.integration.directory.serving import Caller, Office, ServedDirectory, refused
+from tests.integration.directory.due import Customer, moment_of
+from tests.integration.directory.serving import Caller, ServedDirectory, refused
 
 FAILED, NO_FILE = imports_pb2.IMPORT_RUN_STATUS_FAILED, imports_pb2.IMPORT_RUN_STATUS_NO_FILE
 AWAY, BUSY = sources_pb2.RELEASE_REASON_SERVER_AWAY, sources_pb2.RELEASE_REASON_TENANT_BUSY
@@ -27,82 +26,12 @@ ENDS = sources_pb2.RELEASE_REASON_WORKER_ENDS
 DAY, MINUTE = timedelta(days=1), timedelta(minutes=1)
 
 
-class Customer:
-    """A tenant with one file, and an importer that looks after it; other tenants' sources are never due here."""
-
-    def __init__(self, directory: ServedDirectory, support: Caller):
-        self.directory, self.support = directory, support
-        self.importer = directory.caller(Grant.IMPORTER)
-        self.office = Office(support)
-        self.source = self.make("Personnel")
-        self.enable()
-
-    def make(self, name: str, **settings) -> str:
-        request = sources_pb2.CreateSourceRequest(
-            tenant=self.office.name,
-            source=sources_pb2.Source(display_name=name, nightly_time="02:00", time_zone="UTC", **settings),
-        )
-        return self.support.sources.CreateSource(request).source.name
-
-    def enable(self):
-        self.support.sources.EnableSource(sources_pb2.EnableSourceRequest(name=self.source))
-
-    def due(self, source: str = "") -> datetime | None:
-        """When the source is due; None when it never is."""
-        record = self.support.sources.GetSource(sources_pb2.GetSourceRequest(name=source or self.source)).source
-        return _moment(record) if record.HasField("next_run_time") else None
-
-    def night_falls(self):
-        """Move the time to when the source is due."""
-        due = self.due()
-        assert due is not None
-        self.directory.clock.now = max(self.directory.clock.now, due)
-
-    def claim(self, worker: str = "one", request_id: str = "") -> sources_pb2.SourceClaim | None:
-        request = sources_pb2.ClaimDueSourceRequest(worker=worker, lease_seconds=60, request_id=request_id)
-        answer = self.importer.sources.ClaimDueSource(request)
-        return answer.claim if answer.HasField("claim") else None
-
-    def claimed(self) -> sources_pb2.SourceClaim:
-        claim = self.claim()
-        assert claim is not None
-        return claim
-
-    def release(self, claim: sources_pb2.SourceClaim, reason: sources_pb2.ReleaseReason.ValueType):
-        request = sources_pb2.ReleaseClaimRequest(source=claim.source.name, claim=claim.claim, reason=reason)
-        self.importer.sources.ReleaseClaim(request)
-
-    def renew(self, claim: sources_pb2.SourceClaim):
-        request = sources_pb2.RenewClaimRequest(source=claim.source.name, claim=claim.claim, lease_seconds=60)
-        self.importer.sources.RenewClaim(request)
-
-    def open(self, claim: sources_pb2.SourceClaim | None = None) -> str:
-        request = imports_pb2.CreateImportRunRequest(source=self.source, claim=claim.claim if claim else "")
-        return self.importer.imports.CreateImportRun(request, timeout=5).import_run.name
-
-    def end(self, run: str, status=NO_FILE, reason: str = ""):
-        request = imports_pb2.RefuseImportRunRequest(import_run=run, status=status, reason=reason)
-        return self.importer.imports.RefuseImportRun(request).import_run
-
-    def runs(self) -> list[imports_pb2.ImportRun]:
-        return list(
-            self.support.imports.ListImportRuns(imports_pb2.ListImportRunsRequest(source=self.source)).import_runs
-        )
-
-
-def _moment(source: sources_pb2.Source) -> datetime:
-    return source.next_run_time.ToDatetime(tzinfo=UTC)
-
-
 @pytest.fixture
 def customer(directory: ServedDirectory, support: Caller):
     """A customer whose file is due tonight; what it made is never due afterwards."""
     customer = Customer(directory, support)
     yield customer
-    with directory.store.write(customer.office.tenant_id) as session:
-        session.connection().execute(
-            text("UPDATE sources SET state = 3 WHERE tenant_id = :t"), {"t": customer.office.tenant_id}
-        )
+    customer.leave()
 
 
 def test_a_source_is_due_each_night_and_its_run_ends_the_night(customer: Customer):
@@ -152,7 +81,7 @@ def test_nobody_else_takes_up_a_night_whose_run_is_under_way(customer: Customer)
     customer.directory.clock.now += timedelta(seconds=44)  # the run's lease is 45 s
     with customer.directory.store.write(customer.office.tenant_id) as session:
         source = session.get(Source, names.parse(names.SOURCE, customer.source, field="source"))
-        source.claimed_until = customer.directory.clock.now  # type: ignore[union-attr]
+        source.claimed_until = customer.directory.clock.now
     assert customer.claim("two") is None
     customer.end(run)
     assert customer.claim("two") is None
@@ -254,7 +183,6 @@ def test_while_somebody_runs_a_source_by_hand_the_tenants_night_waits(customer: 
 def test_the_go_ahead_after_a_trial_leaves_the_night_as_it_is(customer: Customer):
     source = customer.make("Pupils")
     before = customer.due(source)
-    assert before is not None
     customer.directory.clock.now = before
     customer.support.sources.EnableSource(sources_pb2.EnableSourceRequest(name=source))
     assert customer.due(source) == before
@@ -265,7 +193,7 @@ def test_stopped_sources_and_scim_sources_are_never_due(customer: Customer):
     claim, name = customer.claimed(), customer.source
     sources = customer.support.sources
     scim = customer.office.scim_source().name
-    assert customer.due(scim) is None
+    assert not customer.has_nights(scim)
     for stop, start in [
         (
             lambda: sources.PauseSource(sources_pb2.PauseSourceRequest(name=name)),
@@ -280,7 +208,7 @@ def test_stopped_sources_and_scim_sources_are_never_due(customer: Customer):
         ),
     ]:
         stop()
-        assert customer.due() is None
+        assert not customer.has_nights()
         with refused("CLAIM_LOST"):
             customer.renew(claim)
         start()
@@ -296,11 +224,15 @@ def test_stopped_sources_and_scim_sources_are_never_due(customer: Customer):
 
 def test_another_nightly_time_or_zone_moves_the_night(customer: Customer):
     before = customer.due()
-    for change, moved in [({"nightly_time": "05:30"}, 210 * MINUTE), ({"time_zone": "Europe/Stockholm"}, 150 * MINUTE)]:
-        request = sources_pb2.UpdateSourceRequest(source=sources_pb2.Source(name=customer.source, **change))
-        request.update_mask.paths.extend(change)
+    for field, value, moved in [
+        ("nightly_time", "05:30", 210 * MINUTE),
+        ("time_zone", "Europe/Stockholm", 150 * MINUTE),
+    ]:
+        request = sources_pb2.UpdateSourceRequest(source=sources_pb2.Source(name=customer.source))
+        setattr(request.source, field, value)
+        request.update_mask.paths.append(field)
         answer = customer.support.sources.UpdateSource(request).source
-        shift = _moment(answer) - before
+        shift = moment_of(answer) - before
         assert shift in {moved, moved - DAY}
 
 
