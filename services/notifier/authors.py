@@ -13,7 +13,7 @@ from services.notifier.license_mail import render_warning
 from services.notifier.license_warning import LICENSE_REFUSED, LicenseWarningReader
 from services.notifier.mail import STANDARD, Mail, Templates
 from services.notifier.notice_mail import render_notice
-from services.notifier.notices import LICENSE_FULL, LICENSE_NEAR_FULL, SOURCE_PAUSED, NoticeReader
+from services.notifier.notices import CONNECTION_FAILING, LICENSE_FULL, LICENSE_NEAR_FULL, SOURCE_PAUSED, NoticeReader
 from services.notifier.people import PERSON_KINDS, PeopleReader
 from services.notifier.person_mail import render_letter
 from services.notifier.render import render
@@ -22,7 +22,8 @@ from services.notifier.report_data import Outcome
 from services.notifier.tables import MessageKind, Priority
 
 USER_ERASED = "user.erased"
-KINDS = ("run.*", LICENSE_REFUSED, LICENSE_NEAR_FULL, LICENSE_FULL, SOURCE_PAUSED, USER_ERASED, *PERSON_KINDS)
+_NOTICES = (LICENSE_NEAR_FULL, LICENSE_FULL, SOURCE_PAUSED, CONNECTION_FAILING)
+KINDS = ("run.*", LICENSE_REFUSED, *_NOTICES, USER_ERASED, *PERSON_KINDS)
 """Kinds of events that are followed."""
 
 
@@ -65,7 +66,7 @@ class Authors:
         """Say what the event asks to be mailed, and to whom; None when nothing is, or to nobody."""
         if event.kind == LICENSE_REFUSED:
             return await self._warning(event)
-        if event.kind in {LICENSE_NEAR_FULL, LICENSE_FULL, SOURCE_PAUSED}:
+        if event.kind in _NOTICES:
             return await self._notice(event)
         if self._people.concerns(event):
             return await self._letter(event)

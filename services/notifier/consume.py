@@ -245,6 +245,7 @@ def _kind(event: events_pb2.Event) -> MessageKind:
         "license.full": MessageKind.LICENSE,
         f"run.{Outcome.NO_FILE.value}": MessageKind.NO_FILE,
         "source.paused": MessageKind.CONNECTION,
+        "connection.failing": MessageKind.CONNECTION,
         "invitation.created": MessageKind.INVITATION,
         "invitation.resent": MessageKind.INVITATION,
         "user.taken_over": MessageKind.LOGIN_AGAIN,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from services.notifier.failures import explained
 from services.notifier.mail import STANDARD, Mail, Templates
 from services.notifier.notices import Notice, Subject
 from services.notifier.safe import plain
@@ -26,6 +27,7 @@ def render_notice(notice: Notice, templates: Templates = STANDARD) -> Mail:
         "decisions": list(_decisions(notice, words)),
         "link": f"{notice.admin_url}/{plain(notice.about)}" if notice.admin_url else "",
         "link_label": words.say("decision.panel"),
+        "problems": list(explained(notice.failures, words)) if notice.failures else [],
         "facts_heading": words.say("heading.about"),
         "facts": list(_facts(notice, words)),
         "footer": _footer(notice, words),
@@ -42,6 +44,8 @@ def _values(notice: Notice) -> dict[str, object]:
         "total": seats.total if seats else 0,
         "n": seats.left if seats else 0,
         "key_id": plain(notice.key_id),
+        "requests": notice.failures.requests if notice.failures else 0,
+        "failures": notice.failures.failures if notice.failures else 0,
         "date": f"{notice.key_ends_at:%Y-%m-%d}" if notice.key_ends_at else "",
     }
 
@@ -49,6 +53,8 @@ def _values(notice: Notice) -> dict[str, object]:
 def _lead(notice: Notice, words: Words, values: dict[str, object]) -> Iterator[str]:
     """Say in sentences what it means, and what to do."""
     about = f"notice.{notice.subject.value}"
+    if notice.failures and notice.failures.is_locked_out:
+        about = f"{about}_key"
     yield words.say(f"{about}.lead_file" if notice.is_file else f"{about}.lead", **values)
     yield words.say(f"{about}.cure", **values)
 
@@ -58,6 +64,10 @@ def _decisions(notice: Notice, words: Words) -> Iterator[tuple[str, str]]:
     tenant, source = plain(notice.tenant), plain(notice.source)
     if notice.subject is Subject.PAUSED:
         yield f"muster source resume {source}", words.say("decision.resume")
+    elif notice.subject is Subject.FAILING:
+        if notice.failures and notice.failures.is_locked_out:
+            yield f"muster scim-key create --source {source}", words.say("decision.new_key")
+        yield f"muster scim activity --source {source} --errors", words.say("decision.activity")
     elif notice.subject is Subject.KEY_EXPIRES:
         yield f"muster scim-key rotate {plain(notice.key)}", words.say("decision.rotate")
     else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -14,17 +14,21 @@ from muster.directory.v1 import (
     events_pb2,
     licenses_pb2,
     licenses_pb2_grpc,
+    scim_activity_pb2,
+    scim_activity_pb2_grpc,
     sources_pb2,
     sources_pb2_grpc,
     tenants_pb2,
     tenants_pb2_grpc,
 )
 
+from services.notifier.failures import Failures, failures_of
 from services.notifier.report import recipients_of, tenant_of
 from services.notifier.report_data import Seats
 from services.notifier.tables import MessageKind
 
 LICENSE_NEAR_FULL, LICENSE_FULL, SOURCE_PAUSED = "license.near_full", "license.full", "source.paused"
+CONNECTION_FAILING = "connection.failing"
 
 NEAR_FULL_PERCENT = 90
 """Of the seats: fewer by now, and a notice of them is no news."""
@@ -40,6 +44,7 @@ class Subject(enum.Enum):
     NEAR_FULL = "near_full"
     FULL = "full"
     PAUSED = "paused"
+    FAILING = "failing"
     KEY_EXPIRES = "key_expires"
 
 
@@ -47,6 +52,7 @@ _KINDS = {
     Subject.NEAR_FULL: MessageKind.LICENSE,
     Subject.FULL: MessageKind.LICENSE,
     Subject.PAUSED: MessageKind.CONNECTION,
+    Subject.FAILING: MessageKind.CONNECTION,
     Subject.KEY_EXPIRES: MessageKind.KEY,
 }
 
@@ -71,6 +77,7 @@ class Notice:
     key: str = ""
     key_id: str = ""
     key_ends_at: datetime | None = None
+    failures: Failures | None = None
     urgent: bool = False
     admin_url: str = ""
 
@@ -84,6 +91,7 @@ class NoticeReader:
     """Reads notices through one channel to the directory. Every method raises grpc.aio.AioRpcError."""
 
     def __init__(self, channel: grpc.aio.Channel, *, admin_url: str = "") -> None:
+        self._activity = scim_activity_pb2_grpc.ScimActivityServiceStub(channel)
         self._keys = api_keys_pb2_grpc.ApiKeyServiceStub(channel)
         self._licenses = licenses_pb2_grpc.LicenseServiceStub(channel)
         self._sources = sources_pb2_grpc.SourceServiceStub(channel)
@@ -94,6 +102,8 @@ class NoticeReader:
         """Say what an event gives notice of; None when it is over by now, or nobody is to be told."""
         if event.kind == SOURCE_PAUSED:
             return await self._paused(event)
+        if event.kind == CONNECTION_FAILING:
+            return await self._failing(event)
         return await self._license(event)
 
     async def old_keys(self, now: datetime) -> AsyncIterator[tuple[Notice, timedelta]]:
@@ -129,10 +139,35 @@ class NoticeReader:
             admin_url=self._admin_url,
         )
 
+    async def _failing(self, event: events_pb2.Event) -> Notice | None:
+        """Tell of a connection that fails still: its own addresses, or else all that the tenant has."""
+        asked = scim_activity_pb2.GetActivitySummaryRequest(source=event.resource)
+        if not (await self._activity.GetActivitySummary(asked)).HasField("failing_since"):
+            return None
+        source = (await self._sources.GetSource(sources_pb2.GetSourceRequest(name=event.resource))).source
+        tenant = await self._tenant(tenant_of(event.name))
+        recipients = recipients_of(source) or _addresses(await self._sources_of(tenant.name))
+        if not recipients:
+            return None
+        return Notice(
+            subject=Subject.FAILING,
+            about=source.name,
+            recipients=recipients,
+            tenant=tenant.name,
+            tenant_name=tenant.display_name,
+            language=source.language or tenant.language,
+            source=source.name,
+            source_name=source.display_name,
+            time_zone=source.time_zone,
+            happened_at=event.time.ToDatetime(tzinfo=UTC),
+            failures=failures_of(event),
+            urgent=True,
+            admin_url=self._admin_url,
+        )
+
     async def _license(self, event: events_pb2.Event) -> Notice | None:
         tenant = await self._tenant(tenant_of(event.name))
-        sources = await self._sources_of(tenant.name)
-        recipients = {address.casefold(): address for source in sources for address in recipients_of(source)}
+        recipients = _addresses(await self._sources_of(tenant.name))
         request = licenses_pb2.GetLicenseRequest(name=f"{tenant.name}/license")
         seats = (await self._licenses.GetLicense(request)).license
         is_full = seats.seats_used >= seats.seats_total
@@ -142,7 +177,7 @@ class NoticeReader:
         return Notice(
             subject=Subject.FULL if is_full else Subject.NEAR_FULL,
             about=request.name,
-            recipients=tuple(recipients.values()),
+            recipients=recipients,
             tenant=tenant.name,
             tenant_name=tenant.display_name,
             language=tenant.language,
@@ -202,6 +237,11 @@ class NoticeReader:
             if not page.next_page_token:
                 return
             request.page_token = page.next_page_token
+
+
+def _addresses(sources: Iterable[sources_pb2.Source]) -> tuple[str, ...]:
+    """List the addresses that are told about any of these sources, each once."""
+    return tuple({address.casefold(): address for source in sources for address in recipients_of(source)}.values())
 
 
 def _warning_due(key: api_keys_pb2.ApiKey, now: datetime) -> timedelta | None:

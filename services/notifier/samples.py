@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+from services.notifier.failures import Failures, Trouble
 from services.notifier.license_mail import render_warning
 from services.notifier.license_warning import LicenseWarning
 from services.notifier.mail import Mail, Templates
@@ -171,12 +172,34 @@ def _notices(language: str, tenant_name: str) -> Iterator[Sample]:
         "connection_paused": replace(
             of_source, subject=Subject.PAUSED, about=_SOURCE, happened_at=_NIGHT, by="guard", urgent=True
         ),
+        "connection_failing": replace(
+            of_source,
+            subject=Subject.FAILING,
+            about=_SOURCE,
+            happened_at=_NIGHT,
+            failures=_failures(("license_limit_reached", 61), ("unknown_members", 30), ("register_busy", 1)),
+            urgent=True,
+        ),
+        "connection_locked_out": replace(
+            of_source,
+            subject=Subject.FAILING,
+            about=_SOURCE,
+            happened_at=_NIGHT,
+            failures=replace(_failures(("key_expired", 3)), is_locked_out=True),
+            urgent=True,
+        ),
         "key_expires": replace(
             of_source, subject=Subject.KEY_EXPIRES, about=_KEY, key=_KEY, key_id="k7f3q2", key_ends_at=_DAY
         ),
     }
     for name, notice in notices.items():
         yield Sample(name, notice.kind, lambda templates, notice=notice: render_notice(notice, templates))  # type: ignore[misc]
+
+
+def _failures(*often: tuple[str, int]) -> Failures:
+    troubles = tuple(Trouble(problem, "", "", count) for problem, count in often)
+    failed = sum(count for _, count in often)
+    return Failures(requests=failed + 7, failures=failed, troubles=troubles)
 
 
 def _letters(language: str, tenant_name: str) -> Iterator[Sample]:

@@ -57,6 +57,46 @@ def test_a_source_that_was_resumed_meanwhile_is_no_news(notifier, directory):
     assert _follow_all(notifier, directory) == []
 
 
+PROBLEMS = [
+    {"problem": "license_limit_reached", "status": 403, "detail": "Full.", "cure": "Buy.", "count": 18},
+    {"problem": "new_word", "status": 400, "detail": "What is <new>.", "cure": "Its cure.", "count": 2},
+]
+
+
+def _fails(directory, *, language="en", **told):
+    directory.source.kind, directory.source.language = sources_pb2.SOURCE_KIND_SCIM, language
+    directory.health.failing_since.FromSeconds(directory.began_at)
+    directory.add_event("connection.failing", SOURCE, requests=30, failures=20, **told)
+
+
+def test_a_failing_connection_is_told_with_each_reason_explained_and_cured(notifier, directory):
+    _fails(directory, problems=PROBLEMS, locked_out=False)
+    (message,) = _follow_all(notifier, directory)
+    assert (message.kind, message.recipient, message.about) == (MessageKind.CONNECTION, REPORT_TO, SOURCE)
+    assert message.urgent
+    text = _body(notifier, message)
+    assert "20 of the last hour's 30 requests failed" in text
+    assert "The license is full" in text
+    assert "18 of the last failures" in text
+    assert "What is <new>. (2 of the last failures)" in text, "a word that is new here keeps the directory's own words"
+    assert f"muster scim activity --source {SOURCE} --errors" in text
+    html = notifier.store.get(message.tenant, message.key).html
+    assert "What is &lt;new&gt;." in html
+
+
+def test_a_connection_whose_key_opens_no_more_is_told_to_make_one(notifier, directory):
+    _fails(directory, language="sv", problems=[{"problem": "key_expired", "count": 3}], locked_out=True)
+    (message,) = _follow_all(notifier, directory)
+    text = _body(notifier, message)
+    assert "Nyckeln har gått ut." in text
+    assert f"muster scim-key create --source {SOURCE}" in text
+
+
+def test_a_connection_that_recovered_meanwhile_is_no_news(notifier, directory):
+    directory.add_event("connection.failing", SOURCE, requests=30, failures=20)
+    assert _follow_all(notifier, directory) == []
+
+
 @pytest.mark.parametrize(
     ("kind", "used", "said"),
     [

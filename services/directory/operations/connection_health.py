@@ -51,7 +51,9 @@ def judge(session: Session, health: ConnectionHealth, new: Sequence[Asked], *, n
         hour = last_hour(session, health, now)
         if any(each.is_failure for each in new) and (locked_out or is_failing(hour)):
             health.failing_since = now
-            _tell(session, health, FAILING, hour, now=now)
+            since = (health.last_success_time if locked_out else None) or now - JUDGED_OVER
+            told = {"locked_out": locked_out, "problems": _last_problems(session, health, since)}
+            _tell(session, health, FAILING, hour, now=now, **told)
     elif any(each.is_served for each in new) and (
         was_locked_out or has_recovered(_tallied(session, health, tally_start(now) - TALLIED_BY))
     ):
@@ -94,10 +96,7 @@ def _tallied(session: Session, health: ConnectionHealth, start: datetime) -> Tal
     return Tally(int(requests), int(failures))
 
 
-def _tell(session: Session, health: ConnectionHealth, kind: str, hour: Tally, *, now: datetime) -> None:
-    told: dict[str, Any] = {"requests": hour.requests, "failures": hour.failures}
-    if kind == FAILING:
-        told["problems"] = _last_problems(session, health)
+def _tell(session: Session, health: ConnectionHealth, kind: str, hour: Tally, *, now: datetime, **told: Any) -> None:
     append_event(
         session,
         health.tenant_id,
@@ -105,16 +104,17 @@ def _tell(session: Session, health: ConnectionHealth, kind: str, hour: Tally, *,
         resource=("src", health.source_id),
         actor=_WATCH,
         now=now,
-        after=told,
+        after={"requests": hour.requests, "failures": hour.failures, **told},
     )
 
 
-def _last_problems(session: Session, health: ConnectionHealth) -> list[dict[str, Any]]:
-    """Say what the last failures were, the most frequent first, each in words and with its cure."""
+def _last_problems(session: Session, health: ConnectionHealth, since: datetime) -> list[dict[str, Any]]:
+    """Say what the last failures from a time on were, the most frequent first, each in words and with its cure."""
     query = select(ConnectionRequest).where(
         col(ConnectionRequest.tenant_id) == health.tenant_id,
         col(ConnectionRequest.source_id) == health.source_id,
         col(ConnectionRequest.status) >= 400,
+        col(ConnectionRequest.time) >= since,
     )
     last = session.exec(query.order_by(col(ConnectionRequest.number).desc()).limit(_LAST_LOOKED_AT)).all()
     found: dict[tuple[str, int], dict[str, Any]] = {}

@@ -187,6 +187,7 @@ def test_a_connection_whose_requests_keep_failing_is_told_of_once_and_once_when_
     assert failing.resource == connection.source
     assert (failing.after["requests"], failing.after["failures"]) == (35, 20)
     assert [dict(each) for each in failing.after["problems"]] == [{**FULL, "count": 20}]
+    assert not failing.after["locked_out"]
     assert summary(connection).failing_since == failing.time
     record(connection, *(asked(directory) for _ in range(20)))
     assert len(told(connection)) == 1
@@ -206,6 +207,7 @@ def test_a_connection_that_worked_and_whose_key_opens_no_more_is_told_of(directo
     [failing] = told(connection)
     assert failing.resource == connection.source
     assert [dict(each)["problem"] for each in failing.after["problems"]] == ["key_revoked"]
+    assert failing.after["locked_out"]
     renewed = office.api_key(connection.source).secret
     record(connection, asked(directory), credential=renewed)
     assert [event.kind for event in told(connection)][1:] == ["connection.recovered"]

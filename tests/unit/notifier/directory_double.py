@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 from concurrent import futures
 from fnmatch import fnmatch
-from typing import Self
+from typing import Any, Self
 
 import grpc
 from muster.directory.v1 import (
@@ -20,6 +20,8 @@ from muster.directory.v1 import (
     imports_pb2_grpc,
     licenses_pb2,
     licenses_pb2_grpc,
+    scim_activity_pb2,
+    scim_activity_pb2_grpc,
     sources_pb2,
     sources_pb2_grpc,
     tenants_pb2,
@@ -37,6 +39,7 @@ TENANT_TOKEN = "tenant-token"
 
 class DirectoryDouble(
     api_keys_pb2_grpc.ApiKeyServiceServicer,
+    scim_activity_pb2_grpc.ScimActivityServiceServicer,
     events_pb2_grpc.EventServiceServicer,
     imports_pb2_grpc.ImportServiceServicer,
     licenses_pb2_grpc.LicenseServiceServicer,
@@ -63,6 +66,7 @@ class DirectoryDouble(
         self.changes: dict[str, list[imports_pb2.ImportChange]] = {}
         self.issues: dict[str, list[imports_pb2.ImportIssue]] = {}
         self.users: dict[str, users_pb2.User] = {}
+        self.health = scim_activity_pb2.GetActivitySummaryResponse()
         self.keys: list[api_keys_pb2.ApiKey] = []
         self.refusals: list[licenses_pb2.Refusal] = []
         self.events: list[events_pb2.Event] = []
@@ -95,6 +99,7 @@ class DirectoryDouble(
         events_pb2_grpc.add_EventServiceServicer_to_server(self, self._server)
         imports_pb2_grpc.add_ImportServiceServicer_to_server(self, self._server)
         licenses_pb2_grpc.add_LicenseServiceServicer_to_server(self, self._server)
+        scim_activity_pb2_grpc.add_ScimActivityServiceServicer_to_server(self, self._server)
         sources_pb2_grpc.add_SourceServiceServicer_to_server(self, self._server)
         tenants_pb2_grpc.add_TenantServiceServicer_to_server(self, self._server)
         self.port = self._server.add_insecure_port(f"127.0.0.1:{self.port}")
@@ -141,7 +146,7 @@ class DirectoryDouble(
         actor: str = "",
         before: dict[str, str] | None = None,
         import_run: str = "",
-        **after: str | int,
+        **after: Any,
     ) -> None:
         """Write one event; `after` is what it tells."""
         with self._written:
@@ -197,6 +202,10 @@ class DirectoryDouble(
     def ListSources(self, request, context):
         self._answer("ListSources", context)
         return sources_pb2.ListSourcesResponse(sources=[self.source])
+
+    def GetActivitySummary(self, request, context):
+        self._answer("GetActivitySummary", context)
+        return self.health
 
     def ListApiKeys(self, request, context):
         self._answer("ListApiKeys", context)

@@ -8,8 +8,10 @@ import tomllib
 
 import pytest
 
+from services.directory.rules.activity import KEY_TROUBLES
 from services.notifier.report_data import Outcome
 from services.notifier.words import LANGUAGES, TEMPLATES, words_in
+from services.scim_gateway.problems import PROBLEMS
 
 REASONS = """unstable_file truncated empty_file too_large too_many_rejects encoding_invalid duplicate_header
     missing_column no_header host_key_missing host_key_changed older_than_last delete_limit mail_change_limit
@@ -51,6 +53,12 @@ def test_every_word_of_the_vocabulary_is_explained_with_a_cure(language):
         for word in vocabulary.split():
             for part in ("what", "cure"):
                 assert words.say(f"{role}.{word}.{part}", detail="X", path="/x", message="x")
+
+
+def test_every_problem_of_a_connection_is_explained_in_the_words_that_the_command_shows():
+    english = words_in("en").texts["problem"]
+    shown = {**{word: tuple(problem) for word, problem in PROBLEMS.items()}, **KEY_TROUBLES}
+    assert {word: (said["what"], said["cure"]) for word, said in english.items()} == shown
 
 
 def test_every_text_that_the_templates_ask_for_is_there():
