@@ -229,8 +229,12 @@ def drop_login(record: sources_pb2.DropLogin) -> Document:
 
 
 def counts(record: imports_pb2.ImportCounts) -> Document:
-    """Write a run's counts; all keys are always there."""
-    return {field.name: getattr(record, field.name) for field in record.DESCRIPTOR.fields}
+    """Write a run's counts; all keys are always there, but for `claims_dropped`, which most tenants never have."""
+    return {
+        field.name: getattr(record, field.name)
+        for field in record.DESCRIPTOR.fields
+        if field.name != "claims_dropped" or record.claims_dropped
+    }
 
 
 def run(record: imports_pb2.ImportRun) -> Document:

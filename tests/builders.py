@@ -271,7 +271,7 @@ def a_register(
         accounts={account: account for account in accounts},
         groups={account: Group(account, is_main=True) for account in accounts} | others,
         memberships=frozenset(memberships),
-        sources={owner: Source() for owner in owners}
+        sources={owner: Source(position=2) for owner in owners}
         | {PAYROLL: source or Source(account="main"), IDENTITY_PROVIDER: Source(is_scim=True)},
         seats_total=seats,
     )

@@ -81,7 +81,7 @@ def _counts(data: ReportData, words: Words) -> list[tuple[str, str]]:
 
 def _mentions(data: ReportData) -> tuple[str, ...]:
     people = data.people
-    named = (*people.created, *people.updated, *people.taken_over, *people.restored, *people.deleted)
+    named = (*people.created, *people.updated, *people.taken_over, *people.restored, *people.rekeyed, *people.deleted)
     return tuple(person.user for person in named if person.user)
 
 

@@ -41,6 +41,7 @@ _OUTCOMES = {f"run.{outcome.value}": outcome for outcome in Outcome if outcome i
 _LIMITS: dict[str, Callable[[sources_pb2.Limits], sources_pb2.Limit]] = {
     "delete_limit": lambda limits: limits.delete,
     "mail_change_limit": lambda limits: limits.mail_change,
+    "rekey_limit": lambda limits: limits.rekey,
     "takeover_limit": lambda limits: limits.takeover,
     "membership_limit": lambda limits: limits.membership,
     "create_limit": lambda limits: limits.create,

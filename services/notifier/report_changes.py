@@ -26,16 +26,18 @@ class ChangesReader:
     async def people(self, run: str, counts: Counts) -> tuple[People, Reach]:
         """Name the first people of each kind of change, and count who can be reached by phone."""
         created = await self._changes(run, imports_pb2.CHANGE_ACTION_CREATE, counts.created, most=MOST_COUNTED)
-        updates = counts.updated - counts.taken_over - counts.restored
+        updates = counts.updated - counts.taken_over - counts.restored - counts.rekeyed
         updated = await self._changes(run, imports_pb2.CHANGE_ACTION_UPDATE, updates, most=MOST_COUNTED)
         taken_over = await self._changes(run, imports_pb2.CHANGE_ACTION_TAKE_OVER, counts.taken_over, most=MOST_NAMES)
         restored = await self._changes(run, imports_pb2.CHANGE_ACTION_RESTORE, counts.restored, most=MOST_NAMES)
+        rekeyed = await self._changes(run, imports_pb2.CHANGE_ACTION_REKEY, counts.rekeyed, most=MOST_NAMES)
         deleted = await self._changes(run, imports_pb2.CHANGE_ACTION_DELETE, counts.deleted, most=MOST_NAMES)
         people = People(
             created=_persons(created),
             updated=_persons(updated),
             taken_over=_persons(taken_over),
             restored=_persons(restored),
+            rekeyed=_persons(rekeyed),
             deleted=_persons(deleted),
         )
         phones = [_phone(change) for change in updated]

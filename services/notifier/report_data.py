@@ -38,12 +38,14 @@ class Counts:
     updated: int = 0
     taken_over: int = 0
     restored: int = 0
+    rekeyed: int = 0
     unchanged: int = 0
     skipped: int = 0
     rejected: int = 0
     merged: int = 0
     deferred: int = 0
     deleted: int = 0
+    claims_dropped: int = 0
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,7 @@ class People:
     updated: tuple[Person, ...] = ()
     taken_over: tuple[Person, ...] = ()
     restored: tuple[Person, ...] = ()
+    rekeyed: tuple[Person, ...] = ()
     deleted: tuple[Person, ...] = ()
 
 

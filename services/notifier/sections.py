@@ -17,7 +17,8 @@ FEW_ROWS, LESS, MORE = 10, 0.2, 0.5
 """A file has fewer rows than usual, or more, by over this many and this share of what it had."""
 
 _MOST_EXAMPLES = 5
-_KINDS_OF_CHANGE = ("created", "updated", "taken_over", "restored", "deleted")
+_RARE_COUNTS = frozenset({"rekeyed", "claims_dropped"})
+_KINDS_OF_CHANGE = ("created", "updated", "taken_over", "restored", "rekeyed", "deleted")
 
 
 @dataclass(frozen=True)
@@ -54,17 +55,22 @@ class WarningSection:
 
 
 def counts(numbers: Counts, words: Words) -> list[tuple[str, str]]:
-    """Name every count (R46)."""
-    return [(words.say(f"count.{part.name}"), words.number(getattr(numbers, part.name))) for part in fields(numbers)]
+    """Name every count (R46), the rare ones where there is something to count."""
+    return [
+        (words.say(f"count.{part.name}"), words.number(getattr(numbers, part.name)))
+        for part in fields(numbers)
+        if part.name not in _RARE_COUNTS or getattr(numbers, part.name)
+    ]
 
 
 def people(first: People, numbers: Counts, words: Words) -> list[PeopleSection]:
     """Name the first people of each kind of change and count the others."""
     totals = {
         "created": numbers.created,
-        "updated": numbers.updated - numbers.taken_over - numbers.restored,
+        "updated": numbers.updated - numbers.taken_over - numbers.restored - numbers.rekeyed,
         "taken_over": numbers.taken_over,
         "restored": numbers.restored,
+        "rekeyed": numbers.rekeyed,
         "deleted": numbers.deleted,
     }
     found = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from tests.reference.values import Action, Change, Claim, FormerClaim, Membership, Plan, Register, User
@@ -19,10 +20,14 @@ def apply_plan(register: Register, plan: Plan) -> Register:
             claims.pop(key)
             former_claims[key] = FormerClaim(change.user)
             continue
-        if change.action is Action.RESTORE:
-            former_claims.pop(key)
-        users[change.user] = _changed_user(users.get(change.user), change, plan.source)
-        claims.setdefault(key, Claim(change.user))
+        if change.action is Action.DROP_CLAIM:
+            claims.pop(key)
+            former_claims[key] = FormerClaim(change.user, with_user=False)
+        else:
+            former_claims = _without_claim(former_claims, key, change)
+            claims = {its: claim for its, claim in claims.items() if claim.user != change.user or its[0] != plan.source}
+            claims[key] = register.claims.get(key) or Claim(change.user)
+        users[change.user] = _changed_user(users.get(change.user), change)
         memberships -= {Membership(change.user, group, plan.source) for group in change.leaves}
         memberships |= {Membership(change.user, group, plan.source) for group in change.joins}
     for key, claim in claims.items():
@@ -45,16 +50,24 @@ def apply_plan(register: Register, plan: Plan) -> Register:
     )
 
 
-def _changed_user(before: User | None, change: Change, source: str) -> User:
+def _without_claim(
+    former_claims: Mapping[tuple[str, str], FormerClaim], key: tuple[str, str], change: Change
+) -> dict[tuple[str, str], FormerClaim]:
+    """What is left of former claims when somebody is here under a key; who is back left them all a while ago (R34)."""
+    return {
+        its: replace(former, with_user=False) if former.user == change.user else former
+        for its, former in former_claims.items()
+        if its != key or former.user != change.user
+    }
+
+
+def _changed_user(before: User | None, change: Change) -> User:
     """The user with the fields' new values; a takeover ends the old password (R27)."""
     user = before or User(email="", display_name="")
     for field, (_, after) in change.fields.items():
         user = replace(user, **{field: after})  # type: ignore[arg-type]
-    if change.action is Action.UPDATE:
-        return user
-    if change.action is Action.RESTORE:
-        return replace(user, owner=source, active=True)
-    return replace(user, owner=source, password_reset_required=change.action is Action.TAKE_OVER)
+    user = replace(user, owner=change.owner, active=True)
+    return replace(user, password_reset_required=True) if change.action is Action.TAKE_OVER else user
 
 
 def _counted_claim(claim: Claim, plan: Plan) -> Claim:

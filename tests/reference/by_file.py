@@ -29,8 +29,10 @@ def apply_night(tenant: Tenant, plan: Plan, now: datetime) -> None:
         if person.active:
             tenant.users[name] = _person(person)
     for change in plan.changes:
-        if change.action is Action.RESTORE:
-            del tenant.former[plan.source, change.external_id, change.user]
+        if change.action not in {Action.DELETE, Action.DROP_CLAIM}:
+            tenant.former.pop((plan.source, change.external_id, change.user), None)
+        elif change.action is Action.DROP_CLAIM:
+            tenant.former[plan.source, change.external_id, change.user] = now
     tenant.claims = dict(after.claims)
     tenant.groups = dict(after.groups)
     tenant.memberships = set(after.memberships)
@@ -58,14 +60,16 @@ def as_import_sees_it(tenant: Tenant, now: datetime) -> Register:
                 person.phone,
                 person.secondary_phone,
                 person.owner,
-                person.state is State.ACTIVE,
-                person.password_reset_required,
+                active=person.state is State.ACTIVE,
+                dormant=person.state is State.DORMANT,
+                password_reset_required=person.password_reset_required,
             )
             for name, person in tenant.users.items()
         },
         claims=dict(tenant.claims),
         former_claims=_former_claims(tenant, now),
         accounts={name: account.main_group for name, account in tenant.accounts.items()},
+        parents={name: account.parent for name, account in tenant.accounts.items() if account.parent},
         groups=dict(tenant.groups),
         memberships=frozenset(tenant.memberships),
         reserved_group_ids=frozenset(tenant.reserved),

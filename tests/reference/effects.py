@@ -30,6 +30,24 @@ def field_changes(row: StagedRow, user: User | None, file: FileFacts, source: So
     return found
 
 
+def differing_columns(row: StagedRow, user: User, source: Source) -> list[str]:
+    """Return the columns in which a row differs from a user whose attributes are another file's (R41).
+
+    A column that the file does not have does not differ.
+    """
+    compared = {
+        "Mail": (row.email, user.email),
+        "Name": (row.display_name, user.display_name),
+        "Title": (row.title, user.title),
+        "TelephoneNumber": (row.phone or (None if source.keep_primary_phone else row.phone), user.phone),
+        "SecondaryTelephoneNumber": (
+            row.secondary_phone or (None if source.keep_secondary_phone else row.secondary_phone),
+            user.secondary_phone,
+        ),
+    }
+    return [column for column, (theirs, ours) in compared.items() if theirs is not None and theirs != ours]
+
+
 @dataclass(frozen=True)
 class MembershipChanges:
     """Groups that one person joins and leaves by this source's doing, and whether that leaves no account."""
@@ -53,6 +71,13 @@ def membership_changes(
     return MembershipChanges(frozenset(desired - own), frozenset(leaves), has_no_account=not desired)
 
 
+def memberships_dropped(register: Register, source: str, user: str) -> frozenset[str]:
+    """The groups that somebody leaves whose claim by this source ends (R41), as with a row that lists none."""
+    all_of_user = [entry for entry in register.memberships if entry.user == user]
+    own = {entry.group for entry in all_of_user if entry.origin == source}
+    return frozenset(name for name in own if not _stays(name, register.groups, all_of_user))
+
+
 def _without_groups_column(
     groups: Mapping[str, Group], all_of_user: Sequence[Membership], own: set[str], desired: set[str]
 ) -> MembershipChanges:
@@ -69,12 +94,33 @@ def _desired_groups(register: Register, source: str, row: StagedRow, groups: Map
     listed = {
         name
         for name, group in groups.items()
-        if group.group_external_id in (row.groups or ()) and not is_synced_elsewhere(register, group)
+        if group.group_external_id in (row.groups or ())
+        and not is_synced_elsewhere(register, group)
+        and _is_below(register, group.account, linked_account)
     }
     accounts = {groups[name].account for name in listed}
     if not listed and linked_account is not None:
         accounts = {linked_account}
     return listed | {register.accounts[account] for account in accounts}
+
+
+def groups_outside(register: Register, source: str, row: StagedRow) -> list[str]:
+    """Group IDs of the row, of groups for files that are not in the source's linked account or below (R41)."""
+    linked_account = register.sources[source].account
+    outside = {
+        group.group_external_id
+        for group in register.groups.values()
+        if not is_synced_elsewhere(register, group) and not _is_below(register, group.account, linked_account)
+    }
+    return [group_external_id for group_external_id in dict.fromkeys(row.groups or ()) if group_external_id in outside]
+
+
+def _is_below(register: Register, account: str, top: str | None) -> bool:
+    """Say whether an account is another one or below it; the main account is above all others."""
+    main_account = next(iter(register.accounts))
+    while account not in {top, main_account}:
+        account = register.parents.get(account, main_account)
+    return top is None or account == top
 
 
 def is_synced_elsewhere(register: Register, group: Group) -> bool:

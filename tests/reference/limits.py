@@ -23,6 +23,7 @@ def verdict(
         "older_than_last": newest is not None and last is not None and newest < last,
         "delete_limit": limits.delete.is_passed(counts.deleted, of=owned) or _was_left_out(register, source, changes),
         "mail_change_limit": limits.mail_change.is_passed(len(mail_changes), of=owned),
+        "rekey_limit": limits.rekey.is_passed(counts.rekeyed, of=owned),
         "takeover_limit": not first_run and limits.takeover.is_passed(counts.taken_over, of=counts.rows),
         "membership_limit": _empties_a_group(register, changes, limits.membership),
         "create_limit": not first_run and limits.create.is_passed(counts.created, of=owned),

@@ -6,12 +6,19 @@ services; tests compare the set-based engine with it.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 
-from tests.reference.effects import field_changes, is_synced_elsewhere, membership_changes
+from tests.reference.effects import (
+    differing_columns,
+    field_changes,
+    groups_outside,
+    is_synced_elsewhere,
+    membership_changes,
+    memberships_dropped,
+)
 from tests.reference.limits import verdict
+from tests.reference.rows import Rows
 from tests.reference.values import (
     MANUAL,
     Action,
@@ -27,8 +34,6 @@ from tests.reference.values import (
     StagedRow,
 )
 
-_RESTORABLE_DAYS = 90
-
 
 def plan_import(
     register: Register,
@@ -42,40 +47,8 @@ def plan_import(
     return _Planning(register, source, rows, file or FileFacts(), deletions).plan()
 
 
-class _Planning:
+class _Planning(Rows):
     """One file on its way to a plan; each method is a rule, and `plan` says in which order they hold."""
-
-    def __init__(
-        self, register: Register, source: str, rows: Iterable[StagedRow], file: FileFacts, deletions: Deletions
-    ) -> None:
-        self.register = register
-        self.source = source
-        self.settings = register.sources[source]
-        self.file = file
-        self.deletions = deletions
-        self.rows = {row.line: row for row in sorted(rows, key=lambda row: row.line)}
-        self.rejected = {
-            line: row.rejected_for for line, row in self.rows.items() if row.disposition is Disposition.REJECTED
-        }
-        self.warnings = [Issue(row.line, False, code) for row in self.rows.values() for code in row.warnings]
-        self.merged: set[int] = set()
-        self.deferred: set[int] = set()
-        self.new_groups: dict[str, Group] = {}
-
-        self.active = {name: user for name, user in register.users.items() if user.active}
-        self.by_mail = {user.email: name for name, user in self.active.items()}
-        self.own_user = {
-            external_id: claim.user
-            for (claiming, external_id), claim in register.claims.items()
-            if claiming == source and claim.user in self.active
-        }
-        self.former_user = {
-            external_id: former.user
-            for (claiming, external_id), former in register.former_claims.items()
-            if claiming == source and former.days_ago < _RESTORABLE_DAYS and not register.users[former.user].active
-        }
-        self.external_id = {user: external_id for external_id, user in self.own_user.items()}
-        self.owned = {name for name, user in self.active.items() if user.owner == source}
 
     def plan(self) -> Plan:
         self.reject_or_merge_rows_of_one_id()
@@ -98,94 +71,18 @@ class _Planning:
             changes=tuple(changes),
             issues=tuple(sorted(issues)),
             new_groups=self.new_groups,
-            present=frozenset(self.own_user[row.external_id] for row in self.accepted() if self.is_known(row)),
+            present=frozenset(user for row in self.accepted() if (user := self.present_user(row))),
             missed=self.missed,
             left_out=frozenset(self.left_out),
         )
 
-    # What a row is at this point of the walk.
-
-    def accepted(self) -> list[StagedRow]:
-        """Rows that are still to be imported, in line order."""
-        return [
-            row
-            for line, row in self.rows.items()
-            if row.disposition is Disposition.ACCEPTED and line not in self.rejected and line not in self.merged
-        ]
-
-    def imported(self) -> list[StagedRow]:
-        """Accepted rows that are not deferred."""
-        return [row for row in self.accepted() if row.line not in self.deferred]
-
-    def is_known(self, row: StagedRow) -> bool:
-        return row.external_id in self.own_user
-
-    def warn(self, row: StagedRow, code: str) -> None:
-        self.warnings.append(Issue(row.line, False, code))
-
-    # The rules, in order.
-
-    def reject_or_merge_rows_of_one_id(self) -> None:
-        """R17, over accepted, skipped and rejected rows alike."""
-        rows_of_id = defaultdict(list)
-        for row in self.rows.values():
-            if row.external_id:
-                rows_of_id[row.external_id].append(row)
-        for rows in rows_of_id.values():
-            alike = {(row.digest, row.email, row.display_name, row.disposition) for row in rows}
-            if len(alike) > 1:
-                self.rejected.update({row.line: "duplicate_id" for row in rows})
-            elif len(rows) > 1:
-                self.merge(rows)
-
-    def merge(self, rows: Sequence[StagedRow]) -> None:
-        """Keep the first row with everybody's groups; a surplus row is no longer a rejection of its own."""
-        first, *surplus = rows
-        seen = {first.groups}
-        for row in surplus:
-            self.warn(row, "duplicate_identical" if row.groups in seen else "duplicate_merged")
-            seen.add(row.groups)
-            self.merged.add(row.line)
-            self.rejected.pop(row.line, None)
-        listed = [row.groups for row in rows if row.groups is not None]
-        union = tuple(dict.fromkeys(group for groups in listed for group in groups)) if listed else None
-        self.rows[first.line] = replace(first, groups=union)
-
-    def reject_rows_of_one_mail(self) -> None:
-        """R19: only the row whose own user has the mail today may keep it."""
-        rows_of_mail = defaultdict(list)
-        for line, row in self.rows.items():
-            if row.email and line not in self.merged and row.disposition is not Disposition.SKIPPED:
-                rows_of_mail[row.email].append(row)
-        for email, rows in rows_of_mail.items():
-            for row in rows if len(rows) > 1 else ():
-                own = self.own_user.get(row.external_id)
-                keeps = own is not None and self.active[own].email == email
-                if not keeps:
-                    self.rejected.setdefault(row.line, "duplicate_mail")
-
-    def held_users(self) -> set[str]:
-        """Users whom a rejected row speaks of, or a skipped one where the source says freeze (R24)."""
-        accepted = self.users_with_accepted_row()
-        held = set()
-        for line, row in self.rows.items():
-            if line in self.rejected:
-                by_mail = self.by_mail.get(row.email)
-                user = self.own_user.get(row.external_id, None if by_mail in accepted else by_mail)
-            elif self.settings.skip_freezes and row.disposition is Disposition.SKIPPED and line not in self.merged:
-                user = self.own_user.get(row.external_id)
-            else:
-                continue
-            if user is not None:
-                held.add(user)
-        return held
-
-    def users_with_accepted_row(self) -> set[str]:
-        return {self.own_user[row.external_id] for row in self.accepted() if self.is_known(row)}
+    # The rules, in order; those on rows come before.
 
     def find_who_left(self) -> None:
         """R32, with grace; R28's else-branch ends the grace of a user whose mail an unknown id takes over."""
-        absent = self.owned - self.users_with_accepted_row() - self.held
+        absent = self.claims.absent(self.users_with_accepted_row()) - self.held
+        self.rekeyed = {row.external_id: user for row in self.accepted() if (user := self.rekeyed_user(row, absent))}
+        absent -= set(self.rekeyed.values())
         newcomers_mails = {row.email for row in self.accepted() if not self.is_known(row)}
         self.missed = {}
         leaving = set()
@@ -193,15 +90,25 @@ class _Planning:
             claim = self.register.claims[self.source, self.external_id[user]]
             grace = self.settings.grace_nights
             self.missed[user] = claim.missed_files + (1 if grace else 0)
-            if grace == 0 or self.missed[user] > grace or self.active[user].email in newcomers_mails:
+            is_replaced = self.active[user].email in newcomers_mails and not self.claims.others(user)
+            if grace == 0 or self.missed[user] > grace or is_replaced:
                 leaving.add(user)
+        self.dropped = {user for user in leaving if self.claims.others(user)}
+        leaving -= self.dropped
         left_out = self.deletions is Deletions.LEAVE_OUT
         self.left_out = leaving if left_out else set()
         self.deleted = set() if left_out else leaving
         self.held |= self.left_out
 
+    def rekeyed_user(self, row: StagedRow, absent: set[str]) -> str | None:
+        """R28: who goes on under the row's unknown id; a takeover or a restore comes before."""
+        user = self.by_mail.get(row.email)
+        if user not in absent or self.is_known(row) or self.restored_by(row):
+            return None
+        return user if self.claims.is_rekeyed(row, user) else None
+
     def reject_taken_mails(self) -> None:
-        """R19, R26 to R29: a mail that another active person has today must become free, or be a manual user's."""
+        """R19, R26 to R31: a mail that another active person has today must become free, or be a manual user's."""
         while conflicts := [(row, code) for row in self.accepted() if (code := self.mail_conflict(row))]:
             # A rejected row's user keeps its mail, which may block another row; a ring of swaps never gets here.
             for row, code in conflicts:
@@ -213,19 +120,36 @@ class _Planning:
                 self.warn(row, "mail_reused")
             if self.taken_over_by(row):
                 self.warn(row, "taken_over")
+            if row.external_id in self.rekeyed:
+                self.warn(row, "rekeyed")
 
     def mail_conflict(self, row: StagedRow) -> str:
         """Say why the row cannot have its mail, as far as is known at this point of the walk; "" when it can."""
         other = self.by_mail.get(row.email)
-        if other is None or other == self.own_user.get(row.external_id) or other in self.deleted:
+        if other is None:
+            return "owned_by_other_source" if self.is_asleep_elsewhere(row) else ""
+        if other == self.user_with_claim(row) or other in self.deleted or not self.takes_mail(row):
             return ""
-        if any(self.own_user.get(its.external_id) == other and its.email != row.email for its in self.accepted()):
+        if any(self.gives_up(other, its) for its in self.accepted()):
             return ""
         if not self.is_known(row) and other not in self.held:
             owner = self.active[other].owner
-            if owner != self.source:
+            if owner != self.source or other in self.dropped:
                 return "" if owner == MANUAL else "owned_by_other_source"
         return "mail_taken"
+
+    def is_asleep_elsewhere(self, row: StagedRow) -> bool:
+        """R29: a dormant user, whom a connection may bring back, has the mail of an unknown id."""
+        return not self.is_known(row) and row.email in self.of_connections
+
+    def takes_mail(self, row: StagedRow) -> bool:
+        """R41: a file that does not lead changes nobody's mail."""
+        return not self.is_known(row) or self.claims.leads(self.own_user[row.external_id])
+
+    def gives_up(self, user: str, row: StagedRow) -> bool:
+        """R31: the row gives its user another mail."""
+        is_own = self.own_user.get(row.external_id) == user
+        return is_own and row.email != self.active[user].email and self.takes_mail(row)
 
     def taken_over_by(self, row: StagedRow) -> str | None:
         """The manual user whom an accepted row takes over (R27)."""
@@ -234,20 +158,35 @@ class _Planning:
             return None
         return other
 
-    def restored_by(self, row: StagedRow) -> str | None:
-        """Who comes back with an accepted row: whoever left under its id, unless it takes somebody over (R34)."""
-        if self.is_known(row) or self.taken_over_by(row):
+    def joined_user(self, row: StagedRow) -> str | None:
+        """Another file's user whom a row of the same id and mail claims, too (R41)."""
+        other = self.by_mail.get(row.email)
+        if self.is_known(row) or other is None or other in self.external_id or other in self.held:
             return None
-        return self.former_user.get(row.external_id)
+        return other if self.claims.is_of_another_file(row, other) else None
+
+    def restored_by(self, row: StagedRow) -> str | None:
+        """Who comes back with an accepted row: whoever left under its id, unless it is somebody who is here (R34)."""
+        if self.is_known(row) or self.taken_over_by(row) or self.joined_user(row):
+            return None
+        return self.claims.former_user(row.external_id)
+
+    def user_with_claim(self, row: StagedRow) -> str | None:
+        """The user whom this file claims by an accepted row, under this id or another, or claims now."""
+        return self.own_user.get(row.external_id) or self.joined_user(row) or self.rekeyed.get(row.external_id)
+
+    def present_user(self, row: StagedRow) -> str | None:
+        """The user whose claim has a row that is used."""
+        return self.own_user.get(row.external_id) or self.rekeyed.get(row.external_id)
 
     def user_of(self, row: StagedRow) -> str | None:
         """The user whom an accepted row changes; None for a newcomer."""
-        return self.own_user.get(row.external_id) or self.taken_over_by(row) or self.restored_by(row)
+        return self.user_with_claim(row) or self.taken_over_by(row) or self.restored_by(row)
 
     def defer_without_seats(self) -> None:
         """R35: deletions free seats first, then newcomers and who comes back sit down in line order."""
         free = max(0, self.register.seats_total - len(self.active) + len(self.deleted))
-        newcomers = [row for row in self.accepted() if not self.is_known(row) and not self.taken_over_by(row)]
+        newcomers = [row for row in self.accepted() if not self.user_with_claim(row) and not self.taken_over_by(row)]
         for row in newcomers[free:]:
             self.deferred.add(row.line)
             self.warn(row, "deferred_license")
@@ -265,6 +204,8 @@ class _Planning:
         creates = self.settings.creates_unknown_groups and account is not None
         imported = {row.line for row in self.imported()}
         for row in self.accepted():
+            for group_external_id in groups_outside(self.register, self.source, row):
+                self.warn(row, f"group_out_of_scope:{group_external_id}")
             for group_external_id in dict.fromkeys(row.groups or ()):
                 if group_external_id in not_for_files:
                     self.warn(row, f"unknown_group:{group_external_id}")
@@ -278,13 +219,27 @@ class _Planning:
                     self.warn(row, f"unknown_group:{group_external_id}")
 
     def changes(self) -> list[Change]:
-        """Deletions first, then by line."""
-        found = [Change(Action.DELETE, user, self.external_id[user]) for user in sorted(self.deleted)]
+        """Deletions and claims that end first, then by line."""
+        found = [self.leaving(user) for user in sorted(self.deleted | self.dropped)]
         for row in self.imported():
             change = self.change(row)
-            if change.action is not Action.UPDATE or change.fields or change.joins or change.leaves:
+            is_new_claim = change.action is not Action.UPDATE or not self.is_known(row)
+            changes_hands = not is_new_claim and change.owner != self.active[change.user].owner
+            if is_new_claim or changes_hands or change.fields or change.joins or change.leaves:
                 found.append(change)
         return found
+
+    def leaving(self, user: str) -> Change:
+        """Somebody who left this file: deleted, or known to other files only from now on (R41)."""
+        if user in self.deleted:
+            return Change(Action.DELETE, user, self.external_id[user])
+        return Change(
+            Action.DROP_CLAIM,
+            user,
+            self.external_id[user],
+            leaves=memberships_dropped(self.register, self.source, user),
+            owner=self.claims.others(user)[0] if self.active[user].owner == self.source else self.active[user].owner,
+        )
 
     def change(self, row: StagedRow) -> Change:
         user = self.user_of(row)
@@ -292,22 +247,32 @@ class _Planning:
         groups = membership_changes(self.register, self.source, row, user, new_groups=self.new_groups)
         if groups.has_no_account:
             self.warn(row, "no_account")
+        fields, owner = {}, self.source
+        if user is None or self.claims.leads(user):
+            fields = field_changes(row, self.register.users[user] if user else None, self.file, self.settings)
+        else:
+            owner = self.active[user].owner
+            for column in differing_columns(row, self.active[user], self.settings):
+                self.warn(row, f"claim_differs:{column}")
         return Change(
             action,
             user or self.newcomers_name(row),
             row.external_id,
             row.line,
-            fields=field_changes(row, self.register.users[user] if user else None, self.file, self.settings),
+            fields=fields,
             joins=groups.joins,
             leaves=groups.leaves,
+            owner=owner,
         )
 
     def action(self, row: StagedRow) -> Action:
-        """Own claim before takeover before restore before create."""
-        if self.is_known(row):
+        """Own claim before takeover before restore before rekey before create."""
+        if self.is_known(row) or self.joined_user(row):
             return Action.UPDATE
         if self.taken_over_by(row):
             return Action.TAKE_OVER
+        if row.external_id in self.rekeyed:
+            return Action.REKEY
         return Action.RESTORE if self.restored_by(row) else Action.CREATE
 
     def newcomers_name(self, row: StagedRow) -> str:
@@ -320,7 +285,7 @@ class _Planning:
     def counts(self, changes: Sequence[Change]) -> Counts:
         """R46."""
         number = Counter(change.action for change in changes)
-        updated = number[Action.UPDATE] + number[Action.TAKE_OVER] + number[Action.RESTORE]
+        updated = sum(number[action] for action in (Action.UPDATE, Action.TAKE_OVER, Action.RESTORE, Action.REKEY))
         skipped = [
             line
             for line, row in self.rows.items()
@@ -332,10 +297,12 @@ class _Planning:
             updated=updated,
             taken_over=number[Action.TAKE_OVER],
             restored=number[Action.RESTORE],
+            rekeyed=number[Action.REKEY],
             unchanged=len(self.imported()) - number[Action.CREATE] - updated,
             skipped=len(skipped),
             rejected=len(self.rejected),
             merged=len(self.merged),
             deferred=len(self.deferred),
             deleted=number[Action.DELETE],
+            claims_dropped=number[Action.DROP_CLAIM],
         )

@@ -30,6 +30,8 @@ class Action(Enum):
     TAKE_OVER = "take_over"
     DELETE = "delete"
     RESTORE = "restore"
+    REKEY = "rekey"
+    DROP_CLAIM = "drop_claim"
 
 
 class Deletions(Enum):
@@ -57,6 +59,7 @@ class Limits:
 
     delete: Limit = Limit(3, 20)
     mail_change: Limit = Limit(3, 20)
+    rekey: Limit = Limit(3, 20)
     takeover: Limit = Limit(3, 20)
     membership: Limit = Limit(10, 50)
     create: Limit = Limit(100, 50)
@@ -69,6 +72,8 @@ class Source:
 
     account: str | None = None
     is_scim: bool = False
+    position: int = 1
+    """The first file in this order says who a person is (R41); those alike are in the register's order."""
     creates_unknown_groups: bool = False
     keep_primary_phone: bool = False
     keep_secondary_phone: bool = False
@@ -90,6 +95,8 @@ class User:
     secondary_phone: str = ""
     owner: str = MANUAL
     active: bool = True
+    dormant: bool = False
+    """Not active, but its connection may bring it back (S6, S7)."""
     password_reset_required: bool = False
 
 
@@ -108,6 +115,8 @@ class FormerClaim:
 
     user: str
     days_ago: int = 0
+    with_user: bool = True
+    """False: the user stayed for a while, by another file's claim (R41), or has been back since."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +147,9 @@ class Register:
     former_claims: Mapping[tuple[str, str], FormerClaim] = field(default_factory=dict)
     """Whom a source called so last, of those who have left (R34)."""
     accounts: Mapping[str, str] = field(default_factory=dict)
-    """Account → its main group."""
+    """Account → its main group; the first is the main account."""
+    parents: Mapping[str, str] = field(default_factory=dict)
+    """Account → the one above it, where that is not the main account."""
     groups: Mapping[str, Group] = field(default_factory=dict)
     memberships: frozenset[Membership] = frozenset()
     reserved_group_ids: frozenset[str] = frozenset()
@@ -198,23 +209,28 @@ class Change:
     fields: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     joins: frozenset[str] = frozenset()
     leaves: frozenset[str] = frozenset()
+    owner: str = ""
+    """Who owns the person afterwards; nothing is said of somebody deleted."""
 
 
 @dataclass(frozen=True)
 class Counts:
-    """The totals of R46; `updated` includes `taken_over` and `restored`, and `deleted` people have no row."""
+    """The totals of R46; `updated` includes `taken_over`, `restored` and `rekeyed`; `deleted` people, and
+    those whose claim is dropped, have no row."""
 
     rows: int = 0
     created: int = 0
     updated: int = 0
     taken_over: int = 0
     restored: int = 0
+    rekeyed: int = 0
     unchanged: int = 0
     skipped: int = 0
     rejected: int = 0
     merged: int = 0
     deferred: int = 0
     deleted: int = 0
+    claims_dropped: int = 0
 
 
 @dataclass(frozen=True)

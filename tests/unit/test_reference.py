@@ -20,6 +20,7 @@ from tests.reference.rules.identity import *  # noqa: F403
 from tests.reference.rules.leaving import *  # noqa: F403
 from tests.reference.rules.limits import *  # noqa: F403
 from tests.reference.rules.people import *  # noqa: F403
+from tests.reference.rules.several_files import *  # noqa: F403
 from tests.reference.values import Deletions, Group, Limit, Limits, Plan, Register, Source, StagedRow
 
 
@@ -55,7 +56,7 @@ REGISTER = a_register(
     a_person("bo"),
     a_manual_person("cia", groups=["north", "n"]),
     seats=4,
-    source=Source(account="main", limits=Limits(*[NO_LIMIT] * 6)),
+    source=Source(account="main", limits=Limits(*[NO_LIMIT] * 7)),
     accounts=("main", "north"),
     groups={"n": "north", "s": "main", "choir": Group("north")},
 )

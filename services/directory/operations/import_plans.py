@@ -10,12 +10,13 @@ from datetime import datetime, timedelta
 import psycopg
 from sqlalchemy import text
 from sqlalchemy.engine import Connection
-from sqlmodel import Session, select
+from sqlmodel import Session, col, select
 
 from services.directory.operations import rejected_rows
 from services.directory.operations.imports import (
     LEASE_S,
     NO_COUNTS,
+    NOT_YET_DONE,
     Imports,
     end_run,
     is_at_rest,
@@ -36,7 +37,7 @@ from services.directory.rules.leaving import RESTORABLE_FOR
 from services.directory.store import ids
 from services.directory.store.events import NOWHERE, Actor, Cursor, basis, has_archived
 from services.directory.store.session import Lock
-from services.directory.store.tables import Account, ImportRun, License, RunStatus, Source
+from services.directory.store.tables import Account, ImportRun, License, RunStatus, Source, SourceKind
 
 BASIS_WAIT_S = 10
 """How long a plan waits for writers under way, to begin where none is; then it begins anyhow, to be made again."""
@@ -169,13 +170,16 @@ def is_whole(space: StageSpace, connection: Connection, run: ImportRun) -> bool:
     if not space.has_plan(connection):
         return False
     found = connection.execute(text(f"SELECT count(*) FROM {space.name('changes')}")).scalar_one()
-    return int(found) == run.plan["created"] + run.plan["updated"] + run.plan["deleted"]
+    counts = {**NO_COUNTS, **run.plan}
+    return int(found) == sum(counts[name] for name in ("created", "updated", "deleted", "claims_dropped"))
 
 
 def plan_input(session: Session, run: ImportRun, *, leave_deletions_out: bool, now: datetime) -> PlanInput:
     """Read what the plan depends on: the source's settings, the license, the linked account."""
     source = source_of(session, run.tenant_id, run.source_id)
     account = session.get(Account, (run.tenant_id, source.account_id)) if source.account_id else None
+    sources = _sources_in_order(session, run.tenant_id)
+    files = tuple(other.id for other in sources if other.kind == SourceKind.SFTP)
     license_ = session.exec(select(License).where(License.tenant_id == run.tenant_id)).one()
     return PlanInput(
         tenant_id=run.tenant_id,
@@ -193,7 +197,15 @@ def plan_input(session: Session, run: ImportRun, *, leave_deletions_out: bool, n
         leave_deletions_out=leave_deletions_out,
         restorable_since=now - RESTORABLE_FOR,
         last_apply=last_apply_of(session, source),
+        earlier_files=files[: files.index(source.id)],
+        later_files=files[files.index(source.id) + 1 :],
+        has_connections=any(other.kind == SourceKind.SCIM for other in sources),
     )
+
+
+def _sources_in_order(session: Session, tenant_id: int) -> list[Source]:
+    query = select(Source).where(col(Source.tenant_id) == tenant_id, col(Source.delete_time).is_(None))
+    return list(session.exec(query.order_by(col(Source.position), col(Source.id))))
 
 
 def last_apply_of(session: Session, source: Source) -> LastApply | None:
@@ -245,7 +257,7 @@ def write_plan(imports: Imports, session: Session, run: ImportRun, planned: Plan
     run.plan, run.plan_hash = {**NO_COUNTS, **plan.counts}, plan.hash
     run.plan_xid, run.plan_position = planned.since
     run.seats_total, run.seats_used = planned.given.seats_total, planned.given.seats_used
-    run.counts = {**run.plan, "created": 0, "updated": 0, "taken_over": 0, "restored": 0, "deleted": 0, "deferred": 0}
+    run.counts = {**run.plan, **dict.fromkeys(NOT_YET_DONE, 0)}
     write_findings(imports, session, run)
     actor = Actor(source_id=run.source_id)
     passed = planned.refused or planned.held

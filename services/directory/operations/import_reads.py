@@ -24,7 +24,15 @@ from services.directory.rules.errors import RunState
 from services.directory.store.tables import Group, ImportIssue, ImportRun, RunStatus
 
 WATCH_EVERY_S = 0.05
-ACTION_OF_KIND = {"user.created": 1, "user.updated": 2, "user.taken_over": 3, "user.deleted": 4, "user.restored": 5}
+ACTION_OF_KIND = {
+    "user.created": 1,
+    "user.updated": 2,
+    "user.taken_over": 3,
+    "user.deleted": 4,
+    "user.restored": 5,
+    "user.rekeyed": 6,
+    "user.claim_dropped": 7,
+}
 _MOVE_EVENT = (column("resource_id", BigInteger), column("kind", String), column("before", JSON), column("after", JSON))
 _PERSON_EVENT = (
     column("position", BigInteger),
@@ -254,7 +262,7 @@ def _made_change(row: RowMapping, moves: tuple[list[int], list[int]], names: dic
     before: dict[str, Any] = row["before"] or {}
     after: dict[str, Any] = row["after"] or {}
     action = ACTION_OF_KIND[row["kind"]]
-    person = before if action == 4 else {}
+    person = before if action in {4, 7} else {}
     return Change(
         key=(0, row["position"]),
         line=0,

@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Final
 
 import structlog
 from sqlalchemy import bindparam, text
@@ -48,9 +49,22 @@ NO_COUNTS: Mapping[str, int] = dict.fromkeys(
         "merged",
         "deferred",
         "deleted",
+        "claims_dropped",
     ),
     0,
 )
+
+NOT_YET_DONE: Final = (
+    "created",
+    "updated",
+    "taken_over",
+    "restored",
+    "rekeyed",
+    "deferred",
+    "deleted",
+    "claims_dropped",
+)
+"""Counts of a plan that are 0 in what its run has done, until it is applied (R46)."""
 
 EVENT_OF_STATUS: Mapping[RunStatus, str] = {
     RunStatus.PLANNED: "run.planned",

@@ -27,6 +27,7 @@ def apply_plan(space: StageSpace, connection: Connection, order: ApplyInput) -> 
     undo_memory.remember(applier)
     done = _delete(applier)
     order.progress(done)
+    _drop_claims(applier)
     done += _update(applier)
     order.progress(done)
     done += _create(applier)
@@ -102,24 +103,44 @@ def _delete(applier: Applier) -> int:
     )
 
 
+def _drop_claims(applier: Applier) -> None:
+    """R41: who left this file and not another one goes on under that one's claim; this one's key is remembered."""
+    if not applier.order.counts.get("claims_dropped"):
+        return
+    those = "tenant_id = {t} AND source_id = {s} AND user_id IN (SELECT user_id FROM {changes} WHERE action = 7)"
+    applier.run(
+        f"""
+        INSERT INTO former_claims (tenant_id, source_id, external_id, user_id, end_time)
+        SELECT tenant_id, source_id, external_id, user_id, :now FROM claims WHERE {those}
+        ON CONFLICT (tenant_id, source_id, external_id, user_id) DO UPDATE SET end_time = excluded.end_time
+        """
+    )
+    applier.run(f"DELETE FROM claims WHERE {those}")
+
+
 def _update(applier: Applier) -> int:
     applier.run(
         "UPDATE users SET email = '#' || id WHERE tenant_id = {t} "
-        "AND id IN (SELECT user_id FROM {changes} WHERE action IN (2, 3) AND email <> old_email)"
+        "AND id IN (SELECT user_id FROM {changes} WHERE action IN (2, 3, 6) AND email <> old_email)"
     )
     updated = applier.run(
         """
         UPDATE users SET email = c.email, display_name = c.display_name, title = c.title, phone = c.phone,
             secondary_phone = c.secondary_phone, update_time = :now, revision = revision + 1,
-            owner_source_id = {s}, state = 1, way_out = 0, leave_time = NULL,
+            owner_source_id = c.owner_source_id, state = 1, way_out = 0, leave_time = NULL,
             password_reset_required = CASE WHEN c.action = 3 THEN true ELSE password_reset_required END
-        FROM {changes} c WHERE users.tenant_id = {t} AND users.id = c.user_id AND c.action IN (2, 3, 5)
+        FROM {changes} c WHERE users.tenant_id = {t} AND users.id = c.user_id AND c.action IN (2, 3, 5, 6, 7)
         """
     )
-    if applier.order.counts["taken_over"]:
-        _claim(applier, action=3)
-    if applier.order.counts["restored"]:
-        _claim(applier, action=5)
+    if applier.order.counts["rekeyed"]:
+        applier.run(
+            """
+            UPDATE claims SET external_id = c.external_id, row_hash = NULL FROM {changes} c
+            WHERE claims.tenant_id = {t} AND claims.source_id = {s} AND claims.user_id = c.user_id AND c.action = 6
+            """
+        )
+    if updated:
+        _claim(applier, "action <> 1")
         restore.forget_former_claims(applier)
     return updated
 
@@ -135,17 +156,17 @@ def _create(applier: Applier) -> int:
         FROM {changes} WHERE action = 1 ORDER BY user_id
         """
     )
-    _claim(applier, action=1)
+    _claim(applier, "action = 1")
     return created
 
 
-def _claim(applier: Applier, *, action: int) -> None:
+def _claim(applier: Applier, condition: str) -> None:
     applier.run(
         f"""
         INSERT INTO claims (tenant_id, source_id, external_id, user_id, missed_files, deletion_left_out, row_hash)
         SELECT {{t}}, {{s}}, c.external_id, c.user_id, 0, false, e.row_hash
         FROM {{changes}} c LEFT JOIN {{effective}} e ON e.user_id = c.user_id
-        WHERE c.action = {action} ORDER BY c.external_id
+        WHERE c.adds_claim AND c.{condition} ORDER BY c.external_id
         """
     )
 

@@ -11,6 +11,7 @@ from services.directory.roster.planner import Plan
 DEFAULTS: Mapping[str, tuple[int, float]] = {
     "delete": (3, 20.0),
     "mail_change": (3, 20.0),
+    "rekey": (3, 20.0),
     "takeover": (3, 20.0),
     "membership": (10, 50.0),
     "create": (100, 50.0),
@@ -62,6 +63,19 @@ def _passed(plan: Plan, given: LimitInput) -> Iterator[Passed]:
             "older_than_last",
             f"The file's newest TimeStamp, {newest:%Y-%m-%d %H:%M} UTC, is older than that of the last applied file.",
         )
+    yield from _passed_by_people(plan, given)
+    for _, removed, size in plan.membership_removals:
+        if _exceeds(given, "membership", removed, size):
+            yield Passed("membership_limit", f"{removed} of {size} people would leave one group.")
+    counts, owned = plan.counts, plan.users_owned
+    if not given.is_first_applied and _exceeds(given, "create", counts["created"], owned):
+        yield Passed("create_limit", f"{counts['created']} people would be added to {owned}.")
+    if plan.administrators_taken_over:
+        yield Passed("admin_takeover", f"{plan.administrators_taken_over} administrators would be taken over.")
+
+
+def _passed_by_people(plan: Plan, given: LimitInput) -> Iterator[Passed]:
+    """The limits on what happens to people who are here, in order."""
     counts, owned = plan.counts, plan.users_owned
     left_out = plan.deletions_left_out_before
     if left_out:
@@ -70,15 +84,10 @@ def _passed(plan: Plan, given: LimitInput) -> Iterator[Passed]:
         yield Passed("delete_limit", f"{counts['deleted']} of {owned} people would be deleted.")
     if _exceeds(given, "mail_change", plan.mail_changes, owned):
         yield Passed("mail_change_limit", f"{plan.mail_changes} of {owned} people would get another mail address.")
+    if _exceeds(given, "rekey", counts["rekeyed"], owned):
+        yield Passed("rekey_limit", f"{counts['rekeyed']} of {owned} people would get another UniqueID.")
     if not given.is_first_applied and _exceeds(given, "takeover", counts["taken_over"], counts["rows"]):
         yield Passed("takeover_limit", f"{counts['taken_over']} people made by hand would be taken over.")
-    for _, removed, size in plan.membership_removals:
-        if _exceeds(given, "membership", removed, size):
-            yield Passed("membership_limit", f"{removed} of {size} people would leave one group.")
-    if not given.is_first_applied and _exceeds(given, "create", counts["created"], owned):
-        yield Passed("create_limit", f"{counts['created']} people would be added to {owned}.")
-    if plan.administrators_taken_over:
-        yield Passed("admin_takeover", f"{plan.administrators_taken_over} administrators would be taken over.")
 
 
 def _exceeds(given: LimitInput, name: str, count: int, base: int) -> bool:

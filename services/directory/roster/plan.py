@@ -8,6 +8,8 @@ hashed, shown, made again and applied without a row ever passing through Python:
     people             the rows that are, each with its user
     held, gone         users who stay as they are; users who left the file (R32)
     contested, blocked mails that somebody has today (R26, R27, R29, R31)
+    joined, rekeyed    rows of an unknown id whose user is somebody who is here (R41, R28)
+    dropped            users whom only other files have from now on (R41)
     listed, wanted     groups named by rows, memberships they mean (plan_groups.py)
     unwanted, moves,   memberships of this source that no row means, memberships to add and to remove, and the same
     moved              by person
@@ -21,6 +23,7 @@ from sqlalchemy import text
 
 from services.directory.roster import (
     plan_changes,
+    plan_claims,
     plan_findings,
     plan_groups,
     plan_mails,
@@ -44,9 +47,12 @@ def make_plan(planner: Planner) -> Plan:
     merged = plan_rows.merge_repeated_ids(planner)
     plan_rows.reject_shared_mails(planner, settled=settled)
     plan_people.find_people(planner, settled=settled)
-    plan_people.hold_and_miss(planner)
-    plan_mails.settle_mails(planner)
+    plan_people.hold(planner)
+    plan_claims.find_joined(planner)
     restore.find_returning(planner)
+    plan_claims.find_rekeyed(planner)
+    plan_people.find_who_left(planner)
+    plan_mails.settle_mails(planner)
     deferred = _give_seats(planner)
     plan_groups.compare_memberships(planner, merged=merged)
     counts = plan_changes.write_changes(planner, deferred=deferred, merged=merged)

@@ -13,7 +13,7 @@ from services.directory.roster.dialect import Dialect
 if TYPE_CHECKING:
     from services.directory.roster.planner import Planner
 
-CREATE, UPDATE, TAKE_OVER, DELETE, RESTORE = 1, 2, 3, 4, 5
+CREATE, UPDATE, TAKE_OVER, DELETE, RESTORE, REKEY, DROP_CLAIM = 1, 2, 3, 4, 5, 6, 7
 """Actions; the numbers are those of the contract's ChangeAction."""
 
 PHONE = """CASE WHEN r.phone IS NULL OR (r.phone = '' AND {keep_primary}) THEN u.phone ELSE r.phone END"""
@@ -28,36 +28,64 @@ COMPARED = "email, display_name, title, phone, secondary_phone"
 
 
 def write_changes(planner: Planner, *, deferred: int, merged: int) -> dict[str, int]:
-    """Make `changes` and answer the plan's counts."""
+    """Make `changes` and answer the plan's counts.
+
+    `adds_claim`: the file claims the person from now on. Whom the file does not lead keeps the attributes (R41).
+    """
+    after = _ATTRIBUTES if not planner.given.earlier_files else _ATTRIBUTES_OF_LEADER
     planner.make(
         "changes",
         """
         SELECT 0 AS line, 4 AS action, u.id AS user_id, g.external_id, u.email, u.display_name, u.title, u.phone,
                u.secondary_phone, u.email AS old_email, u.display_name AS old_display_name, u.title AS old_title,
-               u.phone AS old_phone, u.secondary_phone AS old_secondary_phone, '[]' AS added, '[]' AS removed
+               u.phone AS old_phone, u.secondary_phone AS old_secondary_phone, '[]' AS added, '[]' AS removed,
+               u.owner_source_id, u.owner_source_id AS old_owner_source_id, g.external_id AS old_external_id,
+               false AS adds_claim
         FROM {gone} g JOIN users u ON u.tenant_id = {t} AND u.id = g.user_id
         UNION ALL
-        SELECT p.line, CASE p.state WHEN 'new' THEN 1 WHEN 'take_over' THEN 3 WHEN 'restore' THEN 5 ELSE 2 END,
+        SELECT 0, 7, u.id, d.external_id, u.email, u.display_name, u.title, u.phone, u.secondary_phone,
+               u.email, u.display_name, u.title, u.phone, u.secondary_phone, '[]', coalesce(m.removed, '[]'),
+               CASE WHEN u.owner_source_id = {s} THEN d.heir_source_id ELSE u.owner_source_id END, u.owner_source_id,
+               d.external_id, false
+        FROM {dropped} d JOIN users u ON u.tenant_id = {t} AND u.id = d.user_id
+        LEFT JOIN {moved} m ON m.user_id = d.user_id
+        UNION ALL
+        SELECT p.line, CASE p.state WHEN 'new' THEN 1 WHEN 'take_over' THEN 3 WHEN 'restore' THEN 5
+                   WHEN 'rekey' THEN 6 ELSE 2 END,
                p.user_id, r.external_id,
-               r.email, r.display_name, coalesce(r.title, u.title, ''), coalesce("""
-        + PHONE
-        + """, ''), coalesce("""
-        + SECONDARY_PHONE
-        + """, ''),
+               """
+        + after
+        + """,
                coalesce(u.email, ''), coalesce(u.display_name, ''), coalesce(u.title, ''), coalesce(u.phone, ''),
-               coalesce(u.secondary_phone, ''), coalesce(d.added, '[]'), coalesce(d.removed, '[]')
+               coalesce(u.secondary_phone, ''), coalesce(d.added, '[]'), coalesce(d.removed, '[]'),
+               CASE WHEN p.leads THEN {s} ELSE u.owner_source_id END, coalesce(u.owner_source_id, 0),
+               coalesce(k.old_external_id, ''), p.state IN ('new', 'take_over', 'restore', 'claim')
         FROM (
-            SELECT line, user_id, state FROM {people}
-            WHERE state IN ('new', 'update', 'mail', 'take_over', 'restore')
+            SELECT line, user_id, state, leads FROM {people}
+            WHERE state IN ('new', 'update', 'mail', 'take_over', 'restore', 'rekey', 'claim')
             UNION ALL
-            SELECT o.line, o.user_id, o.state FROM {people} o JOIN {moved} m ON m.user_id = o.user_id
+            SELECT o.line, o.user_id, o.state, o.leads FROM {people} o JOIN {moved} m ON m.user_id = o.user_id
             WHERE o.state = 'same'
         ) p JOIN {rows} r ON r.line = p.line
         LEFT JOIN users u ON u.tenant_id = {t} AND u.id = p.user_id
         LEFT JOIN {moved} d ON d.user_id = p.user_id
+        LEFT JOIN {rekeyed} k ON k.line = p.line
         """,
     )
     return _counts(planner, deferred=deferred, merged=merged)
+
+
+_COLUMNS = {
+    "email": "r.email",
+    "display_name": "r.display_name",
+    "title": "coalesce(r.title, u.title, '')",
+    "phone": f"coalesce({PHONE}, '')",
+    "secondary_phone": f"coalesce({SECONDARY_PHONE}, '')",
+}
+_ATTRIBUTES = ", ".join(_COLUMNS.values())
+_ATTRIBUTES_OF_LEADER = ", ".join(
+    f"CASE WHEN p.leads THEN {expression} ELSE u.{name} END" for name, expression in _COLUMNS.items()
+)
 
 
 def _counts(planner: Planner, *, deferred: int, merged: int) -> dict[str, int]:
@@ -74,15 +102,17 @@ def _counts(planner: Planner, *, deferred: int, merged: int) -> dict[str, int]:
     counts = {
         "rows": rows,
         "created": by_action.get(CREATE, 0),
-        "updated": sum(by_action.get(action, 0) for action in (UPDATE, TAKE_OVER, RESTORE)),
+        "updated": sum(by_action.get(action, 0) for action in (UPDATE, TAKE_OVER, RESTORE, REKEY)),
         "taken_over": by_action.get(TAKE_OVER, 0),
         "restored": by_action.get(RESTORE, 0),
+        "rekeyed": by_action.get(REKEY, 0),
         "unchanged": 0,
         "skipped": skipped,
         "rejected": planner.count("verdicts"),
         "merged": merged,
         "deferred": deferred,
         "deleted": by_action.get(DELETE, 0),
+        "claims_dropped": by_action.get(DROP_CLAIM, 0),
     }
     counts["unchanged"] = planner.count("people") - counts["created"] - counts["updated"] - deferred
     return counts

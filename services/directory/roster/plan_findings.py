@@ -25,6 +25,7 @@ _WARNINGS = {
     "duplicate_identical": ("UniqueID", "This row repeats an earlier one of the same person; it was left out."),
     "duplicate_merged": ("Groups", "This row differs from an earlier one of the same person in Groups only; merged."),
     "taken_over": ("Mail", "A user made by hand had this mail address; the file owns it from now on."),
+    "rekeyed": ("UniqueID", "This person had another UniqueID until now, and is the same user under the new one."),
     "restored": ("UniqueID", "This person left less than 90 days ago, and is the same user again."),
     "mail_reused": ("Mail", "A person who left the file had this mail address; a new person has it now."),
     "deferred_license": ("", "No seat is free; this person is added as soon as there is one."),
@@ -61,6 +62,9 @@ def write_findings(planner: Planner, *, deferred: int, merged: int) -> None:
             )
     _add_people(planner, "taken_over", "p.state = 'take_over'")
     _add_people(planner, "restored", "p.state = 'restore'")
+    _add_people(planner, "rekeyed", "p.state = 'rekey'")
+    if planner.given.earlier_files:
+        _add_differences(planner)
     _add_people(
         planner,
         "mail_reused",
@@ -72,6 +76,7 @@ def write_findings(planner: Planner, *, deferred: int, merged: int) -> None:
     if not planner.given.linked_group_id:
         _add_no_account(planner)
     _add_unknown_groups(planner)
+    _add_groups_outside(planner)
 
 
 def _add(planner: Planner, query: str, finding: tuple[int, str, str, str]) -> None:
@@ -82,11 +87,11 @@ def _add(planner: Planner, query: str, finding: tuple[int, str, str, str]) -> No
             "INSERT INTO {findings} (line, row_key, severity, code, column_name, masked_value, message) ".format(
                 **planner.words
             )
-            + f"SELECT q.line, q.external_id, {severity}, '{code}', :column, q.masked, :message FROM ("
+            + f"SELECT q.line, q.external_id, {severity}, :code, :column, q.masked, :message FROM ("
             + query.format(**planner.words)
             + ") q"
         ),
-        {"column": column, "message": message},
+        {"code": code, "column": column, "message": message},
     )
 
 
@@ -96,6 +101,34 @@ def _add_people(planner: Planner, code: str, condition: str) -> None:
         "FROM {people} p JOIN {rows} r ON r.line = p.line WHERE "
     )
     _add(planner, query + condition, (_WARNING, code, *_WARNINGS[code]))
+
+
+_DIFFERENCES = {
+    "Mail": "r.email <> u.email",
+    "Name": "r.display_name <> u.display_name",
+    "Title": "r.title <> u.title",
+    "TelephoneNumber": "r.phone <> u.phone AND NOT (r.phone = '' AND {keep_primary})",
+    "SecondaryTelephoneNumber": "r.secondary_phone <> u.secondary_phone "
+    "AND NOT (r.secondary_phone = '' AND {keep_secondary})",
+}
+
+
+def _add_differences(planner: Planner) -> None:
+    """R41: the first file in position order says what a person is; where this one says otherwise, it is told."""
+    for column, differs in _DIFFERENCES.items():
+        masked = _MASKED_MAIL if column == "Mail" else "''"
+        _add(
+            planner,
+            f"SELECT r.line, r.external_id, {masked} AS masked FROM {{people}} p JOIN {{rows}} r ON r.line = p.line "
+            "JOIN users u ON u.tenant_id = {t} AND u.id = p.user_id "
+            f"WHERE NOT p.leads AND p.state <> 'settled' AND {differs}",
+            (
+                _WARNING,
+                f"claim_differs:{column}",
+                column,
+                "Another file of this customer has this person, too, comes first, and says otherwise; it counts.",
+            ),
+        )
 
 
 def _add_no_account(planner: Planner) -> None:
@@ -137,7 +170,20 @@ def _add_unknown_groups(planner: Planner) -> None:
         FROM {listed} l JOIN {rows} r ON r.line = l.line
         JOIN {unknown_groups} k ON k.group_external_id = l.unknown_id
         LEFT JOIN {suggestions} s ON s.group_external_id = l.unknown_id
-        WHERE l.group_id IS NULL
+        WHERE l.unknown_id IS NOT NULL
         """
         + ("AND (k.synced_by IS NOT NULL OR k.is_reserved)" if creates else "")
+    )
+
+
+def _add_groups_outside(planner: Planner) -> None:
+    """R41: a file touches only groups in its linked account and below. The code carries the ID."""
+    planner.run(
+        """
+        INSERT INTO {findings} (line, row_key, severity, code, column_name, masked_value, message)
+        SELECT l.line, r.external_id, 2, 'group_out_of_scope:' || l.outside_id, 'Groups', '',
+               'The group with this Group ID is not in the account that this file is linked to, nor below it; take it '
+               || 'out of the file, or link the file to an account above.'
+        FROM {listed} l JOIN {rows} r ON r.line = l.line WHERE l.outside_id IS NOT NULL
+        """
     )

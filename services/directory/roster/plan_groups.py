@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 def compare_memberships(planner: Planner, *, merged: int) -> None:
     """Make `listed`, `wanted` and `moves`; ask for groups that are to be created."""
+    _find_scope(planner)
     if merged:
         planner.run(
             """
@@ -27,6 +28,24 @@ def compare_memberships(planner: Planner, *, merged: int) -> None:
     _find_unknown(planner)
     _want(planner)
     _move(planner)
+
+
+def _find_scope(planner: Planner) -> None:
+    """Make `scope`: the accounts whose groups the file may touch, its linked one and those below (R41); else all."""
+    planner.make(
+        "scope",
+        """
+        WITH RECURSIVE below(id) AS (
+            SELECT id FROM accounts WHERE tenant_id = {t} AND id = {linked_account}
+            UNION
+            SELECT a.id FROM accounts a JOIN below b ON b.id = a.parent_id WHERE a.tenant_id = {t}
+        )
+        SELECT id FROM below
+        """
+        if planner.given.linked_account_id
+        else "SELECT id FROM accounts WHERE tenant_id = {t}",
+    )
+    planner.index("scope", "id")
 
 
 _CONNECTIONS = sources_sql(groups_with(Verdict.UNSEEN, Party.FILE), tenant_id="{t}")
@@ -43,20 +62,23 @@ _NAMED_BY_MERGED = """
 
 
 def _list_groups(planner: Planner, *, merged: int) -> None:
-    """Every Group ID an accepted row lists, with the group and its account's main group; an unknown one as text.
+    """Every Group ID an accepted row lists, with the group and its account's main group; else as text.
 
-    A group that a SCIM connection syncs is unknown to a file: one syncing source a group.
+    A group that a SCIM connection syncs is unknown to a file: one syncing source a group. One outside the linked
+    account and those below it is not for this file (R41).
     """
     named = _NAMED + (_NAMED_BY_MERGED if merged else "")
     planner.make(
         "listed",
         f"""
-        SELECT q.line, q.user_id, q.state, g.id AS group_id, g.main_group_id,
-               CASE WHEN g.id IS NULL THEN q.group_external_id END AS unknown_id
+        SELECT q.line, q.user_id, q.state, CASE WHEN g.is_in_scope THEN g.id END AS group_id, g.main_group_id,
+               CASE WHEN g.id IS NULL THEN q.group_external_id END AS unknown_id,
+               CASE WHEN NOT g.is_in_scope THEN q.group_external_id END AS outside_id
         FROM ({named}) q
         LEFT JOIN (
-            SELECT e.external_id, e.id, a.main_group_id FROM groups e
+            SELECT e.external_id, e.id, a.main_group_id, s.id IS NOT NULL AS is_in_scope FROM groups e
             JOIN accounts a ON a.tenant_id = e.tenant_id AND a.id = e.account_id
+            LEFT JOIN {{scope}} s ON s.id = a.id
             WHERE e.tenant_id = {{t}} AND e.external_id IS NOT NULL AND e.owner_source_id NOT IN ({_CONNECTIONS})
         ) g ON g.external_id = q.group_external_id
         """,
@@ -80,7 +102,7 @@ def _find_unknown(planner: Planner) -> None:
         LEFT JOIN reserved_group_ids e ON e.tenant_id = {t} AND e.external_id = l.unknown_id
         LEFT JOIN groups g ON g.tenant_id = {t} AND g.external_id = l.unknown_id
         LEFT JOIN sources s ON s.tenant_id = {t} AND s.id = g.owner_source_id
-        WHERE l.group_id IS NULL GROUP BY l.unknown_id
+        WHERE l.unknown_id IS NOT NULL GROUP BY l.unknown_id
         """,
     )
     planner.make(
@@ -101,7 +123,7 @@ def _find_unknown(planner: Planner) -> None:
             """
             UPDATE {listed} AS l SET main_group_id = {linked_group},
                 group_id = (SELECT n.id FROM {new_groups} n WHERE n.external_id = l.unknown_id)
-            WHERE l.group_id IS NULL AND l.state <> 'deferred'
+            WHERE l.unknown_id IS NOT NULL AND l.state <> 'deferred'
             """
         )
     else:
@@ -188,6 +210,13 @@ def _want(planner: Planner) -> None:
     planner.index("wanted", "user_id, group_id")
 
 
+_OF_DROPPED = """
+        UNION ALL
+        SELECT m.user_id, m.group_id FROM memberships m JOIN {dropped} d ON d.user_id = m.user_id
+        WHERE m.tenant_id = {t} AND m.origin_source_id = {s}
+"""
+
+
 def _move(planner: Planner) -> None:
     """What to add and what to remove; only this source's memberships are removed (R38, R39)."""
     planner.make(
@@ -197,7 +226,8 @@ def _move(planner: Planner) -> None:
         JOIN {people} p ON p.user_id = m.user_id AND p.has_groups AND p.state <> 'deferred'
         WHERE m.tenant_id = {t} AND m.origin_source_id = {s}
           AND NOT EXISTS (SELECT 1 FROM {wanted} w WHERE w.user_id = m.user_id AND w.group_id = m.group_id)
-        """,
+        """
+        + (_OF_DROPPED if planner.given.other_files else ""),
     )
     planner.make(
         "moves",

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from services.directory.roster.owners import owned_by_sql
 from services.directory.roster.planner import Planner
+from services.directory.rules.ownership import Party, Verdict, users_with
+from services.directory.store.tables import UserState
 
 
 def settle_mails(planner: Planner) -> None:
@@ -18,11 +21,16 @@ def settle_mails(planner: Planner) -> None:
             SELECT k.line, k.user_id,
                 CASE
                     WHEN EXISTS (SELECT 1 FROM {gone} g WHERE g.user_id = k.holder_id) THEN 'free'
-                    WHEN k.state = 'new' AND {is_taken_over}
-                         AND NOT EXISTS (SELECT 1 FROM {held} h WHERE h.user_id = k.holder_id) THEN 'free'
-                    WHEN k.state = 'new' AND k.holder_owner <> {s} AND {is_refused} THEN 'owned_by_other_source'
+                    WHEN EXISTS (SELECT 1 FROM {people} p WHERE p.line = k.line AND p.state IN ('claim', 'rekey'))
+                         THEN 'free'
                     WHEN EXISTS (SELECT 1 FROM {people} p WHERE p.user_id = k.holder_id AND p.state = 'mail')
                          THEN 'free'
+                    WHEN k.state <> 'new' OR EXISTS (SELECT 1 FROM {held} h WHERE h.user_id = k.holder_id)
+                         THEN 'mail_taken'
+                    WHEN {is_taken_over} THEN 'free'
+                    WHEN k.holder_owner <> {s} AND {is_refused}
+                         OR EXISTS (SELECT 1 FROM {dropped} d WHERE d.user_id = k.holder_id)
+                         THEN 'owned_by_other_source'
                     ELSE 'mail_taken'
                 END AS code
             FROM {contested} k
@@ -35,6 +43,8 @@ def settle_mails(planner: Planner) -> None:
         SELECT line, min(code) AS code FROM stuck GROUP BY line
         """,
     )
+    if planner.given.has_connections:
+        _block_mails_of_dormant(planner)
     planner.run("INSERT INTO {verdicts} (line, code) SELECT line, code FROM {blocked}")
     planner.run("INSERT INTO {held} (user_id) SELECT user_id FROM {people} WHERE line IN (SELECT line FROM {blocked})")
     planner.run("DELETE FROM {people} WHERE line IN (SELECT line FROM {blocked})")
@@ -45,3 +55,21 @@ def settle_mails(planner: Planner) -> None:
         WHERE p.state = 'new' AND p.line IN (SELECT k.line FROM {contested} k WHERE {is_taken_over})
         """
     )
+
+
+def _block_mails_of_dormant(planner: Planner) -> None:
+    """R29: a connection's user who is dormant may be back any time, and has the mail until deleted (S6, S7)."""
+    planner.run(
+        f"""
+        INSERT INTO {{blocked}} (line, code)
+        SELECT p.line, 'owned_by_other_source' FROM {{people}} p JOIN {{rows}} r ON r.line = p.line
+        WHERE p.state IN ('new', 'restore')
+          AND EXISTS (
+              SELECT 1 FROM users u WHERE u.tenant_id = {{t}} AND u.state = {UserState.DORMANT} AND u.email = r.email
+                AND {_IS_REFUSED})
+          AND NOT EXISTS (SELECT 1 FROM {{contested}} k WHERE k.line = p.line)
+        """
+    )
+
+
+_IS_REFUSED = owned_by_sql(users_with(Verdict.REFUSED, Party.FILE), "u.owner_source_id", tenant_id="{t}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from services.directory.roster import plan_changes, settled_rows
+from services.directory.roster import plan_changes, plan_claims, settled_rows
 from services.directory.roster.planner import Planner, sql_truth
 
 
@@ -11,27 +11,38 @@ def find_people(planner: Planner, *, settled: int) -> None:
 
     The cast gives the column its type on SQLite, which else compares without the index.
     state: `same`, `update`, `mail` (the mail changes, and maybe more), `new`, `settled`; later also `take_over`,
-    `restore`, `deferred`.
+    `claim` (R41), `restore`, `rekey`, `deferred`. leads: no file before this one in position order has the user, so
+    that the row's attributes count (R41).
     """
+    has_earlier = bool(planner.given.earlier_files)
     planner.make(
         "people",
         """
         SELECT r.line, CAST(CASE WHEN u.id IS NULL THEN {fresh_user} ELSE u.id END AS bigint) AS user_id,
                CASE
                    WHEN u.id IS NULL THEN 'new'
+                   """
+        + ("WHEN e.user_id IS NOT NULL THEN 'same'" if has_earlier else "")
+        + """
                    WHEN u.email <> r.email THEN 'mail'
                    WHEN u.display_name <> r.display_name OR coalesce(r.title, u.title) <> u.title
                      OR """
         + plan_changes.PHONE
         + """ <> u.phone OR """
         + plan_changes.SECONDARY_PHONE
-        + """ <> u.secondary_phone THEN 'update'
+        + """ <> u.secondary_phone
+                     OR u.owner_source_id <> {s} THEN 'update'
                    ELSE 'same'
                END AS state,
-               r.groups, r.groups IS NOT NULL AS has_groups
+               r.groups, r.groups IS NOT NULL AS has_groups, """
+        + ("e.user_id IS NULL" if has_earlier else "true")
+        + """ AS leads
         FROM {rows} r
         LEFT JOIN claims c ON c.tenant_id = {t} AND c.source_id = {s} AND c.external_id = r.external_id
         LEFT JOIN users u ON u.tenant_id = {t} AND u.id = c.user_id AND u.state = 1
+        """
+        + (plan_claims.OF_EARLIER_FILES if has_earlier else "")
+        + """
         WHERE r.disposition = 1
           AND NOT EXISTS (SELECT 1 FROM {verdicts} v WHERE v.line = r.line)
           AND NOT EXISTS (SELECT 1 FROM {merged} m WHERE m.line = r.line)
@@ -58,8 +69,8 @@ def _number_new_people(planner: Planner) -> None:
     )
 
 
-def hold_and_miss(planner: Planner) -> None:
-    """Find who is held by a row that cannot be used, who has whose mail, and who left the file (R24, R32)."""
+def hold(planner: Planner) -> None:
+    """Find who has whose mail, and who is held by a row that cannot be used (R24)."""
     planner.make(
         "contested",
         """
@@ -89,6 +100,11 @@ def hold_and_miss(planner: Planner) -> None:
         """,
     )
     planner.index("held", "user_id")
+
+
+def find_who_left(planner: Planner) -> None:
+    """Find who left the file (R32): deleted, unless another file has the person, too (R41)."""
+    plan_claims.find_dropped(planner)
     planner.make(
         "gone",
         """
@@ -99,7 +115,8 @@ def hold_and_miss(planner: Planner) -> None:
           AND NOT EXISTS (SELECT 1 FROM {held} h WHERE h.user_id = c.user_id)
           AND ({grace} = 0 OR c.missed_files + 1 > {grace}
                OR EXISTS (SELECT 1 FROM {contested} k WHERE k.holder_id = c.user_id AND k.state = 'new'))
-        """,
+        """
+        + (plan_claims.OF_NO_OTHER_FILE if planner.given.other_files else ""),
     )
     planner.make("left_out", "SELECT user_id FROM {gone} WHERE " + sql_truth(planner.given.leave_deletions_out))
     if planner.given.leave_deletions_out:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -42,6 +42,17 @@ class PlanInput:
     """Who was deleted later than this comes back with the id (R34)."""
     last_apply: LastApply | None = None
     """The source's last applied run; without one no row is settled."""
+    earlier_files: tuple[int, ...] = ()
+    """The tenant's file sources before this one in position order: their attributes come first (R41)."""
+    later_files: tuple[int, ...] = ()
+    """Those behind it."""
+    has_connections: bool = False
+    """Whether the tenant has SCIM connections, whose dormant users have mails, too (R29)."""
+
+    @property
+    def other_files(self) -> tuple[int, ...]:
+        """The tenant's other file sources, in position order."""
+        return self.earlier_files + self.later_files
 
 
 @dataclass(frozen=True)
@@ -81,6 +92,9 @@ class Planner:
             "each_group": self.dialect.each_group,
             "no_groups": self.dialect.no_groups,
             "fresh_user": self.dialect.fresh_id("user"),
+            "linked_account": given.linked_account_id,
+            "earlier_files": sql_list(given.earlier_files),
+            "other_files": sql_list(given.other_files),
             "is_taken_over": owned_by_sql(
                 users_with(Verdict.TAKEOVER, Party.FILE), "k.holder_owner", tenant_id=given.tenant_id
             ),
@@ -119,6 +133,11 @@ class Planner:
         """Count rows of a stage table."""
         sql = f"SELECT count(*) FROM {self.space.name(table)} WHERE {condition}"
         return int(self.connection.execute(text(sql)).scalar_one())
+
+
+def sql_list(numbers: Sequence[int]) -> str:
+    """Write what `IN` looks in."""
+    return ", ".join(map(str, numbers)) or "NULL"
 
 
 def sql_truth(value: bool) -> str:  # noqa: FBT001 - a value, not a switch

@@ -15,7 +15,10 @@ _WAYS = ", ".join(str(int(way)) for way, leaving in LEAVING.items() if Return.FI
 
 
 def find_returning(planner: Planner) -> None:
-    """Give a row of an unknown id the person who had the id last: deleted less than 90 days ago, and not erased."""
+    """Give a row of an unknown id the person who had the id last: deleted less than 90 days ago, and not erased.
+
+    Whoever left this file first, and then the last other file under the same id, comes back to either (R41).
+    """
     if not planner.run_count(
         "SELECT count(*) FROM (SELECT 1 FROM former_claims WHERE tenant_id = {t} AND source_id = {s} LIMIT 1) q"
     ):
@@ -28,11 +31,22 @@ def find_returning(planner: Planner) -> None:
             FROM {{people}} n JOIN {{rows}} r ON r.line = n.line
             JOIN former_claims f ON f.tenant_id = {{t}} AND f.source_id = {{s}} AND f.external_id = r.external_id
             JOIN users u ON u.tenant_id = f.tenant_id AND u.id = f.user_id
-            WHERE n.state = 'new' AND f.end_time > :restorable_since AND f.end_time >= u.leave_time
+            WHERE n.state = 'new' AND {_ended_with_user(planner)}
+              AND NOT EXISTS (SELECT 1 FROM {{contested}} k WHERE k.line = n.line AND {{is_taken_over}})
               AND u.state = {UserState.DELETED} AND u.erase_time IS NULL AND u.way_out IN (0, {_WAYS})
         ) q WHERE q.line = p.line AND q.place = 1
         """
     )
+
+
+def _ended_with_user(planner: Planner) -> str:
+    if not planner.given.other_files:
+        return "f.end_time > :restorable_since AND f.end_time >= u.leave_time"
+    return """EXISTS (
+        SELECT 1 FROM former_claims e
+        WHERE e.tenant_id = {t} AND e.source_id IN ({s}, {other_files}) AND e.external_id = f.external_id
+          AND e.user_id = f.user_id AND e.end_time > :restorable_since AND e.end_time >= u.leave_time)
+    """
 
 
 def forget_former_claims(applier: Applier) -> None:
@@ -40,6 +54,6 @@ def forget_former_claims(applier: Applier) -> None:
     applier.run(
         """
         DELETE FROM former_claims WHERE tenant_id = {t} AND source_id = {s}
-          AND (external_id, user_id) IN (SELECT external_id, user_id FROM {changes} WHERE action = 5)
+          AND (external_id, user_id) IN (SELECT external_id, user_id FROM {changes} WHERE adds_claim OR action = 6)
         """
     )

@@ -114,8 +114,8 @@ def add_to_people(planner: Planner) -> None:
     """Let settled people be in the file, with nothing to compare."""
     planner.run(
         """
-        INSERT INTO {people} (line, user_id, state, groups, has_groups)
-        SELECT line, user_id, 'settled', NULL, false FROM {settled}
+        INSERT INTO {people} (line, user_id, state, groups, has_groups, leads)
+        SELECT line, user_id, 'settled', NULL, false, true FROM {settled}
         """
     )
     if not planner.space.store.is_sqlite:

@@ -17,6 +17,8 @@ EVENT_KINDS: Final = MappingProxyType(
         "user.created": "somebody came",
         "user.updated": "fields changed",
         "user.taken_over": "a source owns a manual user from now on (R27, S9)",
+        "user.rekeyed": "somebody has another UniqueID in a file (R28)",
+        "user.claim_dropped": "somebody left a file, and another file has them still (R41)",
         "user.dormant": "somebody is out and may be brought back by the source (S6, S7)",
         "user.deleted": "somebody is out",
         "user.restored": "somebody is back",

@@ -211,7 +211,7 @@ def test_an_update_is_one_event_with_the_fields_that_changed(office: Office):
 
 def test_a_mask_that_names_no_setting_is_refused(office: Office):
     source = create(office).source
-    for paths in ([], ["state"], ["kind"], ["sftp.colour"], ["limits.rekey"]):
+    for paths in ([], ["state"], ["kind"], ["sftp.colour"], ["limits.colour"]):
         with refused("INVALID_ARGUMENT") as told:
             update(office, source, *paths)
         assert set(fields_of(told)) == {"update_mask"}

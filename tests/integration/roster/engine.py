@@ -49,7 +49,15 @@ _DISPOSITIONS = {
     Disposition.SKIPPED: imports_pb2.ROW_DISPOSITION_SKIPPED,
     Disposition.REJECTED: imports_pb2.ROW_DISPOSITION_REJECTED,
 }
-_ACTIONS = {1: Action.CREATE, 2: Action.UPDATE, 3: Action.TAKE_OVER, 4: Action.DELETE, 5: Action.RESTORE}
+_ACTIONS = {
+    1: Action.CREATE,
+    2: Action.UPDATE,
+    3: Action.TAKE_OVER,
+    4: Action.DELETE,
+    5: Action.RESTORE,
+    6: Action.REKEY,
+    7: Action.DROP_CLAIM,
+}
 _FIELDS = ("email", "display_name", "title", "phone", "secondary_phone")
 _runs = itertools.count(1)
 
@@ -232,6 +240,8 @@ def _plan_input(
 ) -> engine_planner.PlanInput:
     settings = register.sources[source]
     account = settings.account
+    in_order = sorted(register.sources, key=lambda name: (register.sources[name].position, seeded.sources[name]))
+    files = [seeded.sources[name] for name in in_order if not register.sources[name].is_scim]
     return engine_planner.PlanInput(
         tenant_id=seeded.tenant_id,
         source_id=seeded.sources[source],
@@ -247,6 +257,9 @@ def _plan_input(
         seats_used=sum(user.active for user in register.users.values()),
         leave_deletions_out=deletions is Deletions.LEAVE_OUT,
         restorable_since=NOW - RESTORABLE_FOR,
+        earlier_files=tuple(files[: files.index(seeded.sources[source])]),
+        later_files=tuple(files[files.index(seeded.sources[source]) + 1 :]),
+        has_connections=any(other.is_scim for other in register.sources.values()),
     )
 
 
@@ -294,7 +307,8 @@ def _change(row: RowMapping, run: Run, group_names: Mapping[int, str]) -> Change
     )
     user_id, external_id = row["user_id"], row["external_id"]
     name = run.seeded.user_names.get(user_id) or run.seeded.name_newcomer(user_id, external_id, run.register)
-    return Change(action, name, external_id, row["line"], fields, added, removed)
+    owner = "" if action is Action.DELETE else run.seeded.source_name(row["owner_source_id"])
+    return Change(action, name, external_id, row["line"], fields, added, removed, owner)
 
 
 def _verdict(run: Run, made: engine_planner.Plan) -> tuple[str, str]:

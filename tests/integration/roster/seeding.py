@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import delete, insert
@@ -18,6 +18,8 @@ from services.directory.store.people_tables import ReservedGroupId
 from services.directory.store.session import Store
 from tests.reference.values import MANUAL, Claim, FormerClaim, Group, Membership, Register, User
 
+NEVER = datetime.max.replace(tzinfo=UTC)
+
 
 @dataclass
 class Seeded:
@@ -30,6 +32,10 @@ class Seeded:
     sources: Mapping[str, int]
     users: Mapping[str, int]
     user_names: dict[int, str] = field(default_factory=dict)
+
+    def source_name(self, source_id: int) -> str:
+        """Name who owns a user."""
+        return {number: name for name, number in self.sources.items()}.get(source_id, MANUAL)
 
     def name_newcomer(self, user_id: int, external_id: str, register: Register) -> str:
         """Name somebody new as the model does: the external id, primed as often as it takes."""
@@ -67,6 +73,23 @@ def seed(
     return seeded
 
 
+def _last_of_each(register: Register) -> Sequence[FormerClaim]:
+    """Claims that ended with their users."""
+    return [former for former in register.former_claims.values() if former.with_user]
+
+
+def _state(user: User) -> tables.UserState:
+    if user.active:
+        return tables.UserState.ACTIVE
+    return tables.UserState.DORMANT if user.dormant else tables.UserState.DELETED
+
+
+def _way_out(user: User) -> WayOut:
+    if user.active:
+        return WayOut.NONE
+    return WayOut.DEACTIVATED if user.dormant else WayOut.NOT_IN_FILE
+
+
 def _number(session: Session, sequence: str, names: Mapping[str, object]) -> dict[str, int]:
     numbers = ids.reserve_ids(session.connection(), sequence, len(names)) if names else []
     return dict(zip(names, numbers, strict=True))
@@ -85,13 +108,19 @@ def _rows(
     """Rows by table, in the order in which tables refer to each other."""
     origin = {MANUAL: tables.MANUAL, **seeded.sources}
     users = register.users
-    left_at = {former.user: seeded.now - timedelta(days=former.days_ago) for former in register.former_claims.values()}
+    main_account = next(iter(register.accounts))
+    left_at = {former.user: seeded.now - timedelta(days=former.days_ago) for former in _last_of_each(register)}
     return {
         tables.License: [
             {"seats_total": register.seats_total, "seats_used": sum(user.active for user in users.values())}
         ],
         tables.Account: [
-            {"id": seeded.accounts[name], "display_name": name, "main_group_id": seeded.groups[main_group]}
+            {
+                "id": seeded.accounts[name],
+                "parent_id": 0 if name == main_account else seeded.accounts[register.parents.get(name, main_account)],
+                "display_name": name,
+                "main_group_id": seeded.groups[main_group],
+            }
             for name, main_group in register.accounts.items()
         ],
         tables.Group: [
@@ -116,6 +145,7 @@ def _rows(
             {
                 "id": number,
                 "display_name": name,
+                "position": register.sources[name].position,
                 "kind": tables.SourceKind.SCIM if register.sources[name].is_scim else tables.SourceKind.SFTP,
                 "allowed_networks": [],
                 "limits": {},
@@ -132,9 +162,9 @@ def _rows(
                 "phone": user.phone,
                 "secondary_phone": user.secondary_phone,
                 "owner_source_id": origin[user.owner],
-                "state": tables.UserState.ACTIVE if user.active else tables.UserState.DELETED,
+                "state": _state(user),
                 "password_reset_required": user.password_reset_required,
-                "way_out": WayOut.NONE if user.active else WayOut.NOT_IN_FILE,
+                "way_out": _way_out(user),
                 "leave_time": None if user.active else left_at.get(name, seeded.now),
             }
             for name, user in users.items()
@@ -155,7 +185,7 @@ def _rows(
                 "source_id": seeded.sources[source],
                 "external_id": external_id,
                 "user_id": seeded.users[former.user],
-                "end_time": left_at[former.user],
+                "end_time": seeded.now - timedelta(days=former.days_ago, hours=0 if former.with_user else 1),
             }
             for (source, external_id), former in register.former_claims.items()
         ],
@@ -182,6 +212,7 @@ def read_register(store: Store, seeded: Seeded, before: Register) -> Register:
     for claim in found[tables.Claim]:
         if claim.user_id not in user_names:
             user_names[claim.user_id] = seeded.name_newcomer(claim.user_id, claim.external_id, before)
+    left_at = {user.id: user.leave_time for user in found[tables.User] if user.leave_time is not None}
     account_names = {number: name for name, number in seeded.accounts.items()}
     group_names = {number: name for name, number in seeded.groups.items()}
     for group in found[tables.Group]:
@@ -197,7 +228,9 @@ def read_register(store: Store, seeded: Seeded, before: Register) -> Register:
         },
         former_claims={
             (sources[former.source_id], former.external_id): FormerClaim(
-                user_names[former.user_id], (seeded.now - former.end_time).days
+                user_names[former.user_id],
+                (seeded.now - former.end_time).days,
+                with_user=former.end_time >= left_at.get(former.user_id, NEVER),
             )
             for former in sorted(former_claims, key=lambda former: former.end_time)
         },
@@ -238,5 +271,6 @@ def _user(user: tables.User, sources: Mapping[int, str]) -> User:
         secondary_phone=user.secondary_phone,
         owner=sources[user.owner_source_id],
         active=user.state == tables.UserState.ACTIVE,
+        dormant=user.state == tables.UserState.DORMANT,
         password_reset_required=user.password_reset_required,
     )

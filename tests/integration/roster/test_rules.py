@@ -5,3 +5,4 @@ from tests.reference.rules.identity import *  # noqa: F403
 from tests.reference.rules.leaving import *  # noqa: F403
 from tests.reference.rules.limits import *  # noqa: F403
 from tests.reference.rules.people import *  # noqa: F403
+from tests.reference.rules.several_files import *  # noqa: F403

@@ -28,6 +28,7 @@ from tests.reference.values import (
 _SCHOOL = "school"
 _PROVIDER = "identity provider"
 _IDS = [f"EMPLOYEE-{number}" for number in range(7)]
+_OTHER_IDS = ["EMPLOYEE-7", "employee -1", "0EMPLOYEE-2", "EMPLOYEE-8"]
 _MAILS = [f"m{number}@example.org" for number in range(12)]
 _PHONES = ["", "+46701234567", "+4740612345"]
 _ACCOUNTS = ["main", "north", "south"]
@@ -40,20 +41,21 @@ _GROUPS = {
     "band": Group("main"),
 }
 _MAIN_GROUPS = {account: Group(account, is_main=True) for account in _ACCOUNTS}
-_NAMES = st.sampled_from(["Anna", "Bo"])
+_NAMES = st.sampled_from(["Anna", "Anna", "ANNA", "Bo"])
 _GROUP_CELLS = st.lists(st.sampled_from(["g1", "g2", "g3", "g4", "g9"]), unique=True, max_size=3).map(tuple)
 _TIMES = st.sampled_from([None, datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 3, 2, tzinfo=UTC)])
 _NO_LIMIT = Limit(1_000_000, 100)
 _ANY_LIMIT = st.just(_NO_LIMIT) | st.builds(Limit, st.integers(0, 2), st.sampled_from([0, 20, 50]))
-_LIMITS = st.just(Limits(*[_NO_LIMIT] * 6)) | st.builds(
-    Limits, _ANY_LIMIT, _ANY_LIMIT, _ANY_LIMIT, _ANY_LIMIT, _ANY_LIMIT, _ANY_LIMIT
+_LIMITS = st.just(Limits(*[_NO_LIMIT] * 7)) | st.builds(
+    Limits, _ANY_LIMIT, _ANY_LIMIT, _ANY_LIMIT, _ANY_LIMIT, _ANY_LIMIT, _ANY_LIMIT, _ANY_LIMIT
 )
 
 
 @dataclass(frozen=True)
 class Night:
-    """One file, and what is decided about its deletions."""
+    """One file of one source, and what is decided about its deletions."""
 
+    source: str
     rows: tuple[StagedRow, ...]
     file: FileFacts
     deletions: Deletions
@@ -72,6 +74,7 @@ def _sources() -> st.SearchStrategy[Source]:
     return st.builds(
         Source,
         account=st.sampled_from([None, *_ACCOUNTS]),
+        position=st.integers(1, 2),
         creates_unknown_groups=st.booleans(),
         keep_primary_phone=st.booleans(),
         keep_secondary_phone=st.booleans(),
@@ -94,6 +97,12 @@ def _users(email: str) -> st.SearchStrategy[User]:
         owner=st.sampled_from([PAYROLL, PAYROLL, PAYROLL, MANUAL, _SCHOOL]),
         active=st.sampled_from([True, True, True, False]),
         password_reset_required=st.booleans(),
+    ) | st.sampled_from(
+        [
+            User(email, "Anna", owner=_PROVIDER),
+            *[User(email, "Anna", owner=PAYROLL)] * 2,
+            User(email, "Bo", owner=_PROVIDER, active=False, dormant=True),
+        ]
     )
 
 
@@ -105,17 +114,22 @@ def registers(draw: st.DrawFn) -> Register:
     groups = _MAIN_GROUPS | {
         name: _GROUPS[name] for name in draw(st.lists(st.sampled_from(list(_GROUPS)), unique=True))
     }
-    ids = draw(st.permutations([*_IDS, "EMPLOYEE-7"]))
+    ids = draw(st.permutations([*_IDS, *_OTHER_IDS]))
+    spare_ids = iter(ids[len(users) :])
     claims, former_claims, memberships = {}, {}, set()
     for number, (name, user) in enumerate(users.items()):
         if not user.active:
-            if user.owner != MANUAL:
+            if user.owner in {PAYROLL, _SCHOOL}:
                 former_claims[user.owner, ids[number]] = FormerClaim(name, draw(st.sampled_from([0, 89, 90])))
             continue
-        if user.owner != MANUAL:
+        claimed_as = {user.owner: ids[number]} if user.owner in {PAYROLL, _SCHOOL} else {}
+        if claimed_as and (second := draw(st.sampled_from(["", "same id", "same id", "other id"]))):
+            other = _SCHOOL if user.owner == PAYROLL else PAYROLL
+            claimed_as[other] = ids[number] if second == "same id" else next(spare_ids, ids[number])
+        for source, external_id in claimed_as.items():
             missed, left_out = draw(st.integers(0, 2)), draw(st.booleans())
-            claims[user.owner, ids[number]] = Claim(name, missed_files=missed, deletion_left_out=left_out)
-        origins = st.sampled_from(sorted({MANUAL, user.owner}))
+            claims[source, external_id] = Claim(name, missed_files=missed, deletion_left_out=left_out)
+        origins = st.sampled_from(sorted({MANUAL, user.owner, *claimed_as}))
         entries = draw(st.lists(st.tuples(st.sampled_from(sorted(groups)), origins), min_size=2, max_size=5))
         memberships |= {Membership(name, group, origin) for group, origin in entries}
     return Register(
@@ -123,11 +137,12 @@ def registers(draw: st.DrawFn) -> Register:
         claims=claims,
         former_claims=former_claims,
         accounts={account: account for account in _ACCOUNTS},
+        parents=draw(st.sampled_from([{}, {"south": "north"}])),
         groups=groups,
         memberships=frozenset(memberships),
         reserved_group_ids=draw(st.sampled_from([frozenset(), frozenset({"g9"})])),
         administrators=draw(st.sampled_from([frozenset(), frozenset(), frozenset(_MAILS[:6])])),
-        sources={PAYROLL: draw(_sources()), _SCHOOL: Source(), _PROVIDER: Source(is_scim=True)},
+        sources={PAYROLL: draw(_sources()), _SCHOOL: draw(_sources()), _PROVIDER: Source(is_scim=True)},
         seats_total=draw(st.sampled_from([0, 3, 6, 100, 100])),
     )
 
@@ -153,17 +168,15 @@ def _rows(draw: st.DrawFn, *, external_id: str, email: str) -> StagedRow:
 
 
 @st.composite
-def _files(draw: st.DrawFn, register: Register) -> tuple[StagedRow, ...]:
+def _files(draw: st.DrawFn, register: Register, its_source: str) -> tuple[StagedRow, ...]:
     """A few rows, most of them of different ids and mails; mails move about, and some rows stand twice."""
-    ids = draw(st.lists(st.sampled_from(_IDS), unique=True, min_size=draw(st.sampled_from([0, 3, 5]))))
-    mails_today = {
-        external_id: register.users[claim.user].email
-        for (source, external_id), claim in register.claims.items()
-        if source == PAYROLL
-    }
+    all_ids = st.sampled_from([*_IDS, *_IDS, *_OTHER_IDS])
+    ids = draw(st.lists(all_ids, unique=True, min_size=draw(st.sampled_from([0, 3, 5])), max_size=9))
+    claims = sorted(register.claims.items(), key=lambda item: item[0][0] == its_source)
+    mails_today = {external_id: register.users[claim.user].email for (_, external_id), claim in claims}
     known_mails = [mails_today[external_id] for external_id in ids if external_id in mails_today]
     other_mails = iter(draw(st.permutations([mail for mail in _MAILS if mail not in known_mails])))
-    mails = [mails_today.get(external_id) or next(other_mails) for external_id in ids]
+    mails = [mails_today.get(external_id) or next(other_mails, _MAILS[0]) for external_id in ids]
     mails = draw(st.just(mails) | st.permutations(mails))
     rows = [draw(_rows(external_id=external_id, email=email)) for external_id, email in zip(ids, mails, strict=True)]
     repeated = st.lists(st.sampled_from(rows), max_size=2) if rows else st.just([])
@@ -179,10 +192,12 @@ def _files(draw: st.DrawFn, register: Register) -> tuple[StagedRow, ...]:
 def nights(draw: st.DrawFn, register: Register) -> Night:
     """One file, under any facts and decision."""
     has_secondary_phone_column = draw(st.sampled_from([True, True, False]))
-    rows = draw(_files(register))
+    source = draw(st.sampled_from([PAYROLL, PAYROLL, _SCHOOL]))
+    rows = draw(_files(register, source))
     if not has_secondary_phone_column:
         rows = tuple(replace(row, secondary_phone=None) for row in rows)
     return Night(
+        source=source,
         rows=tuple(a_file(*rows)),
         file=FileFacts(
             has_secondary_phone_column=has_secondary_phone_column,

@@ -117,3 +117,13 @@ def test_r9_too_many_rejected_rows_refuse_the_file(plan_of, bad, good, status):
     rows = [a_rejected_row(f"EMPLOYEE-BAD-{number}") for number in range(bad)]
     rows += [a_staged_row(f"EMPLOYEE-GOOD-{number}") for number in range(good)]
     assert plan_of(a_register(), *rows).status == status
+
+
+def test_r8_many_rekeyed_people_hold_the_plan_before_takeovers_do(plan_of):
+    manual = [a_manual_person(f"m{number}") for number in range(4)]
+    register = a_register(*people(9), *manual, source=Source(account="main", applied_runs=1))
+    renamed = [replace(a_row_of(f"p{number}"), external_id=f"RENAMED-{number:04}") for number in range(9)]
+    takeovers = [a_row_of(f"m{number}") for number in range(4)]
+    stay = [a_row_of(f"p{number}") for number in range(9)]
+    assert plan_of(register, *renamed[:4], *stay[4:], *takeovers).reason == "rekey_limit"
+    assert plan_of(register, *renamed[:3], *stay[3:]).status == "planned"

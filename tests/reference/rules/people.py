@@ -6,8 +6,17 @@ from dataclasses import replace
 
 import pytest
 
-from tests.builders import PAYROLL, a_manual_person, a_person, a_register, a_row_of, a_staged_row
-from tests.reference.values import MANUAL, Action, FileFacts, FormerClaim, Group, Membership, Source
+from tests.builders import (
+    IDENTITY_PROVIDER,
+    PAYROLL,
+    a_manual_person,
+    a_person,
+    a_register,
+    a_rejected_row,
+    a_row_of,
+    a_staged_row,
+)
+from tests.reference.values import MANUAL, Action, Claim, Deletions, FileFacts, FormerClaim, Group, Membership, Source
 
 A = "EMPLOYEE-A"
 B = "EMPLOYEE-B"
@@ -87,6 +96,48 @@ def test_r28_an_unknown_id_with_the_mail_of_somebody_who_left_is_a_new_user(plan
     assert plan.warnings == [(2, "mail_reused")]
 
 
+def test_r28_a_new_id_with_the_name_and_mail_of_somebody_who_left_is_the_same_user(plan_of, apply_plan):
+    register = a_register(
+        a_person("anna", display_name="Anna Groß", groups=["main", "n"], groups_by_hand=["main", "choir"]),
+        groups={"n": "main", "choir": Group("main")},
+    )
+    plan = plan_of(register, a_staged_row(NEW, email="anna@example.org", display_name="ANNA GROSS", groups="n"))
+    after = apply_plan(register, plan)
+    assert plan.actions == {"anna": Action.REKEY}
+    assert plan.warnings == [(2, "rekeyed")]
+    assert (plan.counts.updated, plan.counts.rekeyed, plan.counts.created, plan.counts.deleted) == (1, 1, 0, 0)
+    assert after.claims == {(PAYROLL, NEW): Claim("anna")}
+    assert after.memberships == register.memberships
+    assert (after.users["anna"].display_name, after.users["anna"].password_reset_required) == ("ANNA GROSS", False)
+
+
+@pytest.mark.parametrize("new_id", ["00EMP 1234567", "emp1234567", "EMP 1234567"])
+def test_r28_an_id_that_differs_in_case_spaces_or_leading_zeros_is_the_same_user(plan_of, new_id):
+    register = a_register(a_person("anna", external_id="0EMP1234567"))
+    row = a_staged_row(new_id, email="anna@example.org", display_name="Anna Married")
+    assert plan_of(register, row).actions == {"anna": Action.REKEY}
+
+
+def test_r28_nobody_is_rekeyed_whose_own_row_is_rejected(plan_of):
+    rows = a_rejected_row("EMPLOYEE-anna", email="x@example.org"), a_row_of("anna")
+    rows = rows[0], replace(rows[1], external_id=NEW, digest=b"of another person"[:16])
+    assert plan_of(a_register(a_person("anna")), *rows).rejections == {2: "name_missing", 3: "mail_taken"}
+
+
+def test_r28_a_rekey_is_no_deletion_that_could_be_left_out_and_needs_no_grace(plan_of, apply_plan):
+    register = a_register(a_person("anna", missed_files=1), source=Source(account="main", grace_nights=5))
+    row = replace(a_row_of("anna"), external_id=NEW)
+    plan = plan_of(register, row, deletions=Deletions.LEAVE_OUT)
+    assert apply_plan(register, plan).claims == {(PAYROLL, NEW): Claim("anna")}
+
+
+def test_r28_a_restore_comes_before_a_rekey(plan_of):
+    register = a_former_person("anna", a_person("bo"))
+    plan = plan_of(register, a_row_of("anna", email="bo@example.org", display_name="Bo"))
+    assert plan.actions == {"anna": Action.RESTORE, "bo": Action.DELETE}
+    assert (2, "mail_reused") in plan.warnings
+
+
 def test_r28_grace_does_not_protect_whose_mail_an_unknown_id_takes_over(plan_of):
     register = a_register(a_person("anna"), source=Source(account="main", grace_nights=5))
     plan = plan_of(register, a_staged_row(NEW, email="anna@example.org"))
@@ -103,6 +154,13 @@ def test_r28_the_mail_of_a_user_deleted_earlier_is_free(plan_of, apply_plan):
 
 def test_r29_the_mail_of_another_sources_user_is_not_to_be_had(plan_of):
     plan = plan_of(a_register(a_person("bo", source="school")), a_staged_row(A, email="bo@example.org"))
+    assert plan.rejections == {2: "owned_by_other_source"}
+
+
+def test_r29_a_dormant_user_of_a_connection_keeps_the_mail(plan_of):
+    asleep = a_person("bo", source=IDENTITY_PROVIDER, external_id="", groups=())
+    register = a_register(replace(asleep, user=replace(asleep.user, active=False, dormant=True)))
+    plan = plan_of(register, a_staged_row(A, email="bo@example.org"))
     assert plan.rejections == {2: "owned_by_other_source"}
 
 

@@ -15,13 +15,15 @@ from services.scim_gateway.problems import PROBLEMS
 
 REASONS = """unstable_file truncated empty_file too_large too_many_rejects encoding_invalid duplicate_header
     missing_column no_header host_key_missing host_key_changed older_than_last delete_limit mail_change_limit
-    takeover_limit membership_limit create_limit admin_takeover connection_failed login_failed fetch_failed stage_lost
+    rekey_limit takeover_limit membership_limit create_limit admin_takeover connection_failed login_failed fetch_failed
+    stage_lost
     interrupted internal"""
 REJECTIONS = """id_missing id_length id_damaged duplicate_id mail_missing mail_invalid mail_mixed_script duplicate_mail
     mail_taken name_missing field_too_long control_character column_count encoding_invalid owned_by_other_source"""
 WARNINGS = """encoding_guessed header_alias unknown_column stale_export apostrophe_removed invisible_removed
     duplicate_identical duplicate_merged control_character bidi_control_removed field_too_long phone_national
-    phone_invalid skip_value formula_like taken_over restored deferred_license unknown_group no_account"""
+    phone_invalid skip_value formula_like taken_over restored rekeyed deferred_license unknown_group no_account
+    claim_differs group_out_of_scope"""
 
 
 def _flat(texts, prefix=""):

@@ -23,7 +23,7 @@ MAIN, NORTH, SOUTH = "main", "north", "south"
 PAYROLL, PROVIDER = "payroll", "provider"
 SEATS = 5
 """As many as there are people on the first day."""
-LIMITS = replace(Limits(*[Limit(1_000_000, 100)] * 6), delete=Limit(1, 20))
+LIMITS = replace(Limits(*[Limit(1_000_000, 100)] * 7), delete=Limit(1, 20))
 """Two deletions hold a file, so that there is something to decide; nothing else does."""
 
 
