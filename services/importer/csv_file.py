@@ -146,6 +146,7 @@ class _Measure:
     def of(self, text: RecordReader) -> _Shape:
         """Read the whole file."""
         refusal: FileRefusedError | None = None
+        note = self._note if self._ends_with_eof else self._count
         records = text.records()
         next(records)  # the header
         try:
@@ -154,7 +155,7 @@ class _Measure:
                     return _Shape(self._width, self._rows, TooLargeError())
                 if text.spread is not None:
                     self._note_spread(text, record)
-                self._note(record[1])
+                note(record[1])
         except TruncatedError as error:
             refusal = error
         if refusal is None and self._rows and text.is_torn and self._eof is None:

@@ -13,6 +13,7 @@ from services.directory.rules.checks import FieldChecks
 from services.directory.rules.drops import PASSWORD_BYTES, drop_password, password_sha256
 from services.directory.rules.errors import NotFound, SourceStateError
 from services.directory.rules.names import SOURCE
+from services.directory.rules.private_keys import check_private_key
 from services.directory.store.seal import Seal
 from services.directory.store.tables import Source, SourceKind, SourceState
 
@@ -115,8 +116,8 @@ def check_credentials(checks: FieldChecks, credentials: Credentials | None, *, h
     for name in ("password", "private_key"):
         if len(getattr(credentials, name)) > _MOST_CHARACTERS:
             checks.refuse(f"credentials.{name}", f"must have at most {_MOST_CHARACTERS} characters")
-    if credentials.private_key and not credentials.private_key.lstrip().startswith("-----BEGIN "):
-        checks.refuse("credentials.private_key", "must be a private key in OpenSSH or PEM form")
+    if 0 < len(credentials.private_key) <= _MOST_CHARACTERS:
+        checks.parse("credentials.private_key", check_private_key, credentials.private_key)
 
 
 def _belongs_to(source: Source) -> str:

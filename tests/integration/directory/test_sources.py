@@ -6,6 +6,8 @@ import hashlib
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.json_format import MessageToDict
 from muster.directory.v1 import imports_pb2
@@ -236,11 +238,19 @@ def test_a_stale_etag_refuses_an_update(office: Office):
 
 def test_new_credentials_replace_the_old_and_are_no_value_of_an_event(office: Office, importer: Caller):
     source = own_server(office)
-    update(office, source, credentials=pb.SftpCredentials(private_key="-----BEGIN KEY-----"))
+    key = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()).decode()
+    update(office, source, credentials=pb.SftpCredentials(private_key=key))
     secret = secret_of(importer, source)
-    assert (secret.credentials.password, secret.credentials.private_key) == ("", "-----BEGIN KEY-----")
+    assert (secret.credentials.password, secret.credentials.private_key) == ("", key)
     (changed,) = office.events("source.updated")
     assert MessageToDict(changed.after) == {"credentials": "new"}
+
+
+def test_a_key_that_cannot_be_used_is_refused_at_once(office: Office):
+    source = own_server(office)
+    with refused("INVALID_ARGUMENT") as told:
+        update(office, source, credentials=pb.SftpCredentials(private_key="-----BEGIN KEY-----"))
+    assert fields_of(told) == ["credentials.private_key"]
 
 
 def test_a_new_host_does_not_get_the_old_hosts_credentials(office: Office):
