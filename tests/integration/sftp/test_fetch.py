@@ -6,6 +6,7 @@ import os
 import socket
 import stat
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -33,6 +34,13 @@ from services.importer.run import Importer
 from services.importer.spool import Spool
 from tests.integration.sftp.customer_server import DATA, LONG_AGO, PASSWORD, QUICK, Waits, fetch, put
 from tests.unit.importer.directory_double import DirectoryDouble, serve
+
+
+def greet(listener, greeting):
+    """Take one connection and say only this."""
+    connection, _ = listener.accept()
+    connection.sendall(greeting)
+    return connection
 
 
 def access_times_are_kept(folder):
@@ -253,9 +261,14 @@ def test_a_name_without_an_address_fails_the_run(server):
     assert "has no address" in failed.value.message
 
 
-def test_a_server_that_greets_nobody_fails_the_run_in_time(server):
-    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(ConnectionFailedError) as failed:
-        fetch(server, port=silent.getsockname()[1], patience=replace(QUICK, connect_s=0.1))
+@pytest.mark.parametrize("greeting", [b"", b"SSH-2.0-Silent\r\n"])
+def test_a_server_that_falls_silent_fails_the_run_in_time(server, greeting):
+    patience = replace(QUICK, connect_s=0.1, tries=1)
+    with socket.create_server(("127.0.0.1", 0)) as silent, ThreadPoolExecutor(1) as thread:
+        greeted = thread.submit(greet, silent, greeting)
+        with pytest.raises(ConnectionFailedError) as failed:
+            fetch(server, port=silent.getsockname()[1], patience=patience)
+        greeted.result(10).close()
     assert "does not speak SSH" in failed.value.message
 
 

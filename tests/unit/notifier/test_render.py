@@ -134,9 +134,9 @@ def test_the_directorys_own_sentence_stands_beside_ours_in_both_languages():
     english = render(a_report(Outcome.REFUSED, reason="truncated", message=sentence)).text
     swedish = render(a_report(Outcome.REFUSED, reason="truncated", message=sentence, language="sv")).text
     assert "Details: The file ends in row 812." in english
-    assert "The file ends in the middle of a row" in english
+    assert "The file is not whole" in english
     assert "Detaljer: The file ends in row 812." in swedish
-    assert "Filen slutar mitt i en rad" in swedish
+    assert "Filen är inte hel" in swedish
 
 
 def test_a_reason_nobody_foresaw_is_still_told():
