@@ -44,15 +44,6 @@ def test_the_sample_needs_no_installation(tmp_path, capsys):
     assert said.count("\n") == 4
 
 
-@pytest.mark.parametrize(
-    "absent",
-    [["scim"], ["runs", "undo"], ["source", "test"]],
-)
-def test_what_is_not_built_is_absent(absent, capsys):
-    assert main.run([*absent, "--help"]) == 2
-    assert "No such command" in capsys.readouterr().err
-
-
 def test_a_wrong_choice_is_said_without_the_parser_s_words(capsys):
     assert main.run(["source", "update", "tenants/ten_1/sources/src_1", "--language", "no"]) == 2
     said = capsys.readouterr().err
