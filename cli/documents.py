@@ -296,6 +296,25 @@ def warning(record: imports_pb2.ImportIssue) -> Document:
     }
 
 
+def import_row(record: imports_pb2.ImportRow) -> Document:
+    """Write one row of a planned file."""
+    return {
+        "line": record.line,
+        "key": record.key,
+        "verdict": word(imports_pb2.RowVerdict, record.verdict),
+        "outcome": word(imports_pb2.RowOutcome, record.outcome),
+        "issues": [
+            {"severity": word(imports_pb2.IssueSeverity, each.severity)} | warning(each) for each in record.issues
+        ],
+        "change": change(record.change) if record.HasField("change") else None,
+    }
+
+
+def row_totals(record: imports_pb2.ImportRowTotals) -> Document:
+    """Write how many rows of a planned file are fine."""
+    return {"green": record.green, "yellow": record.yellow, "red": record.red}
+
+
 def change(record: imports_pb2.ImportChange) -> Document:
     """Write what happens to one person."""
     return {

@@ -12,6 +12,8 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from cli.listing import Listing
+
 SHOWN_ROWS = 20
 _PIPED_WIDTH = 200  # a pipe has no width; long resource names stay on their line
 _UNPRINTABLE = {code: None for code in (*range(32), *range(127, 160)) if code not in (9, 10)}
@@ -33,10 +35,30 @@ class Output:
     def show(self, document: Mapping[str, Any], view: Iterable[RenderableType]) -> None:
         """Show one answer: `document` to scripts, `view` to people."""
         if self.as_json:
-            self.write_line(json.dumps(document))
+            self._write_document(document)
         else:
             for part in view:
                 self.out.print(part)
+
+    def _write_document(self, document: Mapping[str, Any]) -> None:
+        """Write a document on one line; a Listing in it goes out record by record, whatever its length."""
+        for number, (key, value) in enumerate(document.items()):
+            self.out.file.write(f"{', ' if number else '{'}{json.dumps(key)}: ")
+            if isinstance(value, Listing):
+                self.out.file.write("[")
+                for place, record in enumerate(value.as_json()):
+                    self.out.file.write(f", {record}" if place else record)
+                self.out.file.write("]")
+            else:
+                self.out.file.write(json.dumps(value))
+        self.write_line("}" if document else "{}")
+
+    def write_bytes(self, pieces: Iterable[bytes]) -> None:
+        """Write a file on stdout as it is."""
+        self.out.file.flush()
+        for piece in pieces:
+            self.out.file.buffer.write(piece)  # type: ignore[attr-defined]  # stdout is one of bytes below
+        self.out.file.buffer.flush()  # type: ignore[attr-defined]
 
     def show_text(self, document: Mapping[str, Any], text: str) -> None:
         """Show one answer whose form for people is a text to be kept as it is, such as a file."""
@@ -65,18 +87,25 @@ def clean(value: object) -> str:
     return str(value).translate(_UNPRINTABLE)
 
 
-def records(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, title: str = "") -> list[RenderableType]:
+def records(
+    rows: Sequence[Mapping[str, Any]] | Listing, columns: Sequence[str], *, title: str = ""
+) -> list[RenderableType]:
     """Lay records out as a table of at most 20 rows, and say how many more there are."""
+    shown = rows.first(SHOWN_ROWS) if isinstance(rows, Listing) else rows[:SHOWN_ROWS]
     table = Table(title=Text(title) if title else None, title_justify="left", header_style="bold")
     for column in columns:
-        numeric = bool(rows) and all(isinstance(row.get(column), int) for row in rows[:SHOWN_ROWS])
+        numeric = bool(shown) and all(isinstance(row.get(column), int) for row in shown)
         table.add_column(column.replace("_", " "), justify="right" if numeric else "left", overflow="fold")
-    for row in rows[:SHOWN_ROWS]:
+    for row in shown:
         table.add_row(*(Text(clean(row.get(column))) for column in columns))
-    if not rows:
+    if not shown:
         return [Text(f"{title}: none" if title else "none")]
-    surplus = len(rows) - SHOWN_ROWS
-    return [table, Text(f"and {surplus:,} more (muster --json shows all)")] if surplus > 0 else [table]
+    return [table, *and_more(len(rows) - SHOWN_ROWS)]
+
+
+def and_more(surplus: int) -> list[RenderableType]:
+    """Say that there are more records than are shown, if so."""
+    return [Text(f"and {surplus:,} more (muster --json shows all)")] if surplus > 0 else []
 
 
 def facts(document: Mapping[str, Any]) -> list[RenderableType]:

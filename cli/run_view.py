@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any
 
 from rich.console import RenderableType
@@ -11,6 +12,7 @@ from rich.text import Text
 
 from cli import output
 from cli.documents import Document
+from cli.listing import Listing
 
 _LEFT_OUT = (
     "As approved, nobody was deleted: {} people stay, and hold the next plan without them until someone decides."
@@ -42,7 +44,9 @@ def view(document: Document) -> list[RenderableType]:
         parts.append(Text(_LEFT_OUT.format(document["plan"]["deleted"])))
     parts += _issues(document)
     if "changes" in document:
-        parts += output.records([_flat(each) for each in document["changes"]], _CHANGE_COLUMNS, title="changes")
+        parts += _changes(document["changes"])
+    if document.get("row_totals"):
+        parts += _rows(document["rows"], document["row_totals"])
     return parts + _next_steps(document)
 
 
@@ -74,13 +78,50 @@ def _issues(document: Document) -> list[RenderableType]:
 _CHANGE_COLUMNS = ["line", "action", "key", "name", "email", "changes"]
 
 
+def _changes(changes: Listing) -> list[RenderableType]:
+    shown = [_flat(each) for each in changes.first(output.SHOWN_ROWS)]
+    return output.records(shown, _CHANGE_COLUMNS, title="changes") + output.and_more(len(changes) - len(shown))
+
+
 def _flat(change: Document) -> dict[str, Any]:
+    return change | {"changes": _said(change)}
+
+
+def _said(change: Document) -> str:
     moves: Sequence[str] = [
         *(f"{each['field']}: {each['before'] or '-'} → {each['after'] or '-'}" for each in change["fields"]),
         *(f"+ {group}" for group in change["groups_added"]),
         *(f"- {group}" for group in change["groups_removed"]),
     ]
-    return change | {"changes": "; ".join(moves)}
+    return "; ".join(moves)
+
+
+def _rows(rows: Listing, totals: Document) -> list[RenderableType]:
+    """Show the first rows of each verdict, those that want attention first."""
+    table = Table(title=Text("rows"), title_justify="left", header_style="bold")
+    for column in ("line", "key", "", "outcome", "what"):
+        table.add_column(column, justify="right" if column == "line" else "left", overflow="fold")
+    shown = 0
+    for verdict in ("red", "yellow", "green"):
+        same = list(islice((row for row in rows if row["verdict"] == verdict), output.SHOWN_ROWS))
+        shown += len(same)
+        for row in same:
+            mark = Text(f"● {verdict}", verdict)
+            line, key, what = (Text(output.clean(cell)) for cell in (row["line"], row["key"], _what(row)))
+            table.add_row(line, key, mark, row["outcome"], what)
+    summary = Text("rows: ")
+    for number, (verdict, count) in enumerate(totals.items()):
+        summary.append(f"{', ' if number else ''}{count:,} {verdict}", verdict if count else "")
+    return [summary, *([table] if shown else []), *output.and_more(len(rows) - shown)]
+
+
+def _what(row: Document) -> str:
+    """Say in one cell what is wrong with a row and what it changes."""
+    said = []
+    for issue in row["issues"]:
+        where = " ".join(filter(None, (issue["column"], issue["value"])))
+        said.append(f"{issue['code']}{f' ({where})' if where else ''}: {issue['message']}")
+    return "\n".join([*said, *([_said(row["change"])] if row["change"] else [])])
 
 
 _OR_WITHOUT = "  |  muster runs approve {} --without-deletions"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import Any
 
 import grpc
@@ -12,6 +13,7 @@ from muster.directory.v1 import imports_pb2
 from cli import documents
 from cli.connect import Muster
 from cli.errors import CommandError
+from cli.listing import Listing
 from cli.pages import every
 
 EXIT_HELD, EXIT_REFUSED, EXIT_NO_FILE, EXIT_FAILED = 10, 20, 30, 1
@@ -23,6 +25,7 @@ _EXITS = {
     imports_pb2.IMPORT_RUN_STATUS_REFUSED: EXIT_REFUSED,
     imports_pb2.IMPORT_RUN_STATUS_NO_FILE: EXIT_NO_FILE,
 }
+_WITH_ROWS = (imports_pb2.IMPORT_RUN_STATUS_PLANNED, imports_pb2.IMPORT_RUN_STATUS_HELD)
 _MOVING = (imports_pb2.IMPORT_RUN_STATUS_STAGING, imports_pb2.IMPORT_RUN_STATUS_APPLYING)
 _PASSING = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.DEADLINE_EXCEEDED)
 _PATIENCE_S = 60.0  # a directory that was killed is back by then
@@ -133,7 +136,7 @@ def read_run(muster: Muster, name: str) -> imports_pb2.ImportRun:
 
 def document_of(muster: Muster, run: imports_pb2.ImportRun) -> documents.Document:
     """Write a run with all its rejected rows and warnings."""
-    rejected, warnings = [], []
+    rejected, warnings = Listing(), Listing()
     for issue in _issues(muster, run):
         if issue.severity == imports_pb2.ISSUE_SEVERITY_REJECTED:
             rejected.append(documents.rejection(issue))
@@ -142,10 +145,35 @@ def document_of(muster: Muster, run: imports_pb2.ImportRun) -> documents.Documen
     return documents.run(run) | {"rejected": rejected, "warnings": warnings}
 
 
-def changes_of(muster: Muster, run: imports_pb2.ImportRun) -> list[documents.Document]:
+def changes_of(muster: Muster, run: imports_pb2.ImportRun) -> Listing:
     """Write what the run's plan would change, or what the run did change."""
     request = imports_pb2.ListImportChangesRequest(import_run=run.name)
-    return [documents.change(each) for each in every(muster.imports.ListImportChanges, request, "changes")]
+    return Listing(documents.change(each) for each in every(muster.imports.ListImportChanges, request, "changes"))
+
+
+def rows_of(muster: Muster, run: imports_pb2.ImportRun) -> documents.Document:
+    """Write the rows of a planned or held file with what each means, and how many of them are fine; else none."""
+    if run.status not in _WITH_ROWS or run.undoes:
+        return {"row_totals": None, "rows": []}
+    request = imports_pb2.ListImportRowsRequest(import_run=run.name)
+    totals: list[imports_pb2.ImportRowTotals] = []
+
+    def page(asked: imports_pb2.ListImportRowsRequest) -> imports_pb2.ListImportRowsResponse:
+        answer = muster.imports.ListImportRows(asked)
+        totals.append(answer.totals) if answer.HasField("totals") else None
+        return answer
+
+    rows = Listing(documents.import_row(each) for each in every(page, request, "rows"))
+    return {"row_totals": documents.row_totals(totals[0]), "rows": rows}
+
+
+def rejected_rows_of(muster: Muster, run: str) -> Iterator[bytes]:
+    """Read the run's rejected rows as a CSV file, piece by piece; the first is there before this returns."""
+    pieces = (
+        answer.chunk
+        for answer in muster.imports.DownloadRejectedRows(imports_pb2.DownloadRejectedRowsRequest(import_run=run))
+    )
+    return chain([next(pieces)], pieces)
 
 
 def _issues(muster: Muster, run: imports_pb2.ImportRun) -> Iterator[Any]:

@@ -11,7 +11,7 @@ from muster.directory.v1 import imports_pb2
 from muster.importer.v1 import importer_pb2
 
 from cli import run_view, runs
-from cli.commands.options import ApproveOption, DryRunOption, SourceArgument, SourceOption
+from cli.commands.options import ApproveOption, DryRunOption, RowsOption, SourceArgument, SourceOption
 from cli.connect import Muster
 from cli.errors import CommandError
 from cli.progress import RunProgress
@@ -27,6 +27,7 @@ def import_file(
     source: SourceOption,
     dry_run: DryRunOption = False,
     approve: ApproveOption = False,
+    rows: RowsOption = False,
 ) -> None:
     """Take a local file through exactly the nightly path after the fetch."""
     session = session_of(context)
@@ -35,6 +36,8 @@ def import_file(
         answers = muster.importer.ImportFile(_pieces(start, content))
         run = _at_rest(muster, answers, progress, approve=approve)
         document = runs.document_of(muster, run)
+        if rows:
+            document |= runs.rows_of(muster, run)
     _end(session, document, run)
 
 

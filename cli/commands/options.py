@@ -24,6 +24,9 @@ DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Plan only; change
 ApproveOption = Annotated[
     bool, typer.Option("--approve", help="When a limit holds the plan, approve it as it is and wait.")
 ]
+RowsOption = Annotated[
+    bool, typer.Option("--rows", help="Also the file row by row, green, yellow or red; of a planned or held run.")
+]
 YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask; scripts are never asked.")]
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from typing import Annotated
 
 import typer
 from muster.directory.v1 import imports_pb2
 
 from cli import documents, output, run_view, runs
-from cli.commands.options import RunArgument, SourceOption
+from cli.commands.options import RowsOption, RunArgument, SourceOption
 from cli.pages import every
 from cli.progress import RunProgress
 from cli.session import session_of
@@ -37,6 +38,7 @@ def show_run(
     issues: Annotated[
         bool, typer.Option("--issues", help="Its rejected rows and warnings; they are always shown.")
     ] = False,
+    rows: RowsOption = False,
 ) -> None:
     """Show one run once it is at rest, with its rejected rows and warnings."""
     del issues  # the document always has them; scripts may say so
@@ -46,7 +48,26 @@ def show_run(
         document = runs.document_of(muster, record)
         if changes:
             document["changes"] = runs.changes_of(muster, record)
+        if rows:
+            document |= runs.rows_of(muster, record)
     session.output.show(document, run_view.view(document))
+
+
+@app.command("rejected")
+def download_rejected_rows(context: typer.Context, run: RunArgument) -> None:
+    """Write a run's rejected rows, to be mended, as a CSV file in the form of the customer's own; > FILE.csv keeps it.
+
+    The last column, Muster, says what is wrong with each row. Put mended rows back where the file is made: a file of
+    them alone would mean that everybody else has left.
+    """
+    session = session_of(context)
+    with session.connect() as muster:
+        pieces = runs.rejected_rows_of(muster, run)
+        if session.output.as_json:
+            content = b64encode(b"".join(pieces)).decode()
+            session.output.show({"run": run, "file_base64": content}, [])
+        else:
+            session.output.write_bytes(pieces)
 
 
 @app.command("approve")

@@ -84,7 +84,7 @@ class ScriptedServices:
         def make(method):
             if method == "ImportFile":
                 return lambda _, requests, context: iter(self._next(method, list(requests), context))
-            if method in ("RunSource", "TestSource", "WatchImportRun", "CheckIntegrity"):
+            if method in ("DownloadRejectedRows", "RunSource", "TestSource", "WatchImportRun", "CheckIntegrity"):
                 return lambda _, request, context: iter(self._next(method, request, context))
             return lambda _, request, context: self._next(method, request, context)
 
