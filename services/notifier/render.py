@@ -58,7 +58,9 @@ def render(data: ReportData, templates: Templates = STANDARD) -> Mail:
         "footer": words.say("footer.why", source=plain(data.source_name)),
     }
     text, html = templates.fill("report", page)
-    attached = rejected_rows_csv(sections.rejected_cells(data.rejected, words)) if data.rejected else b""
+    attached = data.rejected_file
+    if data.rejected and not attached:
+        attached = rejected_rows_csv(sections.rejected_cells(data.rejected, words))
     return Mail(
         subject=subject,
         text=text,
@@ -244,6 +246,14 @@ def _facts(data: ReportData, words: Words) -> Iterator[tuple[str, str]]:
 
 def _rejected_notes(data: ReportData, words: Words) -> Iterator[str]:
     attached = len(data.rejected)
+    if data.rejected_file:
+        yield words.say("caption.attachment", name=ATTACHMENT_NAME)
+        yield words.say("caption.mend")
+        if data.counts.rejected > sections.MOST_REJECTED:
+            yield words.say("caption.rejected_more", n=data.counts.rejected - sections.MOST_REJECTED)
+        if not data.rejected_file_is_whole:
+            yield f"{words.say('caption.rejected_part')} muster runs rejected {plain(data.run)}"
+        return
     if attached:
         yield words.say("caption.attachment", name=ATTACHMENT_NAME)
     if attached > sections.MOST_REJECTED:

@@ -18,6 +18,7 @@ from muster.directory.v1 import (
     tenants_pb2,
     tenants_pb2_grpc,
 )
+from muster.runtime.errors import failure_of
 
 from services.notifier.report_changes import ChangesReader
 from services.notifier.report_data import (
@@ -34,6 +35,9 @@ from services.notifier.report_data import (
 
 MOST_ISSUES = 10_000
 """Rejections, and warnings, that are read for one report: a mail of many megabytes is one that no server takes."""
+
+MOST_ATTACHED_BYTES = 3 * 1024 * 1024
+"""Of rejected rows to be mended; encoded they are a third more, and many servers take ten megabytes at most."""
 
 _PAGE = 1_000
 _WITH_PLAN = frozenset({Outcome.APPLIED, Outcome.HELD, Outcome.PLANNED, Outcome.UNDONE})
@@ -105,6 +109,7 @@ class ReportReader:
         counts = _counts(run.plan if planned else run.counts)
         warnings = await self._issues(run.name, imports_pb2.ISSUE_SEVERITY_WARNING)
         decided = _decided(run, outcome)
+        rejected_file, is_whole = await self._rejected_file(run.name) if counts.rejected else (b"", True)
         people, reach = await self._changes.people(run.name, counts) if outcome in _WITH_PLAN else (People(), Reach())
         trial = source.state == sources_pb2.SOURCE_STATE_TRIAL
         return ReportData(
@@ -131,6 +136,8 @@ class ReportReader:
             shape=await self._changes.shape(run) if outcome in _WITH_PLAN else None,
             invitations=_invitations(source, tenant),
             rejected=await self._issues(run.name, imports_pb2.ISSUE_SEVERITY_REJECTED),
+            rejected_file=rejected_file,
+            rejected_file_is_whole=is_whole,
             warnings=warnings,
             warnings_are_all=len(warnings) < MOST_ISSUES,
             limit=_limit(reportable.reason, source),
@@ -138,6 +145,22 @@ class ReportReader:
             admin_url=self._admin_url,
             undoes=run.undoes,
         )
+
+    async def _rejected_file(self, run: str) -> tuple[bytes, bool]:
+        """Read the file of rejected rows as far as a mail may carry it, in whole rows; nothing when it is not kept."""
+        pieces: list[bytes] = []
+        call = self._imports.DownloadRejectedRows(imports_pb2.DownloadRejectedRowsRequest(import_run=run))
+        try:
+            async for answer in call:
+                if sum(map(len, pieces)) + len(answer.chunk) > MOST_ATTACHED_BYTES:
+                    call.cancel()
+                    return b"".join(pieces), False
+                pieces.append(answer.chunk)
+        except grpc.aio.AioRpcError as error:
+            if failure_of(error).reason != "RUN_STATE":
+                raise
+            return b"", True
+        return b"".join(pieces), True
 
     async def _issues(self, run: str, severity: imports_pb2.IssueSeverity.ValueType) -> tuple[Issue, ...]:
         found: list[Issue] = []

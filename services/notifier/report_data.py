@@ -161,6 +161,9 @@ class ReportData:
     people: People = field(default_factory=People)
     rejected: tuple[Issue, ...] = ()
     warnings: tuple[Issue, ...] = ()
+    rejected_file: bytes = b""
+    """The rejected rows to be mended, in the customer's own form; empty when they are not kept."""
+    rejected_file_is_whole: bool = True
     warnings_are_all: bool = True
     limit: LimitFigures | None = None
     seats: Seats | None = None

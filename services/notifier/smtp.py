@@ -7,6 +7,7 @@ import email.policy
 import html
 import os
 import ssl
+from codecs import BOM_UTF8
 from email.message import EmailMessage
 from email.utils import format_datetime, parseaddr
 from pathlib import Path
@@ -92,7 +93,7 @@ def compose(message: Message, sender: str, *, link: str = "") -> EmailMessage:
             maintype="text",
             subtype="csv",
             filename=message.attachment_name,
-            params={"charset": "utf-8"},
+            params={"charset": "utf-8"} if message.attachment.startswith(BOM_UTF8) else {},
         )
     return mail
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import grpc
 import pytest
 from muster.directory.v1 import imports_pb2, sources_pb2
 
-from services.notifier.messages import MessageKind, MessageState
+from services.notifier import report
+from services.notifier.messages import Bundle, MessageKind, MessageState
 from tests.unit.notifier.directory_double import a_directory
 from tests.unit.notifier.running import Notifier, to_files
 
+NOW = datetime(2026, 3, 1, 2, 0, tzinfo=UTC)
 REPORT_TO = "hr@ingleby.example"
 UPDATE, CREATE, DELETE = (
     imports_pb2.CHANGE_ACTION_UPDATE,
@@ -164,6 +168,39 @@ def test_many_issues_are_read_page_by_page(notifier, directory):
     whole = notifier.store.get(message.tenant, message.key)
     assert whole.attachment.decode("utf-8-sig").count("mail_missing") == 2_500
     assert "2,450 more rows are in the attached file." in whole.text
+
+
+def a_run_with_rejected_rows(directory, *chunks):
+    run = directory.add_run("refused", reason="too_many_rejects", counts=imports_pb2.ImportCounts(rows=90, rejected=70))
+    directory.rejected_files[run] = list(chunks)
+    return run
+
+
+def test_the_rejected_rows_to_be_mended_are_attached_in_the_customer_s_own_form(notifier, directory):
+    a_run_with_rejected_rows(directory, b"Namn;Muster\r\n", b"\xc5sa;line 2: id_missing\r\n")
+    (message,) = _follow_all(notifier, directory)
+    whole = notifier.store.get(message.tenant, message.key)
+    assert whole.attachment == b"Namn;Muster\r\n\xc5sa;line 2: id_missing\r\n"
+    assert "this file alone would mean that everybody else has left" in " ".join(whole.text.split())
+    assert "20 more rows are in the attached file." in whole.text
+
+
+def test_a_file_that_no_mail_carries_is_attached_in_part_with_the_way_to_the_whole(notifier, directory, monkeypatch):
+    monkeypatch.setattr(report, "MOST_ATTACHED_BYTES", 12)
+    run = a_run_with_rejected_rows(directory, b"Namn;Muster\n", b"x;line 2\n", b"y;line 3\n")
+    (message,) = _follow_all(notifier, directory)
+    whole = notifier.store.get(message.tenant, message.key)
+    assert whole.attachment == b"Namn;Muster\n"
+    assert f"muster runs rejected {run}" in " ".join(whole.text.split())
+
+
+def test_what_is_attached_goes_when_anybody_of_the_tenant_is_erased(notifier, directory):
+    a_run_with_rejected_rows(directory, b"Namn;Muster\n", b"x;line 2\n")
+    (message,) = _follow_all(notifier, directory)
+    notifier.store.queue([Bundle(message.tenant, "e", "u", erased_user=f"{message.tenant}/users/usr_1")], now=NOW)
+    whole = notifier.store.get(message.tenant, message.key)
+    assert (whole.attachment, whole.attachment_name) == (b"", "")
+    assert "too_many_rejects" in whole.subject
 
 
 @pytest.mark.parametrize("code", [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.PERMISSION_DENIED])

@@ -29,12 +29,16 @@ from muster.directory.v1 import (
     users_pb2,
     users_pb2_grpc,
 )
-from muster.runtime import identity
+from muster.runtime import errors, identity
 
 TENANT = "tenants/ten_000017"
 SOURCE = f"{TENANT}/sources/src_000012"
 NOTIFIER_TOKEN = "notifier-token"
 TENANT_TOKEN = "tenant-token"
+
+
+class RowsAreGoneError(errors.RpcError):
+    reason = "RUN_STATE"
 
 
 class DirectoryDouble(
@@ -65,6 +69,7 @@ class DirectoryDouble(
         self.runs: dict[str, imports_pb2.ImportRun] = {}
         self.changes: dict[str, list[imports_pb2.ImportChange]] = {}
         self.issues: dict[str, list[imports_pb2.ImportIssue]] = {}
+        self.rejected_files: dict[str, list[bytes]] = {}
         self.users: dict[str, users_pb2.User] = {}
         self.health = scim_activity_pb2.GetActivitySummaryResponse()
         self.keys: list[api_keys_pb2.ApiKey] = []
@@ -261,6 +266,13 @@ class DirectoryDouble(
         return imports_pb2.ListImportIssuesResponse(
             issues=found[start:end], next_page_token=str(end) if end < len(found) else ""
         )
+
+    def DownloadRejectedRows(self, request, context):
+        self._answer("DownloadRejectedRows", context)
+        if request.import_run not in self.rejected_files:
+            context.abort_with_status(errors.to_status(RowsAreGoneError("its rejected rows are gone")))
+        for chunk in self.rejected_files[request.import_run]:
+            yield imports_pb2.DownloadRejectedRowsResponse(chunk=chunk)
 
     def _answer(self, method: str, context, allowed=(NOTIFIER_TOKEN,)) -> None:
         self.calls.append(method)
