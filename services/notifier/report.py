@@ -41,7 +41,9 @@ MOST_ATTACHED_BYTES = 3 * 1024 * 1024
 
 _PAGE = 1_000
 _WITH_PLAN = frozenset({Outcome.APPLIED, Outcome.HELD, Outcome.PLANNED, Outcome.UNDONE})
-_OUTCOMES = {f"run.{outcome.value}": outcome for outcome in Outcome if outcome is not Outcome.UNDONE}
+_OUTCOMES: dict[str, Outcome] = {
+    f"run.{outcome.value}": outcome for outcome in Outcome if outcome is not Outcome.UNDONE
+}
 _LIMITS: dict[str, Callable[[sources_pb2.Limits], sources_pb2.Limit]] = {
     "delete_limit": lambda limits: limits.delete,
     "mail_change_limit": lambda limits: limits.mail_change,

@@ -1,6 +1,5 @@
 """How the command line begins and ends."""
 
-import pytest
 from muster.runtime.errors import RpcError
 
 from cli import main
