@@ -21,7 +21,7 @@ from cli.session import Session, session_of
 
 app = typer.Typer(help="SCIM connections at work.", no_args_is_help=True)
 
-_COLUMNS = ("time", "method", "path", "status", "problem", "quirks", "effect", "ms")
+_COLUMNS = ("time", "method", "asked", "status", "problem", "quirks", "effect", "ms")
 _LINE = ("time", "method", "path", "shape", "status", "problem", "quirks", "effect", "cure")
 _LOOK_EVERY_S = 2.0
 _LATE_BY_AT_MOST = timedelta(minutes=1)
@@ -66,13 +66,18 @@ def activity(
 
 
 def _view(requests: list[Any], quirks: list[Any], health: Any) -> Iterator[RenderableType]:
-    yield from output.records([{**each, "ms": each["duration_ms"]} for each in requests], _COLUMNS)
+    rows = [{**each, "asked": _asked(each), "ms": each["duration_ms"]} for each in requests]
+    yield from output.records(rows, _COLUMNS)
     explained = {each["problem"]: each for each in requests if each["problem"]}
     if explained:
         yield from output.records(list(explained.values()), ["problem", "detail", "cure"], title="Problems")
     if quirks:
         yield from output.records(quirks, ["quirk", "count", "cure", "last"], title="Quirks")
     yield from output.facts(health)
+
+
+def _asked(document: documents.Document) -> str:
+    return f"{document['path']}: {document['shape']}" if document["shape"] else str(document["path"])
 
 
 def _follow(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -115,13 +115,19 @@ def _insert(session: Session, shown: Shown, requests: Sequence[Asked]) -> list[A
 
 
 def _count_quirks(session: Session, shown: Shown, requests: Sequence[Asked]) -> None:
-    counts = Counter(quirk for each in requests for quirk in each.quirks or ())
-    cures = {quirk: cure for each in requests for quirk, cure in (each.quirks or {}).items()}
-    if not counts:
+    times = defaultdict(list)
+    cures: dict[str, str] = {}
+    for each in requests:
+        for quirk, cure in (each.quirks or {}).items():
+            times[quirk].append(each.time)
+            cures[quirk] = cure
+    if not times:
         return
     of = {"tenant_id": shown.tenant_id, "source_id": shown.source_id}
-    times = {"first_time": requests[0].time, "last_time": requests[-1].time}
-    rows = [{**of, **times, "quirk": quirk, "cure": cures[quirk], "count": counts[quirk]} for quirk in sorted(counts)]
+    rows = [
+        {**of, "quirk": quirk, "cure": cures[quirk], "count": len(at), "first_time": min(at), "last_time": max(at)}
+        for quirk, at in sorted(times.items())
+    ]
     row = _insert_into(session, ConnectionQuirk).values(rows)
     told = {
         "count": col(ConnectionQuirk.count) + row.excluded["count"],

@@ -117,7 +117,7 @@ def test_quirks_are_counted_per_connection_with_their_cure(directory, connection
         ("op_case", 2, "Cure of op_case."),
         ("dotted_keys", 1, "Cure of dotted_keys."),
     ]
-    assert (found.quirks[0].first_time, found.quirks[0].last_time) == (requests[0].time, requests[2].time)
+    assert (found.quirks[0].first_time, found.quirks[0].last_time) == (requests[0].time, requests[1].time)
     assert found.dropped == 7
 
 

@@ -81,7 +81,8 @@ def test_a_write_that_changed_nothing_says_so_and_a_read_has_no_effect(services,
 
 def test_people_read_a_table_with_every_problem_and_quirk_explained_once(recorded, muster):
     shown = muster("scim", "activity", "--source", SOURCE, as_json=False).out
-    for said in ("user.dormant, membership.removed 3", "The license is full.", "Add seats.", "op_case", "2023-11-14"):
+    explained = ("user.dormant, membership.removed 3", "The license is full.", "Add seats.", "op_case", "2023-11-14")
+    for said in ("/Users/usr_1: replace active", *explained):
         assert said in shown
 
 
