@@ -168,6 +168,7 @@ def source(record: sources_pb2.Source) -> Document:
         "state": word(sources_pb2.SourceState, record.state),
         "account": record.account or None,
         "last_run": record.last_run or None,
+        "next_due": moment(record.next_run_time),
     }
 
 

@@ -202,12 +202,12 @@ def show_source(context: typer.Context, source: SourceArgument) -> None:
 
 @app.command("list")
 def list_sources(context: typer.Context, *, tenant: TenantOption) -> None:
-    """List a tenant's sources in order of position."""
+    """List a tenant's sources in order of position, with each file's last run and when its next night is due (UTC)."""
     session = session_of(context)
     with session.connect() as muster:
         request = sources_pb2.ListSourcesRequest(tenant=tenant)
         sources = [documents.source(record) for record in every(muster.sources.ListSources, request, "sources")]
-    columns = ["source", "name", "kind", "state", "account", "last_run"]
+    columns = ["source", "name", "kind", "state", "account", "last_run", "next_due"]
     session.output.show({"sources": sources}, output.records(sources, columns))
 
 

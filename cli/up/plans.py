@@ -69,6 +69,7 @@ class Layout:
             "IMPORTER_DIRECTORY": self.address("directory"),
             "IMPORTER_TOKEN": self.kept.tokens["importer"],
             "IMPORTER_TEMP_DIR": str(_folder(self.data / "temp")),
+            "IMPORTER_NIGHTS_EVERY_S": "2",
             "IMPORTER_EXIT_WITH_STDIN": "true",
         }
 

@@ -154,6 +154,7 @@ def test_a_scim_source_is_shown_without_what_only_files_have(services, muster):
         "state": "enabled",
         "account": "a",
         "last_run": None,
+        "next_due": None,
         "region": None,
         "guard": "on",
         "unknown_groups": "create",

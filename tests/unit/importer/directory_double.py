@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import threading
 import zlib
 from collections import Counter
 from collections.abc import Iterator
@@ -79,6 +80,37 @@ class DirectoryDouble(imports_pb2_grpc.ImportServiceServicer, sources_pb2_grpc.S
     """The method that answers settled rows by asking for all of them."""
     applied_hash: str = ""
     last_applied_sha256: bytes = b""
+    due: int = 0
+    """How many more times the source is due."""
+    held_up: threading.Event | None = None
+    """What a fetch waits for before it gets its secret."""
+    claims_of_runs: list[str] = field(default_factory=list)
+    released: list[sources_pb2.ReleaseReason.ValueType] = field(default_factory=list)
+    _called_now: threading.Condition = field(default_factory=threading.Condition)
+
+    def ClaimDueSource(self, request: Any, context: Any) -> Any:
+        self._called("ClaimDueSource")
+        assert request.request_id
+        if not self.due:
+            return sources_pb2.ClaimDueSourceResponse()
+        self.due -= 1
+        claim = sources_pb2.SourceClaim(claim=f"claim-{self.calls['ClaimDueSource']}", source=self.source, attempt=1)
+        return sources_pb2.ClaimDueSourceResponse(claim=claim)
+
+    def RenewClaim(self, request: Any, context: Any) -> Any:
+        self._called("RenewClaim")
+        return sources_pb2.RenewClaimResponse()
+
+    def ReleaseClaim(self, request: Any, context: Any) -> Any:
+        self._called("ReleaseClaim")
+        assert request.request_id
+        self.released.append(request.reason)
+        return sources_pb2.ReleaseClaimResponse()
+
+    def wait_for(self, method: str, count: int) -> None:
+        """Wait until a method was called so many times."""
+        with self._called_now:
+            assert self._called_now.wait_for(lambda: self.calls[method] >= count, 10), method
 
     def GetSource(self, request: Any, context: Any) -> Any:
         self._called("GetSource")
@@ -88,11 +120,14 @@ class DirectoryDouble(imports_pb2_grpc.ImportServiceServicer, sources_pb2_grpc.S
 
     def GetSourceSecret(self, request: Any, context: Any) -> Any:
         self._called("GetSourceSecret")
+        if self.held_up is not None:
+            self.held_up.wait(10)
         return self.secret
 
     def CreateImportRun(self, request: Any, context: Any) -> Any:
         self._called("CreateImportRun")
         assert request.request_id
+        self.claims_of_runs.append(request.claim)
         return imports_pb2.CreateImportRunResponse(import_run=self._run(imports_pb2.IMPORT_RUN_STATUS_STAGING))
 
     def RecordUnchangedFile(self, request: Any, context: Any) -> Any:
@@ -195,7 +230,9 @@ class DirectoryDouble(imports_pb2_grpc.ImportServiceServicer, sources_pb2_grpc.S
         return imports_pb2.ImportRun(name=RUN, source=self.source.name, status=status)
 
     def _called(self, method: str) -> None:
-        self.calls[method] += 1
+        with self._called_now:
+            self.calls[method] += 1
+            self._called_now.notify_all()
         if self.faults.get(method):
             raise self.faults[method].pop(0)
 
