@@ -25,11 +25,13 @@ csv.field_size_limit(2 * MAX_RECORD_CHARACTERS)  # the module has one limit a pr
 class JoinedFields(list[str]):
     """One line of several that a stray quote joined to one record: never a row, whatever it looks like.
 
-    It has one field more than a row must have. What could be its UniqueID and mail still hold their user.
+    It has one field more than a row must have. What could be its UniqueID and mail still hold their user; `as_read` is
+    the line read by itself, for people to mend.
     """
 
     def __init__(self, fields: Sequence[str], *, width: int, first_line: int, last_line: int) -> None:
         super().__init__([*fields[:width], *[""] * (width + 1 - len(fields[:width]))])
+        self.as_read = list(fields)
         self.first_line = first_line
         self.last_line = last_line
 

@@ -14,7 +14,7 @@ from services.importer.csv_file import CsvFile
 from services.importer.csv_form import find_form
 from services.importer.directory import Directory
 from services.importer.errors import TooLargeError
-from services.importer.records import Record
+from services.importer.records import JoinedFields, Record
 from services.importer.row_layout import REJECTED, SKIPPED
 from services.importer.rows import RowReader
 from services.importer.staging import Block, ReadFile
@@ -106,6 +106,8 @@ def _rows_on(csv_file: CsvFile, lines: Iterable[int]) -> Iterator[imports_pb2.Re
 def _row(csv_file: CsvFile, record: Record) -> imports_pb2.RejectedRow:
     """Take known columns' cells alone (R12): of another width than the header's nobody can tell which those are."""
     line, fields, _ = record
+    if isinstance(fields, JoinedFields):
+        fields = fields.as_read
     header = csv_file.header
     is_whole = len(fields) == csv_file.fields
     if not is_whole and len(header.positions) < header.width:

@@ -205,6 +205,15 @@ def test_r11_r14_lines_that_a_stray_quote_joins_are_rejected_one_by_one_and_hold
     }
 
 
+def test_r11_joined_lines_are_kept_as_they_read_by_themselves_to_be_mended():
+    joined = [fields for _, fields, _ in read(a_csv(a_row(1), *STRAY)).csv_file.records()][1:4]
+    assert [fields.as_read for fields in joined] == [
+        ["EMP-0000002", "Bo,b@example.org\r\n"],
+        ["EMP-0000003", "Dag Falk", "person3@example.org"],
+        ["EMP-0000004", "Dag, the 1st", "d@example.org"],
+    ]
+
+
 def test_r11_joined_lines_that_have_as_many_fields_as_a_row_are_no_row():
     reading = read(a_csv('EMP-0000001,"Anna,a@example.org\r\nEMP-0000002,Bo" Ek,b@example.org', a_row(3)))
     assert reading.rejections == [(2, "column_count", ""), (3, "column_count", "")]
