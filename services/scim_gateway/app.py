@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -25,8 +26,13 @@ from starlette.types import ASGIApp
 
 from services.scim_gateway.activity import ActivityLog
 from services.scim_gateway.endpoint import PREFIX, ScimEndpoint, not_found
+from services.scim_gateway.gate import Gate
 from services.scim_gateway.settings import GatewaySettings, InvalidSettingsError, load_settings
+from services.scim_gateway.slowing import Slowing
 from services.scim_gateway.storage import DEADLINE_S
+from services.scim_gateway.tokens import DEFAULT_MINUTES, METADATA_PATH, TokenEndpoint
+from services.scim_gateway.tokens import PATH as TOKEN_PATH
+from services.scim_gateway.turns import Turns
 
 log = structlog.get_logger()
 
@@ -55,7 +61,7 @@ async def serve(settings: GatewaySettings) -> None:
     port = listener.getsockname()[1]
     async with open_aio_channel(settings.directory, timeout_s=DEADLINE_S) as channel:
         activity = ActivityLog(channel)
-        app = make_app(channel, base_url=settings.base_url, activity=activity)
+        app = make_app(channel, base_url=settings.base_url, token_minutes=settings.token_minutes, activity=activity)
         server = GatewayServer(app, ready=lambda: announce(settings.listen, port))
         _end_when_told(server, with_stdin=settings.exit_with_stdin)
         await server.serve(sockets=[listener])
@@ -63,12 +69,23 @@ async def serve(settings: GatewaySettings) -> None:
     log.info("scim_gateway.ended")
 
 
-def make_app(channel: grpc.aio.Channel, *, base_url: str = "", activity: ActivityLog | None = None) -> ASGIApp:
+def make_app(
+    channel: grpc.aio.Channel,
+    *,
+    base_url: str = "",
+    token_minutes: int = DEFAULT_MINUTES,
+    activity: ActivityLog | None = None,
+) -> ASGIApp:
     """The web application over one channel to the directory."""
-    endpoint = ScimEndpoint(channel, base_url=base_url, activity=activity)
+    slowing = Slowing(time.monotonic)
+    gate = Gate(Turns(time.monotonic), slowing)
+    endpoint = ScimEndpoint(channel, gate, base_url=base_url, activity=activity)
+    tokens = TokenEndpoint(channel, slowing, base_url=base_url, minutes=token_minutes)
     app = Starlette(
         routes=[
             Route("/healthz", _healthy, methods=["GET"]),
+            Route(TOKEN_PATH, tokens.token, methods=["POST"]),
+            Route(METADATA_PATH, tokens.metadata, methods=["GET"]),
             Route(PREFIX, endpoint),
             Route(PREFIX + "/{path:path}", endpoint),
         ]

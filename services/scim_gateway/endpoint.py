@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import functools
 import json
 import time
 import uuid
@@ -25,6 +27,7 @@ from starlette.types import Receive, Scope, Send
 
 from services.scim_gateway.activity import ActivityLog
 from services.scim_gateway.auth import credential_of, key_id_of, key_of
+from services.scim_gateway.gate import Gate
 from services.scim_gateway.handler import GatewayHandler
 from services.scim_gateway.notes import Notes
 from services.scim_gateway.outline import body_outline, method_outline, path_outline
@@ -37,6 +40,7 @@ log = structlog.get_logger()
 PREFIX = "/scim/v2"
 # Who sends too much reads our answer only after the last byte; but nobody is listened to for ever.
 _MOST_DRAINED_BYTES = 64 * 1024 * 1024
+_LONGEST_READ_S = 20.0
 # What a service can do is no secret (RFC 7644 §4), and identity providers ask for it before they have a key.
 _OPEN = frozenset(
     {
@@ -50,10 +54,13 @@ _OPEN = frozenset(
 
 
 class ScimEndpoint:
-    """Everything under /scim/v2. It keeps nothing between requests but the channel to the directory."""
+    """Everything under /scim/v2. Between requests it keeps the channel to the directory and what the gate remembers."""
 
-    def __init__(self, channel: grpc.aio.Channel, *, base_url: str = "", activity: ActivityLog | None = None) -> None:
+    def __init__(
+        self, channel: grpc.aio.Channel, gate: Gate, *, base_url: str = "", activity: ActivityLog | None = None
+    ) -> None:
         self._channel = channel
+        self._gate = gate
         self._activity = activity or ActivityLog(channel)
         self._base_url = base_url.rstrip("/")
         self._service = GatewayService()
@@ -68,7 +75,7 @@ class ScimEndpoint:
             except ClientDisconnect:
                 return
             asked = replace(request)  # as it came: what follows may rewrite it
-            response = await self._serve(request, request_id, notes)
+            response = await self._serve(request, request_id, notes, address=address_of(scope))
             took_ms = (time.monotonic() - started) * 1000
             log.info(
                 "scim",
@@ -101,13 +108,18 @@ class ScimEndpoint:
         request.time.FromDatetime(came)
         self._activity.note(credential, request)
 
-    async def _serve(self, request: ScimRequest, request_id: str, notes: Notes) -> ScimResponse:
+    async def _serve(self, request: ScimRequest, request_id: str, notes: Notes, *, address: str) -> ScimResponse:
         try:
-            target = self._service.match(request)
-            key = "" if target.operation in _OPEN else key_of(request.header("Authorization"))
-            storage = DirectoryStorage(self._channel, key, request_id=request_id)
-            notes.effects = storage.effects
-            return await GatewayHandler(self._service, storage, notes).handle(request)
+            if self._service.match(request).operation in _OPEN:
+                storage = DirectoryStorage(self._channel, "", request_id=request_id)
+                return await GatewayHandler(self._service, storage, notes).handle(request)
+            key = key_of(request.header("Authorization"))
+            async with self._gate.entered(key, address) as turn:
+                learn = functools.partial(self._gate.turns.learn, key)
+                storage = DirectoryStorage(self._channel, key, request_id=request_id, learn_tenant=learn)
+                notes.effects = storage.effects
+                handler = GatewayHandler(self._service, storage, notes, between_turns=turn.pass_on)
+                return await handler.handle(request)
         except Exception as error:  # noqa: BLE001 - the outermost place; error_of logs a fault
             if isinstance(error, SCIMException):
                 notes.reason = error.scim_type
@@ -127,16 +139,11 @@ class ScimEndpoint:
         )
         limit = self._service.max_body_size(request)
         assert limit is not None
-        body, received, more = bytearray(), 0, True
-        while more and received <= _MOST_DRAINED_BYTES:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise ClientDisconnect
-            received += len(message.get("body", b""))
-            if len(body) <= limit:
-                body += message.get("body", b"")
-            more = message.get("more_body", False)
-        request.body = bytes(body[: limit + 1])
+        try:
+            async with asyncio.timeout(_LONGEST_READ_S):
+                request.body = await _body(receive, limit)
+        except TimeoutError:
+            raise ClientDisconnect from None  # whoever sends nothing for so long reads nothing either
         return request
 
     def _route_of(self, request: ScimRequest) -> str:
@@ -155,6 +162,25 @@ class ScimEndpoint:
         if target.operation is Operation.search_with_body:
             return f"{endpoint}/.search"
         return f"{endpoint}/{{id}}" if target.resource_id else endpoint
+
+
+def address_of(scope: Scope) -> str:
+    """Read where a request comes from."""
+    return str(scope["client"][0]) if scope.get("client") else ""
+
+
+async def _body(receive: Receive, limit: int) -> bytes:
+    """Read a body, and keep one byte more than `limit` at most. Errors: ClientDisconnect."""
+    body, received, more = bytearray(), 0, True
+    while more and received <= _MOST_DRAINED_BYTES:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        received += len(message.get("body", b""))
+        if len(body) <= limit:
+            body += message.get("body", b"")
+        more = message.get("more_body", False)
+    return bytes(body[: limit + 1])
 
 
 async def not_found(scope: Scope, receive: Receive, send: Send) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import grpc
@@ -23,7 +24,12 @@ from services.scim_gateway.auth import REFUSED
 
 DEFAULT_RETRY_S = 5.0
 
-_UNREACHED = {"UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "CANCELLED"}
+_UNREACHED = {"UNAVAILABLE", "RESOURCE_EXHAUSTED", "CANCELLED"}
+
+TOO_SLOW = (
+    "The register did not answer in time, so that it is not known whether this was done. Send the same request again: "
+    "what was done already is not done twice."
+)
 
 
 class TryLaterException(SCIMException):
@@ -37,12 +43,36 @@ class TryLaterException(SCIMException):
         self.status = status
         self.retry_after_s = retry_after_s if retry_after_s is not None else DEFAULT_RETRY_S
 
+    @property
+    def retry_after(self) -> str:
+        """The header Retry-After: whole seconds, at least one."""
+        return str(max(1, math.ceil(self.retry_after_s)))
+
+
+class GuardException(TryLaterException):
+    """The guard has paused the connection (S13): nothing is done for it until an administrator resumes it."""
+
+    def __init__(self, failure: Failure) -> None:
+        people, active = (failure.metadata.get(name) for name in ("people", "active"))
+        many = f"{people} of {active} active users" if people else "too many users"
+        super().__init__(
+            status=429,
+            detail=f"This connection is paused, so nothing was changed: it would have put out {many} within an hour. "
+            "Check what the identity provider sends; if it is meant so, an administrator can resume the connection "
+            "(muster source resume).",
+            retry_after_s=failure.retry_after_s,
+        )
+
 
 def scim_error(error: grpc.RpcError) -> SCIMException | None:
     """Translate what the directory said; None for a fault, which the outermost place logs and answers 500."""
     failure = failure_of(error)
+    if failure.reason == "DEADLINE_EXCEEDED":
+        return TryLaterException(detail=TOO_SLOW, retry_after_s=failure.retry_after_s)
     if failure.reason in _UNREACHED:
         return TryLaterException(retry_after_s=failure.retry_after_s)
+    if failure.reason == "GUARD_TRIPPED":
+        return GuardException(failure)
     make = _MADE.get(failure.reason)
     if make is not None:
         return make(failure)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from muster.directory.v1 import provisioning_pb2 as pb
@@ -38,14 +39,26 @@ ATTEMPTS = 10
 """How often a PATCH or PUT without If-Match is decided again when another one came in between."""
 
 
+async def _go_on() -> None:
+    """Nobody else is waiting."""
+
+
 class GatewayHandler(AsyncScimHandler):
     """Serves one request; `notes` gathers what its log line shall say."""
 
     service: GatewayService
     storage: DirectoryStorage
 
-    def __init__(self, service: GatewayService, storage: DirectoryStorage, notes: Notes) -> None:
+    def __init__(
+        self,
+        service: GatewayService,
+        storage: DirectoryStorage,
+        notes: Notes,
+        *,
+        between_turns: Callable[[], Awaitable[None]] = _go_on,
+    ) -> None:
         super().__init__(service, storage)
+        self._between_turns = between_turns
         self._notes = notes
         self._groups = GroupWrites(service, storage)
         self._refused: UnauthorizedException | None = None
@@ -147,8 +160,13 @@ class GatewayHandler(AsyncScimHandler):
         await self.storage.delete(resource_type, resource_id, expected_version=version)
 
     async def bulk(self, request: ScimRequest) -> ScimResponse:
-        """Run a bulk request; a key that does not open refuses all of it and not each operation."""
-        response = await super().bulk(request)
+        """Run a bulk request; a key that does not open refuses all of it and not each operation.
+
+        Who leaves is judged by what the request comes to as a whole (S7); when the guard is against that, all of it is
+        refused, and whoever would have left stays until an administrator resumes the connection (S13).
+        """
+        async with self.storage.as_one():
+            response = await super().bulk(request)
         if self._refused is not None:
             raise self._refused
         return response
@@ -156,7 +174,8 @@ class GatewayHandler(AsyncScimHandler):
     async def apply_bulk_operation(
         self, resource_type: ResourceType, operation: BulkOperation[Resource[Any]]
     ) -> Resource[Any] | None:
-        """Apply one operation of a bulk request as the single request that it stands for."""
+        """Apply one operation of a bulk request as the single request that it stands for, in a turn of its own."""
+        await self._between_turns()
         try:
             if operation.method == BulkOperation.Method.put:
                 conditions = Conditions(if_match=operation.version)

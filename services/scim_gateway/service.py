@@ -26,6 +26,7 @@ from scim2_server.service import ScimService
 
 from services.scim_gateway import mapping
 from services.scim_gateway.answers import group_json, user_json
+from services.scim_gateway.auth import MissingKeyException, SlowedKeyException
 from services.scim_gateway.cursors import DirectoryCursors
 from services.scim_gateway.errors import TryLaterException, too_large
 from services.scim_gateway.schemas import provider
@@ -131,11 +132,18 @@ class GatewayService(ScimService):
         detail = f"A fault of ours; nothing is wrong with the request. Tell support this request id: {request_id}"
         return Error(status=500, detail=detail)
 
+    def www_authenticate(self, exception: SCIMException) -> str | None:
+        """Write the challenge of a 401, with the reason where a token was shown (RFC 6750 §3)."""
+        challenge = 'Bearer realm="SCIM"'
+        if isinstance(exception, MissingKeyException):
+            return challenge
+        return f'{challenge}, error="invalid_token", error_description="The token is not known, revoked or expired"'
+
     def error_response(self, exception: Exception) -> ScimResponse:
         """Write an error, with what its status asks for in headers."""
         response = super().error_response(exception)
-        if isinstance(exception, TryLaterException):
-            response.headers["Retry-After"] = str(max(1, round(exception.retry_after_s + 0.5)))
+        if isinstance(exception, TryLaterException | SlowedKeyException):
+            response.headers["Retry-After"] = exception.retry_after
         return response
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, StringConstraints, ValidationError
+from pydantic import BeforeValidator, Field, StringConstraints, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 _PREFIX = "SCIM_GATEWAY_"
@@ -31,6 +31,8 @@ class GatewaySettings(BaseSettings):
     base_url: Annotated[str, StringConstraints(pattern=r"^(https?://[^\s?#]+)?$")] = ""
     """What identity providers call, such as `https://scim.example.org/scim/v2`, where a proxy stands in between; empty:
     what each request says."""
+    token_minutes: Annotated[int, Field(ge=60, le=360)] = 60
+    """How long an access token opens (OAuth 2.0), 60 to 360 minutes."""
     exit_with_stdin: bool = False
     """End when stdin closes, because the parent is gone."""
     log_level: LogLevel = "INFO"

@@ -3,27 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import grpc.aio
+import structlog
 from muster.directory.v1 import provisioning_pb2 as pb
 from muster.directory.v1 import provisioning_pb2_grpc
 from muster.runtime import identity
 from muster.runtime.effects import effects_of
-from scim2_models import Resource, ResourceType, ResponseParameters, SearchRequest
+from scim2_models import Resource, ResourceType, ResponseParameters, SCIMException, SearchRequest
 from scim2_server.conditions import opaque_tag
 from scim2_server.storage import AsyncScimStorage, SearchPage
 
 from services.scim_gateway import mapping
 from services.scim_gateway.answers import Members, keeps
-from services.scim_gateway.errors import scim_error
+from services.scim_gateway.errors import TOO_SLOW, GuardException, TryLaterException, scim_error
 from services.scim_gateway.filters import attribute_of, filter_of
 from services.scim_gateway.schemas import GROUP, MAX_RESULTS, USER, model
 
+log = structlog.get_logger()
+
 DEADLINE_S = 10.0
+"""How long one call to the directory may take."""
+REQUEST_S = 20.0
+"""How long all calls of a request may take together: providers give up after 30 s."""
 _GROUPS_AT_ONCE = 8
 _MOST_START_INDEX = 2**31 - 1
 _KINDS = {USER: pb.PROVISIONED_KIND_USER, GROUP: pb.PROVISIONED_KIND_GROUP}
@@ -42,11 +50,41 @@ class DirectoryStorage(AsyncScimStorage):
 
     supports_cursors = True
 
-    def __init__(self, channel: grpc.aio.Channel, key: str, *, request_id: str = "") -> None:
+    def __init__(
+        self,
+        channel: grpc.aio.Channel,
+        key: str,
+        *,
+        request_id: str = "",
+        learn_tenant: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self._stub: Any = provisioning_pb2_grpc.ProvisioningServiceStub(channel)
         self.effects: dict[str, int] = {}
         """What its calls changed in the register: kinds of events, and how many of each."""
         self._metadata = (identity.bearer(key), (identity.REQUEST_ID, request_id or uuid.uuid4().hex))
+        self._learn_tenant = learn_tenant
+        self._ends_s = time.monotonic() + REQUEST_S
+        self._unit = ""
+        self._may_leave = False
+
+    @asynccontextmanager
+    async def as_one(self) -> AsyncIterator[None]:
+        """Let all that is done inside be one request, judged by its end state (S7).
+
+        Where its end cannot be said, the directory judges by itself, a minute later. Errors: GuardException.
+        """
+        self._unit = _attempt()
+        yield
+        unit, self._unit = self._unit, ""
+        if not self._may_leave:
+            return
+        request = pb.JudgeDeparturesRequest(unit_of_work=unit, request_id=_attempt())
+        try:
+            await self._call(self._stub.JudgeDepartures, request)
+        except GuardException:
+            raise
+        except SCIMException as error:
+            log.warning("scim.not_judged", status=error.status)
 
     async def get(
         self,
@@ -98,10 +136,13 @@ class DirectoryStorage(AsyncScimStorage):
             if getattr(resource, "active", None) is None:
                 resource = resource.model_copy(update={"active": True})
             facts = mapping.user_facts(resource, active=True)
-            request = pb.CreateProvisionedUserRequest(facts=facts, request_id=_attempt())
+            request = pb.CreateProvisionedUserRequest(facts=facts, request_id=_attempt(), unit_of_work=self._unit)
             return mapping.user_of((await self._call(self._stub.CreateProvisionedUser, request)).user)
         made = pb.CreateProvisionedGroupRequest(
-            facts=mapping.group_facts(resource), members=mapping.member_ids(resource) or (), request_id=_attempt()
+            facts=mapping.group_facts(resource),
+            members=mapping.member_ids(resource) or (),
+            request_id=_attempt(),
+            unit_of_work=self._unit,
         )
         group = (await self._call(self._stub.CreateProvisionedGroup, made)).group
         return await self.get(resource_type, group.id) if made.members else mapping.group_of(group)
@@ -136,7 +177,9 @@ class DirectoryStorage(AsyncScimStorage):
         if resource_type.name == USER:
             await self._call(self._stub.DeleteProvisionedUser, pb.DeleteProvisionedUserRequest(**fields))
         else:
-            await self._call(self._stub.DeleteProvisionedGroup, pb.DeleteProvisionedGroupRequest(**fields))
+            self._may_leave = True
+            request = pb.DeleteProvisionedGroupRequest(**fields, unit_of_work=self._unit)
+            await self._call(self._stub.DeleteProvisionedGroup, request)
 
     async def read_user(self, user_id: str, *, with_groups: bool) -> pb.ProvisionedUser:
         """Read a user as the directory keeps it."""
@@ -150,7 +193,11 @@ class DirectoryStorage(AsyncScimStorage):
         PreconditionFailedException when `etag` is another one by now.
         """
         request = pb.UpdateProvisionedUserRequest(
-            id=user.id or "", facts=mapping.user_facts(user, active=active), etag=etag, request_id=_attempt()
+            id=user.id or "",
+            facts=mapping.user_facts(user, active=active),
+            etag=etag,
+            request_id=_attempt(),
+            unit_of_work=self._unit,
         )
         answer: pb.UpdateProvisionedUserResponse = await self._call(self._stub.UpdateProvisionedUser, request)
         return answer.user
@@ -172,7 +219,8 @@ class DirectoryStorage(AsyncScimStorage):
 
     async def write_group(self, request: pb.UpdateProvisionedGroupRequest) -> Resource[Any]:
         """Change a group's head, members or both, in one call; gives the head."""
-        request.request_id = _attempt()
+        request.request_id, request.unit_of_work = _attempt(), self._unit
+        self._may_leave = True
         answer = await self._call(self._stub.UpdateProvisionedGroup, request)
         return mapping.group_of(answer.group)
 
@@ -187,20 +235,33 @@ class DirectoryStorage(AsyncScimStorage):
 
     async def _call(self, method: Any, request: Any) -> Any:
         try:
-            call = method(request, metadata=self._metadata, timeout=DEADLINE_S)
+            call = method(request, metadata=self._metadata, timeout=self._time_left_s())
             answer = await call
-            for kind, count in effects_of(await call.trailing_metadata()).items():
+            trailer = await call.trailing_metadata()
+            for kind, count in effects_of(trailer).items():
                 self.effects[kind] = self.effects.get(kind, 0) + count
+            tenant = identity.tenant_of(trailer)
+            if tenant:
+                self._learn_tenant(tenant)
             return answer
         except grpc.RpcError as error:
             raise (scim_error(error) or error) from None
 
     async def _stream(self, request: pb.GetProvisionedGroupRequest) -> AsyncIterator[pb.GetProvisionedGroupResponse]:
         try:
-            async for part in self._stub.GetProvisionedGroup(request, metadata=self._metadata, timeout=DEADLINE_S):
+            async for part in self._stub.GetProvisionedGroup(
+                request, metadata=self._metadata, timeout=self._time_left_s()
+            ):
                 yield part
         except grpc.RpcError as error:
             raise (scim_error(error) or error) from None
+
+    def _time_left_s(self) -> float:
+        """How long the next call may take. Errors: TryLaterException when the request's time is over."""
+        left_s = self._ends_s - time.monotonic()
+        if left_s <= 0:
+            raise TryLaterException(detail=TOO_SLOW)
+        return min(DEADLINE_S, left_s)
 
 
 def etag_of(version: str | None) -> str:

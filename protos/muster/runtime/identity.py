@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 AUTHORIZATION = "authorization"
 REQUEST_ID = "x-request-id"
+TENANT = "muster-tenant"
 Metadata = Iterable[tuple[str, str | bytes]]
 
 
@@ -21,6 +22,11 @@ def token_of(metadata: Metadata | None) -> str | None:
         if key == AUTHORIZATION and isinstance(value, str) and value.startswith("Bearer "):
             return value.removeprefix("Bearer ").strip()
     return None
+
+
+def tenant_of(metadata: Metadata | None) -> str:
+    """Read whose call the directory says it was, of a connection that shows no tenant by itself; empty: not told."""
+    return next((value for key, value in metadata or () if key == TENANT and isinstance(value, str)), "")
 
 
 def request_id_of(metadata: Metadata | None) -> str:

@@ -90,6 +90,11 @@ def caller_of(context: grpc.ServicerContext) -> Caller:
     return caller
 
 
+def tenant_trailer(caller: Caller) -> tuple[str, str]:
+    """Say whose call it was, in the trailing metadata: a gateway takes turns between tenants (S13)."""
+    return (identity.TENANT, names.TENANT.format(caller.tenant_id))
+
+
 class AccessInterceptor(grpc.ServerInterceptor):  # type: ignore[type-arg]  # not generic at run time
     """Refuse a call without a valid token, without a grant for its method, or for another tenant than the grant's."""
 
@@ -154,6 +159,7 @@ class AccessInterceptor(grpc.ServerInterceptor):  # type: ignore[type-arg]  # no
             self._keep_within(caller, reach, request)
         if caller.grant is Grant.CONNECTION:
             self._key_uses.note(caller.tenant_id, caller.token_id, now)
+            context.set_trailing_metadata((tenant_trailer(caller),))
         setattr(context, _CALLER, caller)
 
     def _keep_within(self, caller: Caller, reach: Reach, request: Any) -> None:

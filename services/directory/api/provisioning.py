@@ -211,7 +211,7 @@ class ProvisioningServicer(Servicer, provisioning_pb2_grpc.ProvisioningServiceSe
 
         def in_transaction(session: Session, now: datetime) -> _Answer:
             answer = work(begin(session, caller.tenant_id, caller.source_id, now=now, unit=unit))
-            context.set_trailing_metadata(((EFFECTS, effects_text(told_kinds(session))),))
+            context.set_trailing_metadata((access.tenant_trailer(caller), (EFFECTS, effects_text(told_kinds(session)))))
             return answer
 
         def write() -> _Answer:

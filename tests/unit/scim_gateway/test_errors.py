@@ -7,7 +7,9 @@ import pytest
 from grpc.aio import AioRpcError, Metadata
 from muster.directory.v1 import error_reason_pb2
 from muster.runtime.errors import RpcError, scim_status_of, to_status
+from scim2_models import UnauthorizedException
 
+from services.scim_gateway.auth import key_of
 from services.scim_gateway.errors import TryLaterException, scim_error
 from services.scim_gateway.service import GatewayService
 
@@ -88,4 +90,19 @@ def test_a_fault_shows_nothing_of_the_inside():
 
 def test_a_refused_key_is_challenged():
     response = GatewayService().error_response(told("UNAUTHENTICATED"))
+    assert response.status == 401
+    assert response.headers["WWW-Authenticate"].startswith('Bearer realm="SCIM", error="invalid_token"')
+
+
+def test_who_shows_no_key_is_asked_for_one_and_told_no_error():
+    with pytest.raises(UnauthorizedException) as missing:
+        key_of(None)
+    response = GatewayService().error_response(missing.value)
     assert (response.status, response.headers["WWW-Authenticate"]) == (401, 'Bearer realm="SCIM"')
+
+
+def test_a_connection_that_the_guard_has_paused_is_told_so_and_when_to_come_back():
+    error = told("GUARD_TRIPPED", metadata={"people": "101", "active": "400"}, retry_after_s=1800.0)
+    response = GatewayService().error_response(error)
+    assert (response.status, response.headers["Retry-After"]) == (429, "1800")
+    assert "101 of 400 active users" in response.body["detail"]
