@@ -19,6 +19,7 @@ from sqlmodel import Session, SQLModel, col, select
 from services.directory.operations.erasure import due_for_erasure, erase_people
 from services.directory.operations.event_archive import archive_events
 from services.directory.operations.import_stages import sweep_stages
+from services.directory.operations.import_undo import FORMER_PASSWORDS, UNDOABLE_FOR, forget_former_passwords
 from services.directory.operations.imports import Imports
 from services.directory.operations.leaving import HOUSEKEEPING, delete_long_dormant
 from services.directory.operations.rejected_rows import KEPT_FOR as ROWS_KEPT_FOR
@@ -139,6 +140,8 @@ class Housekeeper:
         if due.sleeping:
             ended = _delete_some(SleepingMembership, tenant_id, col(SleepingMembership.until) <= now)
             purged.sleeping_memberships_ended += self._repeat(tenant_id, ended)
+        if due.passwords:
+            self._repeat(tenant_id, lambda session: forget_former_passwords(session, tenant_id, now=now))
         if due.answers:
             old = col(RequestReplay.create_time) < now - ANSWERS_KEPT_FOR
             purged.request_replays_deleted += self._repeat(tenant_id, _delete_some(RequestReplay, tenant_id, old))
@@ -212,6 +215,7 @@ class _Due:
     dormant: bool
     deleted: bool
     sleeping: bool
+    passwords: bool
     answers: bool
     activity: bool
     rejected_rows: bool
@@ -222,6 +226,7 @@ def _due(session: Session, tenant_id: int, now: datetime, activity_before: datet
         "SELECT 1 FROM users WHERE tenant_id = :t AND state = 3 AND leave_time <= :dormant",
         "SELECT 1 FROM users WHERE tenant_id = :t AND state = 2 AND erase_time IS NULL AND leave_time <= :deleted",
         "SELECT 1 FROM sleeping_memberships WHERE tenant_id = :t AND until <= :now",
+        f"SELECT 1 FROM ({FORMER_PASSWORDS}) q",
         "SELECT 1 FROM request_replays WHERE tenant_id = :t AND create_time < :answers",
         " UNION ALL ".join(
             f"SELECT 1 FROM {table} WHERE tenant_id = :t AND {moment} < :activity"
@@ -237,6 +242,7 @@ def _due(session: Session, tenant_id: int, now: datetime, activity_before: datet
         "now": now,
         "dormant": now - DORMANT_FOR,
         "deleted": now - RESTORABLE_FOR,
+        "undoable": now - UNDOABLE_FOR,
         "answers": now - ANSWERS_KEPT_FOR,
         "activity": activity_before,
         "rejected_rows": now - ROWS_KEPT_FOR,

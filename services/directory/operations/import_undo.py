@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from sqlalchemy.engine import Connection
@@ -21,6 +21,7 @@ from services.directory.operations.imports import (
     write_run_event,
 )
 from services.directory.operations.sources import set_state
+from services.directory.operations.tenant_sql import TenantSql
 from services.directory.roster import undo as roster
 from services.directory.roster.plan_changes import describe_fresh, digest_of_changes
 from services.directory.roster.space import StageSpace
@@ -42,6 +43,24 @@ from services.directory.store.tables import ImportRun, License, RunStatus, Sourc
 
 UNDOABLE_FOR: Final = timedelta(days=30)
 """How long after it was applied a run can be undone."""
+
+
+FORMER_PASSWORDS: Final = """
+    SELECT c.user_id FROM credentials c
+    LEFT JOIN import_runs r ON r.tenant_id = c.tenant_id AND r.id = c.former_run_id
+    WHERE c.tenant_id = :t AND c.former_run_id <> 0 AND (r.id IS NULL OR r.end_time <= :undoable)
+"""
+"""Whose password of before a takeover is kept, though the takeover can no longer be undone."""
+
+
+def forget_former_passwords(session: Session, tenant_id: int, *, now: datetime) -> int:
+    """Forget passwords that no undo makes valid again; answers how many."""
+    forget = (
+        "UPDATE credentials SET former_hash = '', former_set_time = NULL, former_run_id = 0"
+        f" WHERE tenant_id = :t AND user_id IN ({FORMER_PASSWORDS})"
+    )
+    values = {"t": tenant_id, "undoable": now - UNDOABLE_FOR}
+    return int(TenantSql(session, tenant_id, now).query(forget, values).rowcount)
 
 
 def plan_undo(imports: Imports, tenant_id: int, run_id: int, *, actor: Actor) -> ImportRun:

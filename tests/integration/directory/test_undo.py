@@ -10,6 +10,7 @@ from sqlmodel import select
 from services.directory.operations import memberships
 from services.directory.operations.group_changes import delete_group
 from services.directory.operations.groups import create_group
+from services.directory.operations.housekeeping import Housekeeper
 from services.directory.operations.leaving import leave
 from services.directory.operations.licenses import update_license
 from services.directory.operations.passwords import set_password
@@ -21,6 +22,7 @@ from services.directory.rules.errors import LicenseLimitReached, RunState, UndoE
 from services.directory.rules.leaving import WayOut
 from services.directory.rules.passwords import NewPassword
 from services.directory.store.events import MEMORY
+from services.directory.store.people_tables import Credential
 from services.directory.store.tables import Event, RunStatus, Source, SourceState, Tenant, User
 from tests.integration.directory.nights import SOMEBODY
 from tests.integration.directory.undoing import (
@@ -270,3 +272,20 @@ def test_the_password_that_a_takeover_ends_stands_in_no_event(town):
         told = [event for event in session.exec(select(Event)).all() if event.run_id == run.id]
     assert any(MEMORY in (event.before or {}) for event in told)
     assert "hash" not in repr([(event.before, event.after) for event in told])
+
+
+def test_the_password_of_before_a_takeover_is_forgotten_when_nothing_can_be_undone(town, clock):
+    run = approve(town, town.plan(*NEXT))
+    housekeeper = Housekeeper(town.imports, timedelta(days=730))
+
+    def is_kept():
+        with town.store.read(town.tenant_id) as session:
+            return bool(session.get_one(Credential, (town.tenant_id, town.max_id)).former_hash)
+
+    clock.tick(timedelta(days=29))
+    housekeeper.purge()
+    assert is_kept()
+    clock.tick(timedelta(days=1))
+    housekeeper.purge()
+    assert not is_kept()
+    assert town.read(run).status == RunStatus.APPLIED
