@@ -14,6 +14,7 @@ from zlib import crc32
 from muster.directory.v1 import imports_pb2
 from sqlalchemy import text
 from sqlalchemy.engine import Connection, RowMapping
+from sqlmodel import Session
 
 from services.directory.roster import limits as engine_limits
 from services.directory.roster import planner as engine_planner
@@ -25,7 +26,7 @@ from services.directory.roster.settled_rows import LastApply, RowsWantedError, s
 from services.directory.roster.space import StageSpace
 from services.directory.rules.leaving import RESTORABLE_FOR
 from services.directory.store import ids
-from services.directory.store.events import Cursor, basis
+from services.directory.store.events import Cursor, basis, transaction_id
 from services.directory.store.session import Lock, Store
 from services.importer.row_block import GROUP_SEPARATOR, Row, import_block
 from tests.integration.roster.seeding import Seeded, read_register, read_row_hashes, seed
@@ -82,6 +83,8 @@ class SqlEngine:
         self.folder = folder
         self.block_rows = block_rows
         self._planned: tuple[Plan, Run, str] | None = None
+        self.applied: tuple[Run, Cursor, Cursor] | None = None
+        """The newest run that was applied, where its events begin, and from where on others are newer."""
         self._row_hashes: dict[tuple[str, str], str] = {}
         """What the last apply kept with each claim, by source and UniqueID, for the next plan's tenant."""
         self.settled = 0
@@ -149,6 +152,9 @@ class SqlEngine:
             def reserve_ids(name: str, count: int) -> list[int]:
                 return ids.reserve_ids(connection, name, count)
 
+            session = Session(bind=connection)
+            since = basis(session)
+            self.applied = run, (transaction_id(session), since[1]), since
             made = make_plan(engine_planner.Planner(run.space, connection, run.given, reserve_ids))
             assert made.hash == shown_hash, "the same plan again has another hash"
             order = ApplyInput(
@@ -168,6 +174,12 @@ class SqlEngine:
             last_timestamp=plan.file.newest_timestamp,
         )
         return replace(after, sources={**register.sources, plan.source: source})
+
+    @property
+    def planned_run(self) -> Run:
+        """The run of the newest plan."""
+        assert self._planned is not None
+        return self._planned[1]
 
     def forget(self) -> None:
         """Drop the newest plan's stage."""
