@@ -42,9 +42,7 @@ def _change_events(applier: Applier, kind: str, *, action: int) -> None:
     columns = ("email", "display_name", "title", "phone", "secondary_phone")
     before = {column: f"CASE WHEN c.old_{column} <> c.{column} THEN c.old_{column} END" for column in columns}
     after = {column: f"CASE WHEN c.old_{column} <> c.{column} THEN c.{column} END" for column in columns}
-    is_remembered = action in {3, 5}
-    if is_remembered:
-        before[MEMORY] = undo_memory.memory(applier)
+    before[MEMORY] = undo_memory.memory(applier)
     if action in {2, 6, 7} and applier.order.given.other_files:
         changes_hands = "CASE WHEN c.owner_source_id <> c.old_owner_source_id THEN"
         before["owner"] = f"{changes_hands} {_source_name(applier, 'c.old_owner_source_id')} END"
@@ -55,7 +53,7 @@ def _change_events(applier: Applier, kind: str, *, action: int) -> None:
         after["external_id"] = "CASE WHEN c.adds_claim OR c.action <> 2 THEN c.external_id END"
     applier.add_events(
         kind,
-        f"{{changes}} c {undo_memory.joined() if is_remembered else ''} WHERE c.action = {action}",
+        f"{{changes}} c {undo_memory.joined()} WHERE c.action = {action}",
         before=applier.dialect.json_of(**before),
         after=applier.dialect.json_of(**after),
         order="c.line",

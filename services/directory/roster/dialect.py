@@ -63,9 +63,12 @@ class Dialect:
         return f"json_array_elements(coalesce({document}{inside}, '[]'::json)) AS x(value)"
 
     def json_item(self, value: str, place: int, *, kind: str = "text") -> str:
-        """An element of a JSON array as `text` or `bigint`."""
-        found = f"json_extract({value}, '$[{place}]')" if self.is_sqlite else f"({value} ->> {place})"
-        return found if kind == "text" else f"CAST({found} AS {kind})"
+        """An element of a JSON array as `text`, `bigint` or `moment`."""
+        if self.is_sqlite:
+            found = f"json_extract({value}, '$[{place}]')"
+            return f"CAST({found} AS bigint)" if kind == "bigint" else found
+        found = f"({value} ->> {place})"
+        return found if kind == "text" else f"CAST({found} AS {'timestamptz' if kind == 'moment' else kind})"
 
     def json_number(self, value: str) -> str:
         """A JSON number that is a whole value, as `bigint`."""

@@ -145,8 +145,7 @@ def _read_events(undo: Undo) -> None:
         SELECT e.resource_id AS user_id, e.kind, e.before, e.after,
                CASE e.kind WHEN 'user.created' THEN 4 WHEN 'user.restored' THEN 4 WHEN 'user.deleted' THEN 5 ELSE 2 END
                AS action
-        FROM events e WHERE {done} AND e.resource_kind = 'usr'
-          AND e.kind IN ('user.created', 'user.updated', 'user.taken_over', 'user.deleted', 'user.restored')
+        FROM events e WHERE {done} AND e.resource_kind = 'usr' AND e.kind LIKE 'user.%' AND e.kind <> 'user.missed'
         """,
     )
     undo.index("turned", "user_id")
@@ -182,12 +181,15 @@ def _find_others(undo: Undo) -> None:
 def _find_stuck(undo: Undo) -> None:
     """Find whose mail or key of before somebody else has by now, and who waits for one of these to give up a mail.
 
-    Each person waits for at most one other, so a recursive query walks the chains, and swaps need nothing.
+    A recursive query walks the chains of those who wait for each other; swaps need nothing.
     """
+    dialect = undo.dialect
+    claims = dialect.each_json("t.before", "undo", "claims")
     undo.make(
         "wanting",
         f"""
-        SELECT n.user_id, n.action, n.email <> u.email OR n.action = {RESTORE} AS is_mover, n.email, v.id AS holder_id
+        SELECT n.user_id, n.action, 'mail' AS what, n.email <> u.email OR n.action = {RESTORE} AS is_mover,
+               v.id AS holder_id
         FROM (
             SELECT t.user_id, t.action, {_target(undo, "email")} AS email
             FROM {{turned}} t JOIN users o ON o.tenant_id = {{t}} AND o.id = t.user_id
@@ -195,27 +197,27 @@ def _find_stuck(undo: Undo) -> None:
         ) n JOIN users u ON u.tenant_id = {{t}} AND u.id = n.user_id
         LEFT JOIN users v ON v.tenant_id = {{t}} AND v.email = n.email AND v.state = 1 AND v.id <> n.user_id
              AND n.action <> {DELETE}
+        UNION ALL
+        SELECT t.user_id, t.action, 'key', true, c.user_id
+        FROM {{turned}} t CROSS JOIN {claims}
+        JOIN claims c ON c.tenant_id = {{t}} AND c.source_id = {dialect.json_item("x.value", 0, kind="bigint")}
+         AND c.external_id = {dialect.json_item("x.value", 1)} AND c.user_id <> t.user_id
+        WHERE t.user_id NOT IN (SELECT id FROM {{others}} WHERE kind = 'usr')
         """,
     )
     undo.index("wanting", "user_id")
     undo.index("wanting", "holder_id")
-    dialect = undo.dialect
-    claims = dialect.each_json("t.before", "undo", "claims")
     undo.make(
         "stuck",
         f"""
-        WITH RECURSIVE blocked(user_id, code) AS (
-            SELECT w.user_id, 'mail' FROM {{wanting}} w WHERE w.is_mover AND w.holder_id IS NOT NULL AND NOT EXISTS (
-                SELECT 1 FROM {{wanting}} h WHERE h.user_id = w.holder_id AND (h.is_mover OR h.action = {DELETE}))
+        WITH RECURSIVE blocked(user_id, what) AS (
+            SELECT w.user_id, w.what FROM {{wanting}} w WHERE w.is_mover AND w.holder_id IS NOT NULL AND NOT EXISTS (
+                SELECT 1 FROM {{wanting}} h WHERE h.user_id = w.holder_id
+                  AND (w.what = 'key' OR h.action = {DELETE} OR (h.what = 'mail' AND h.is_mover)))
             UNION
-            SELECT t.user_id, 'key' FROM {{turned}} t CROSS JOIN {claims}
-            JOIN claims c ON c.tenant_id = {{t}} AND c.source_id = {dialect.json_item("x.value", 0, kind="bigint")}
-             AND c.external_id = {dialect.json_item("x.value", 1)} AND c.user_id <> t.user_id
-            WHERE t.action = {RESTORE}
-            UNION
-            SELECT w.user_id, 'mail' FROM blocked b JOIN {{wanting}} w ON w.holder_id = b.user_id WHERE w.is_mover
+            SELECT w.user_id, w.what FROM blocked b JOIN {{wanting}} w ON w.holder_id = b.user_id WHERE w.is_mover
         )
-        SELECT user_id, min(code) AS code FROM blocked GROUP BY user_id
+        SELECT user_id, max(what) AS code FROM blocked GROUP BY user_id
         """,
     )
     undo.index("stuck", "user_id")

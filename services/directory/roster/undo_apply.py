@@ -71,6 +71,7 @@ def apply_undo(undo: Undo, order: UndoOrder) -> None:
     _delete(writer)
     _update(writer)
     _restore(writer)
+    _put_former_keys_back(writer)
     _move(writer)
     _forget_counts(writer)
     _delete_groups(writer)
@@ -82,19 +83,11 @@ def _delete(writer: _Writer) -> None:
     """Whom the run created leaves as if the file had never had them (R34); whom it restored is gone again as before."""
     _delete_events(writer)
     created, returned = "kind = 'user.created'", "kind = 'user.restored'"
-    end_time = writer.remembered("end_time", kind="moment")
     writer.run(
         f"""
         INSERT INTO former_claims (tenant_id, source_id, external_id, user_id, end_time)
         SELECT tenant_id, source_id, external_id, user_id, :now FROM claims
         WHERE tenant_id = {{t}} AND user_id IN {writer.those(created)}
-        ON CONFLICT (tenant_id, source_id, external_id, user_id) DO UPDATE SET end_time = excluded.end_time
-        """
-    )
-    writer.run(
-        f"""
-        INSERT INTO former_claims (tenant_id, source_id, external_id, user_id, end_time)
-        SELECT {{t}}, {{s}}, c.external_id, c.user_id, {end_time} FROM {{turning}} c WHERE c.{returned}
         ON CONFLICT (tenant_id, source_id, external_id, user_id) DO UPDATE SET end_time = excluded.end_time
         """
     )
@@ -121,7 +114,7 @@ def _delete(writer: _Writer) -> None:
 
 
 def _update(writer: _Writer) -> None:
-    """Give people the values of before; who was taken over is nobody's again, with the old password (R27)."""
+    """Give people the values, owner and keys of before; who was taken over has the old password, too (R27)."""
     taken_over = "kind = 'user.taken_over'"
     writer.run(
         "UPDATE users SET email = '#' || id WHERE tenant_id = {t} AND id IN "
@@ -137,11 +130,18 @@ def _update(writer: _Writer) -> None:
         f"""
         UPDATE users SET owner_source_id = {writer.remembered("owner", kind="bigint")},
             password_reset_required = {writer.remembered("reset", kind="bigint")} = 1
-        FROM {{turning}} c WHERE users.tenant_id = {{t}} AND users.id = c.user_id AND c.{taken_over}
+        FROM {{turning}} c WHERE users.tenant_id = {{t}} AND users.id = c.user_id AND c.action = {UPDATE}
         """
     )
+    claims = writer.dialect.each_json("c.before", "undo", "claims")
+    source = writer.dialect.json_item("x.value", 0, kind="bigint")
     writer.run(
-        f"DELETE FROM claims WHERE tenant_id = {{t}} AND source_id = {{s}} AND user_id IN {writer.those(taken_over)}"
+        f"""
+        DELETE FROM claims WHERE tenant_id = {{t}} AND user_id IN {writer.those(f"action = {UPDATE}")}
+          AND (user_id, source_id, external_id) NOT IN (
+              SELECT c.user_id, {source}, {writer.dialect.json_item("x.value", 1)}
+              FROM {{turning}} c CROSS JOIN {claims} WHERE c.action = {UPDATE})
+        """
     )
     writer.run(
         f"""
@@ -153,7 +153,10 @@ def _update(writer: _Writer) -> None:
 
 
 def _restore(writer: _Writer) -> None:
-    """Let whom the run deleted be as if they had never left: with every key, and invitations that were open."""
+    """Let whom the run deleted be as if they had never left: with every key, and invitations that were open.
+
+    Keys that the run took from others come back the same way.
+    """
     dialect = writer.dialect
     claims = dialect.each_json("c.before", "undo", "claims")
     source, key, missed, left_out = (
@@ -170,16 +173,10 @@ def _restore(writer: _Writer) -> None:
         SELECT {{t}}, q.source_id, q.external_id, q.user_id, q.missed_files, q.left_out = 1 FROM (
             SELECT {source} AS source_id, {key} AS external_id, c.user_id, {missed} AS missed_files,
                    {left_out} AS left_out
-            FROM {{turning}} c CROSS JOIN {claims} WHERE c.action = {RESTORE}
+            FROM {{turning}} c CROSS JOIN {claims} WHERE c.action IN ({UPDATE}, {RESTORE})
         ) q JOIN sources s ON s.tenant_id = {{t}} AND s.id = q.source_id AND s.delete_time IS NULL
         ORDER BY q.source_id, q.external_id
-        """
-    )
-    writer.run(
-        f"""
-        DELETE FROM former_claims WHERE tenant_id = {{t}} AND user_id IN {writer.those(f"action = {RESTORE}")}
-          AND (source_id, external_id, user_id) IN (
-              SELECT source_id, external_id, user_id FROM claims WHERE tenant_id = {{t}})
+        ON CONFLICT (tenant_id, source_id, external_id) DO NOTHING
         """
     )
     invitations = dialect.each_json("c.before", "undo", "invitations")
@@ -190,6 +187,23 @@ def _restore(writer: _Writer) -> None:
             SELECT {number} AS id, {state} AS state
             FROM {{turning}} c CROSS JOIN {invitations} WHERE c.action = {RESTORE}
         ) q WHERE invitations.tenant_id = {{t}} AND invitations.id = q.id
+        """
+    )
+
+
+def _put_former_keys_back(writer: _Writer) -> None:
+    """Let sources remember of everybody, but of whom the run created, the keys that they remembered before (R34)."""
+    dialect = writer.dialect
+    source, key, end_time = (
+        dialect.json_item("x.value", place, kind=kind) for place, kind in enumerate(("bigint", "text", "moment"))
+    )
+    known = "kind <> 'user.created'"
+    writer.run(f"DELETE FROM former_claims WHERE tenant_id = {{t}} AND user_id IN {writer.those(known)}")
+    writer.run(
+        f"""
+        INSERT INTO former_claims (tenant_id, source_id, external_id, user_id, end_time)
+        SELECT {{t}}, {source}, {key}, c.user_id, {end_time}
+        FROM {{turning}} c CROSS JOIN {dialect.each_json("c.before", "undo", "former")} WHERE c.{known}
         """
     )
 

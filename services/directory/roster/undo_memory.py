@@ -7,18 +7,35 @@ user's credentials, beside a newer one.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from services.directory.roster.applier import Applier
+from services.directory.roster.plan_changes import CREATE, DELETE, RESTORE
 from services.directory.store.people_tables import InvitationState
+
+_CLAIM: Final = (
+    "m.source_id",
+    "m.external_id",
+    "m.missed_files",
+    "CASE WHEN m.deletion_left_out THEN 1 ELSE 0 END",
+)
+_KEYS: Final = {
+    "claims": ("claims", _CLAIM, ""),
+    "former": ("former_claims", ("m.source_id", "m.external_id", "m.end_time"), ""),
+}
+"""By which keys sources know a person, and knew one before."""
 
 _OPEN: Final = f"({InvitationState.PENDING}, {InvitationState.SENT})"
 
 
 def remember(applier: Applier) -> None:
-    """Make `kept` (user_id, memory) of everybody who is deleted, taken over or restored; before anything is written."""
+    """Make `kept` (user_id, memory) of everybody who is changed or deleted; before anything is written.
+
+    Who is created was nothing before; of everybody else the keys and the owner are kept, whatever becomes of them.
+    """
     applier.run(f"DROP TABLE IF EXISTS {applier.space.name('kept')}")
-    parts = " UNION ALL ".join((_deleted(applier), _taken_over(applier), _restored(applier)))
+    parts = " UNION ALL ".join((_deleted(applier), _restored(applier), _changed(applier)))
     applier.run(f"{applier.dialect.create_table} {applier.space.name('kept')} AS {parts}")
     if applier.dialect.is_sqlite:
         applier.run("CREATE INDEX stage.kept_user_id ON kept (user_id)")
@@ -38,53 +55,47 @@ def memory(applier: Applier) -> str:
 
 def _deleted(applier: Applier) -> str:
     """Everything that ends with the person (R32)."""
-    dialect = applier.dialect
     lists = {
-        "memberships": _list_of(applier, "memberships", "m.group_id", "m.origin_source_id"),
-        "claims": _list_of(
-            applier,
-            "claims",
-            "m.source_id",
-            "m.external_id",
-            "m.missed_files",
-            "CASE WHEN m.deletion_left_out THEN 1 ELSE 0 END",
-        ),
-        "invitations": _list_of(applier, "invitations", "m.id", "m.state", only=f"AND m.state IN {_OPEN}"),
+        "memberships": ("memberships", ("m.group_id", "m.origin_source_id"), ""),
+        **_KEYS,
+        "invitations": ("invitations", ("m.id", "m.state"), f"AND m.state IN {_OPEN}"),
     }
-    joins = " ".join(f"LEFT JOIN ({query}) {name}_of ON {name}_of.user_id = c.user_id" for name, query in lists.items())
-    found = {name: dialect.as_json(f"coalesce({name}_of.list, '[]')") for name in lists}
-    pairs = ", ".join(f"'{name}', {value}" for name, value in found.items())
-    return f"SELECT c.user_id, {_object(applier, pairs)} AS memory FROM {{changes}} c {joins} WHERE c.action = 4"
+    return _of_users(applier, "'way_out', u.way_out", f"c.action = {DELETE}", lists)
 
 
-def _list_of(applier: Applier, table: str, *columns: str, only: str = "") -> str:
-    row = applier.dialect.json_row(*columns)
-    return (
-        f"SELECT m.user_id, {applier.dialect.json_rows(row)} AS list FROM {table} m "
-        f"WHERE m.tenant_id = {{t}} {only} AND m.user_id IN (SELECT user_id FROM {{changes}} WHERE action = 4) "
-        "GROUP BY m.user_id"
-    )
-
-
-def _taken_over(applier: Applier) -> str:
+def _changed(applier: Applier) -> str:
+    """Whose a person was, by which keys, and whether the password was valid."""
     pairs = "'reset', CASE WHEN u.password_reset_required THEN 1 ELSE 0 END, 'owner', u.owner_source_id"
-    return _of_users(applier, pairs, action=3)
+    others = f"c.action NOT IN ({CREATE}, {DELETE}, {RESTORE})"
+    return _of_users(applier, pairs, others, _KEYS)
 
 
 def _restored(applier: Applier) -> str:
-    left = _of_users(
+    """How a person had left who is back."""
+    return _of_users(
         applier,
-        "'owner', u.owner_source_id, 'way_out', u.way_out, 'leave_time', u.leave_time, 'end_time', f.end_time",
-        action=5,
+        "'owner', u.owner_source_id, 'way_out', u.way_out, 'leave_time', u.leave_time",
+        f"c.action = {RESTORE}",
+        _KEYS,
     )
-    former = "f.tenant_id = {t} AND f.source_id = {s} AND f.external_id = c.external_id AND f.user_id = c.user_id"
-    return left.replace("WHERE", f"LEFT JOIN former_claims f ON {former} WHERE")
 
 
-def _of_users(applier: Applier, pairs: str, *, action: int) -> str:
+def _of_users(
+    applier: Applier, pairs: str, condition: str, lists: Mapping[str, tuple[str, tuple[str, ...], str]]
+) -> str:
+    """Select people `c` of whom a condition holds, with values of their row `u` and lists of what other tables say."""
+    dialect, joins = applier.dialect, ""
+    for name, (table, columns, only) in lists.items():
+        joins += (
+            f" LEFT JOIN (SELECT m.user_id, {dialect.json_rows(dialect.json_row(*columns))} AS list FROM {table} m"
+            f" JOIN {{changes}} c ON c.user_id = m.user_id WHERE m.tenant_id = {{t}} AND {condition} {only}"
+            f" GROUP BY m.user_id) {name}_of ON {name}_of.user_id = c.user_id"
+        )
+        found = f"coalesce({name}_of.list, '[]')"
+        pairs += f", '{name}', {dialect.as_json(found)}"
     return (
-        f"SELECT c.user_id, {_object(applier, pairs)} AS memory FROM {{changes}} c "
-        f"JOIN users u ON u.tenant_id = {{t}} AND u.id = c.user_id WHERE c.action = {action}"
+        f"SELECT c.user_id, {_object(applier, pairs)} AS memory FROM {{changes}} c"
+        f" JOIN users u ON u.tenant_id = {{t}} AND u.id = c.user_id{joins} WHERE {condition}"
     )
 
 

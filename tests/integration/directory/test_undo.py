@@ -23,6 +23,7 @@ from services.directory.rules.leaving import WayOut
 from services.directory.rules.passwords import NewPassword
 from services.directory.store.events import MEMORY
 from services.directory.store.people_tables import Credential
+from services.directory.store.seal import Seal
 from services.directory.store.tables import Event, RunStatus, Source, SourceState, Tenant, User
 from tests.integration.directory.nights import SOMEBODY
 from tests.integration.directory.undoing import (
@@ -276,7 +277,7 @@ def test_the_password_that_a_takeover_ends_stands_in_no_event(town):
 
 def test_the_password_of_before_a_takeover_is_forgotten_when_nothing_can_be_undone(town, clock):
     run = approve(town, town.plan(*NEXT))
-    housekeeper = Housekeeper(town.imports, timedelta(days=730))
+    housekeeper = Housekeeper(town.imports, Seal(b"s" * 32), timedelta(days=730))
 
     def is_kept():
         with town.store.read(town.tenant_id) as session:
