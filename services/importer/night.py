@@ -18,7 +18,8 @@ from muster.runtime.errors import failure_of
 from muster.runtime.telemetry import fault_of
 
 from services.importer.directory import Directory, TurnDidNotComeError
-from services.importer.run import Importer, NightClaim, PutBackError
+from services.importer.night_claim import NightClaim, PutBackError
+from services.importer.run import Importer
 
 log = structlog.get_logger()
 
@@ -99,7 +100,7 @@ class Nights:
         while not self._stopping.is_set():
             was_busy = bool(self._nights())  # before asking: one that ends now may let another of its tenant be due
             self._renew()
-            if not self._fill() and not was_busy:
+            if not self._fill_unless_busy(was_busy=was_busy) and not was_busy:
                 break
             self._pause()
         return self._tally
@@ -124,6 +125,17 @@ class Nights:
             found = True
             self._begin(claim)
         return found
+
+    def _fill_unless_busy(self, *, was_busy: bool) -> bool:
+        """Claim; a directory that restarts, or whose store is busy, does not end us while nights are under way."""
+        try:
+            return self._fill()
+        except grpc.RpcError as error:
+            reason = failure_of(error).reason
+            if reason != "TENANT_BUSY" and not was_busy:
+                raise
+            log.warning("nights.directory_away", reason=reason)
+            return True
 
     def _begin(self, claim: sources_pb2.SourceClaim) -> None:
         log.info("night.began", source=claim.source.name, attempt=claim.attempt)

@@ -19,16 +19,14 @@ from services.importer.csv_file import read_csv_file
 from services.importer.directory import Directory, Run, has_stopped, wants_all_rows
 from services.importer.endpoints import endpoint_of, marker_of
 from services.importer.errors import (
-    ConnectionFailedError,
     FaultError,
-    FetchFailedError,
     FileRefusedError,
-    ImporterError,
     InterruptedRunError,
     NoFileError,
     RunEndedError,
     TooLargeError,
 )
+from services.importer.night_claim import NightClaim, PutBackError
 from services.importer.row_hash import SettledHashes, reading
 from services.importer.row_layout import RowSettings
 from services.importer.spool import MAX_FILE_BYTES, Spool
@@ -36,8 +34,6 @@ from services.importer.staging import ReadFile, file_name_of, staging_messages
 
 log = structlog.get_logger()
 
-_PASSING = (ConnectionFailedError, FaultError, FetchFailedError)
-"""What ends a night only at its last try."""
 _PROCESSED = (imports_pb2.IMPORT_RUN_STATUS_APPLIED, imports_pb2.IMPORT_RUN_STATUS_UNCHANGED)
 _STOPPED = (sources_pb2.SOURCE_STATE_DISABLED, sources_pb2.SOURCE_STATE_PAUSED)
 
@@ -53,28 +49,6 @@ class Progress:
 
 
 Publish = Callable[[Progress], None]
-
-
-@dataclass(frozen=True)
-class NightClaim:
-    """The claim under which a source's night is run, and whether no other try of it comes by itself."""
-
-    id: str
-    is_last_attempt: bool
-
-    def puts_back(self, error: RunEndedError) -> bool:
-        """Say whether the night is better tried again than ended: we stop, or the server may be back."""
-        if type(error) is InterruptedRunError:
-            return True
-        return isinstance(error, _PASSING) and not self.is_last_attempt
-
-
-class PutBackError(ImporterError):
-    """The night is to be tried again, and no run was opened for this try; `code` is the vocabulary's word for why."""
-
-    def __init__(self, cause: RunEndedError) -> None:
-        self.code = cause.code
-        super().__init__(cause.code)
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,8 @@ from services.importer import app
 from services.importer.directory import Directory
 from services.importer.errors import InterruptedRunError
 from services.importer.night import LEASE_S, Nights
-from services.importer.run import Importer, NightClaim
+from services.importer.night_claim import NightClaim
+from services.importer.run import Importer
 from tests.builders import a_csv, a_row
 from tests.integration.directory.due import Customer
 from tests.stack.customer import FILE

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -58,6 +58,25 @@ def test_migrating_again_leaves_the_data_alone(database_url, fresh):
     migrate(database_url)
     with fresh.read(None) as session:
         assert session.get(tables.License, 1).seats_total == 3
+
+
+@pytest.mark.mostly("postgresql")
+def test_files_that_were_there_before_the_schedule_get_their_next_night(database_url, fresh):
+    with fresh.write(None) as session:
+        now = datetime.now(UTC)
+        tenant_id = create_tenant(session, NewTenant("Springfield", 3), actor=Actor("test"), now=now).id
+    with fresh.write(tenant_id) as session:
+        for number, state in enumerate(tables.SourceState, start=1):
+            facts = {"display_name": "file", "state": state, "nightly_time": "03:30", "time_zone": "Asia/Kolkata"}
+            session.add(tables.Source(tenant_id=tenant_id, id=number, create_time=now, **facts))
+    downgrade(database_url, to="0009")
+    migrate(database_url)
+    with fresh.read(tenant_id) as session:
+        due = [session.get(tables.Source, (tenant_id, number)).due_at for number in range(1, 5)]
+    assert due[2:] == [None, None]
+    assert due[0] == due[1]
+    assert (due[0].hour, due[0].minute) == (22, 0)
+    assert timedelta() < due[0] - now <= timedelta(days=1)
 
 
 def test_the_migrated_schema_is_that_of_the_models(fresh):

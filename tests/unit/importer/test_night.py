@@ -20,7 +20,8 @@ from services.importer.errors import (
     NoFileError,
 )
 from services.importer.night import LEASE_S, Nights
-from services.importer.run import Importer, NightClaim, PutBackError
+from services.importer.night_claim import NightClaim, PutBackError
+from services.importer.run import Importer
 from tests.stack.waiting import wait_until
 from tests.unit.importer.directory_double import AwayError, DirectoryDouble, TenantBusyError, serve
 
@@ -121,6 +122,12 @@ def test_a_directory_that_is_away_is_asked_again_by_a_worker_that_serves(worker:
     worker.nights.stop()
     nights.join(10)
     assert not nights.is_alive()
+
+
+def test_run_due_is_not_ended_by_a_store_that_is_being_written_to(worker: Worker):
+    worker.directory.due = 1
+    worker.directory.faults["ClaimDueSource"] = [TenantBusyError("busy") for _ in range(5)]
+    assert dict(worker.nights.run_due().ended) == {"refused": 1}
 
 
 def test_what_may_pass_is_put_back_but_at_the_last_try():
