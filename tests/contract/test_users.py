@@ -10,6 +10,7 @@ from muster.directory.v1 import users_pb2
 from sqlalchemy import text
 
 from services.directory.rules import names
+from tests.integration.directory.connection import Connection, settle_in
 
 SEARCH = "urn:ietf:params:scim:api:messages:2.0:SearchRequest"
 PATCH = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
@@ -194,3 +195,38 @@ def test_a_value_of_the_wrong_kind_is_told_in_words_of_scim(provider):
     assert answer.status == 400
     assert answer.body["detail"].startswith("displayName: ")
     assert "pydantic" not in answer.body["detail"]
+
+
+def test_a_bulk_request_is_judged_by_what_it_comes_to(provider):
+    moved, removed = provider.a_user(), provider.a_user()
+    first, second = provider.a_group(moved["id"], removed["id"]), provider.a_group()
+    empty = {"op": "replace", "path": "members", "value": []}
+    put = {"op": "add", "path": "members", "value": [{"value": moved["id"]}]}
+    operations = [
+        {"method": "PATCH", "path": f"/Groups/{first['id']}", "data": {"schemas": [PATCH], "Operations": [empty]}},
+        {"method": "PATCH", "path": f"/Groups/{second['id']}", "data": {"schemas": [PATCH], "Operations": [put]}},
+    ]
+    answer = provider.post("/Bulk", {"schemas": [BULK], "Operations": operations})
+    assert [each["status"] for each in answer.body["Operations"]] == ["200", "200"]
+    told = [event.resource.rpartition("/")[2] for event in provider.office.events("user.dormant")]
+    assert told == [removed["id"]]
+
+
+def test_a_bulk_request_that_the_guard_is_against_is_refused_whole(directory, provider):
+    connection = Connection(directory, provider.office, provider.source.name, provider.key)
+    people = settle_in(connection, 101)
+    group = provider.a_group(*people)
+    operation = {"method": "DELETE", "path": f"/Groups/{group['id']}"}
+    answer = provider.post("/Bulk", {"schemas": [BULK], "Operations": [operation]})
+    assert (answer.status, answer.headers["retry-after"]) == (429, "1800")
+    assert "101 of 101" in answer.body["detail"]
+    assert provider.get("/Users?count=1").status == 429
+    assert provider.office.seats().seats_used == 101
+
+
+def test_a_post_whose_answer_was_lost_is_answered_with_the_same_user(provider):
+    body = {"schemas": [USER], "userName": "lost@example.org", "externalId": "lost-1", "title": "Nurse"}
+    first, again = provider.post("/Users", body), provider.post("/Users", body)
+    assert (first.status, again.status) == (201, 201)
+    assert first.body == again.body
+    assert provider.post("/Users", {**body, "title": "Doctor"}).status == 409
