@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,7 +11,7 @@ from muster.directory.v1 import imports_pb2
 from services.directory.api.servicer import timestamp
 from services.directory.operations import import_reads
 from services.directory.rules.etags import etag_of
-from services.directory.rules.names import IMPORT_RUN, SOURCE, USER, format_optional
+from services.directory.rules.names import GROUP, IMPORT_RUN, SOURCE, USER, format_optional
 from services.directory.store.tables import ImportIssue, ImportRun, RunStatus
 
 
@@ -113,6 +114,8 @@ def to_proto(run: ImportRun, *, applied_rows: int = 0) -> imports_pb2.ImportRun:
         seats_used=run.seats_used,
         undoes=format_optional(IMPORT_RUN, run.tenant_id, run.undoes_run_id),
         undone_by=format_optional(IMPORT_RUN, run.tenant_id, run.undone_by_run_id),
+        reach=_reach(run.tenant_id, run.reach) if run.reach else None,
+        shape=_shape(run.tenant_id, run.shape) if run.shape else None,
         etag=etag_of(name, run.revision),
     )
 
@@ -120,3 +123,29 @@ def to_proto(run: ImportRun, *, applied_rows: int = 0) -> imports_pb2.ImportRun:
 def _facts_of(file: dict[str, Any]) -> imports_pb2.ImportFileFacts:
     digests = {key: bytes.fromhex(file.get(key, "")) for key in ("sha256", "reading")}
     return imports_pb2.ImportFileFacts(**{**file, **digests})
+
+
+def _reach(tenant_id: int, kept: Mapping[str, Any]) -> imports_pb2.Reach:
+    return imports_pb2.Reach(
+        lost_phone=kept["lost_phone"],
+        gained_phone=kept["gained_phone"],
+        came_without_phone=kept["came_without_phone"],
+        groups_below_two=kept["groups_below"],
+        groups=[imports_pb2.GroupReach(**_group(tenant_id, group)) for group in kept["groups"]],
+    )
+
+
+def _shape(tenant_id: int, kept: Mapping[str, Any]) -> imports_pb2.Shape:
+    return imports_pb2.Shape(
+        people=kept["people"],
+        columns=[imports_pb2.ColumnFill(column=column, filled=filled) for column, filled in kept["columns"].items()],
+        mail_domains=[
+            imports_pb2.MailDomain(domain=domain, people=people) for domain, people in kept["domains"].items()
+        ],
+        groups=[imports_pb2.GroupSize(**_group(tenant_id, group)) for group in kept["groups"]],
+    )
+
+
+def _group(tenant_id: int, kept: Mapping[str, Any]) -> dict[str, Any]:
+    facts = {key: kept[key] for key in ("display_name", "before", "after")}
+    return {"group": GROUP.format(tenant_id, kept["group_id"]), **facts}

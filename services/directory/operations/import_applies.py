@@ -18,6 +18,7 @@ from services.directory.operations.import_plans import (
     Planned,
     StageLostError,
     is_whole,
+    keep_surroundings,
     plan_here,
     plan_input,
     require_stage,
@@ -262,6 +263,7 @@ def _apply(
         given, counts = planned.given, planned.plan.counts
         if not run.deletions_left_out:  # else the plan stays as it was approved, deletions and all
             run.plan = {**NO_COUNTS, **counts}
+        keep_surroundings(run, planned.plan)
         write_findings(imports, session, run)
     else:
         given = plan_input(session, run, leave_deletions_out=False, now=imports.clock())
@@ -313,6 +315,7 @@ def _must_be_held(imports: Imports, session: Session, run: ImportRun, planned: P
     plan_changes.keep_as_shown(planned.planner)
     space.index_lines(session.connection())
     run.plan = {**NO_COUNTS, **planned.plan.counts}
+    keep_surroundings(run, planned.plan)
     run.seats_total, run.seats_used = planned.given.seats_total, planned.given.seats_used
     run.plan_hash = planned.plan.hash
     run.plan_xid, run.plan_position = planned.since

@@ -27,10 +27,11 @@ from services.directory.operations.imports import (
     source_of,
 )
 from services.directory.roster import plan_changes
-from services.directory.roster.limits import LimitInput, Passed, first_limit_passed, too_many_rejects
+from services.directory.roster.limits import LimitInput, Passed, first_limit_passed, shape_limit, too_many_rejects
 from services.directory.roster.plan import make_plan
 from services.directory.roster.planner import Plan, PlanInput, Planner
 from services.directory.roster.settled_rows import LastApply, RowsWantedError
+from services.directory.roster.shape import LOOK_BACK, Shape, shape_of
 from services.directory.roster.space import StageSpace
 from services.directory.roster.stage import stage_checksum
 from services.directory.rules.leaving import RESTORABLE_FOR
@@ -200,6 +201,7 @@ def plan_input(session: Session, run: ImportRun, *, leave_deletions_out: bool, n
         earlier_files=files[: files.index(source.id)],
         later_files=files[files.index(source.id) + 1 :],
         has_connections=any(other.kind == SourceKind.SCIM for other in sources),
+        shape_limit=shape_limit(source.limits),
     )
 
 
@@ -229,7 +231,25 @@ def _limit_input(session: Session, run: ImportRun) -> LimitInput:
         is_first_applied=last is None,
         newest_timestamp=run.newest_timestamp,
         last_applied_timestamp=last.newest_timestamp if last else None,
+        recent_shapes=_recent_shapes(session, source),
     )
+
+
+def _recent_shapes(session: Session, source: Source) -> list[Shape]:
+    """Read the shapes of the source's last applied runs, back to one that was approved: that one is right."""
+    query = select(ImportRun.shape, ImportRun.approved).where(
+        col(ImportRun.tenant_id) == source.tenant_id,
+        col(ImportRun.source_id) == source.id,
+        col(ImportRun.status) == RunStatus.APPLIED,
+        col(ImportRun.undoes_run_id) == 0,
+    )
+    shapes = []
+    for kept, was_approved in session.exec(query.order_by(col(ImportRun.id).desc()).limit(LOOK_BACK)):
+        if kept is not None:
+            shapes.append(shape_of(kept))
+        if was_approved:
+            break
+    return shapes
 
 
 def save_plan(imports: Imports, run: ImportRun, planned: Planned, *, rejected_rows_follow: bool = False) -> ImportRun:
@@ -256,6 +276,7 @@ def write_plan(imports: Imports, session: Session, run: ImportRun, planned: Plan
     plan = planned.plan
     run.plan, run.plan_hash = {**NO_COUNTS, **plan.counts}, plan.hash
     run.plan_xid, run.plan_position = planned.since
+    keep_surroundings(run, plan)
     run.seats_total, run.seats_used = planned.given.seats_total, planned.given.seats_used
     run.counts = {**run.plan, **dict.fromkeys(NOT_YET_DONE, 0)}
     write_findings(imports, session, run)
@@ -274,6 +295,11 @@ def write_plan(imports: Imports, session: Session, run: ImportRun, planned: Plan
         run.active_until = imports.clock() + timedelta(seconds=LEASE_S)
         run.revision += 1
         session.add(run)
+
+
+def keep_surroundings(run: ImportRun, plan: Plan) -> None:
+    """Keep with the run whom its plan lets be reached, and what its people look like."""
+    run.reach, run.shape = plan.reach.kept(), plan.shapes.kept()
 
 
 def write_findings(imports: Imports, session: Session, run: ImportRun) -> None:

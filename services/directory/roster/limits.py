@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from services.directory.roster.planner import Plan
+from services.directory.roster.shape import Shape, ShapeLimit, alarms
 
 DEFAULTS: Mapping[str, tuple[int, float]] = {
     "delete": (3, 20.0),
@@ -16,6 +17,8 @@ DEFAULTS: Mapping[str, tuple[int, float]] = {
     "membership": (10, 50.0),
     "create": (100, 50.0),
     "reject": (5, 50.0),
+    "rekey": (3, 20.0),
+    "shape": (10, 50.0),
 }
 """Floor and percentage of each limit; both must be exceeded."""
 
@@ -29,6 +32,8 @@ class LimitInput:
     is_first_applied: bool
     newest_timestamp: datetime | None
     last_applied_timestamp: datetime | None
+    recent_shapes: Sequence[Shape] = ()
+    """Of the source's last applied runs, since somebody last approved one."""
 
 
 @dataclass(frozen=True)
@@ -56,25 +61,32 @@ def first_limit_passed(plan: Plan, given: LimitInput) -> Passed | None:
 
 
 def _passed(plan: Plan, given: LimitInput) -> Iterator[Passed]:
-    """Every limit that was passed, in the rule's order, R6's `older_than_last` first."""
+    """Every limit that was passed, in the rule's order: R6's `older_than_last` first, the shape's alarm last."""
+    yield from _older_than_last(given)
+    yield from _people_passed(plan, given)
+    for _, removed, size in plan.membership_removals:
+        if _exceeds(given, "membership", removed, size):
+            yield Passed("membership_limit", f"{removed} of {size} people would leave one group.")
+    created, owned = plan.counts["created"], plan.users_owned
+    if not given.is_first_applied and _exceeds(given, "create", created, owned):
+        yield Passed("create_limit", f"{created} people would be added to {owned}.")
+    if plan.administrators_taken_over:
+        yield Passed("admin_takeover", f"{plan.administrators_taken_over} administrators would be taken over.")
+    if not given.is_first_applied:
+        said = alarms(plan.shapes, given.recent_shapes, shape_limit(given.limits))
+        yield from (Passed("shape_alarm", sentence) for sentence in said)
+
+
+def _older_than_last(given: LimitInput) -> Iterator[Passed]:
     last, newest = given.last_applied_timestamp, given.newest_timestamp
     if last is not None and newest is not None and newest < last:
         yield Passed(
             "older_than_last",
             f"The file's newest TimeStamp, {newest:%Y-%m-%d %H:%M} UTC, is older than that of the last applied file.",
         )
-    yield from _passed_by_people(plan, given)
-    for _, removed, size in plan.membership_removals:
-        if _exceeds(given, "membership", removed, size):
-            yield Passed("membership_limit", f"{removed} of {size} people would leave one group.")
-    counts, owned = plan.counts, plan.users_owned
-    if not given.is_first_applied and _exceeds(given, "create", counts["created"], owned):
-        yield Passed("create_limit", f"{counts['created']} people would be added to {owned}.")
-    if plan.administrators_taken_over:
-        yield Passed("admin_takeover", f"{plan.administrators_taken_over} administrators would be taken over.")
 
 
-def _passed_by_people(plan: Plan, given: LimitInput) -> Iterator[Passed]:
+def _people_passed(plan: Plan, given: LimitInput) -> Iterator[Passed]:
     """The limits on what happens to people who are here, in order."""
     counts, owned = plan.counts, plan.users_owned
     left_out = plan.deletions_left_out_before
@@ -88,6 +100,13 @@ def _passed_by_people(plan: Plan, given: LimitInput) -> Iterator[Passed]:
         yield Passed("rekey_limit", f"{counts['rekeyed']} of {owned} people would get another UniqueID.")
     if not given.is_first_applied and _exceeds(given, "takeover", counts["taken_over"], counts["rows"]):
         yield Passed("takeover_limit", f"{counts['taken_over']} people made by hand would be taken over.")
+
+
+def shape_limit(limits: Mapping[str, Mapping[str, float]]) -> ShapeLimit:
+    """Read the figures of the shape alarm out of a source's own."""
+    floor, percent = DEFAULTS["shape"]
+    own = limits.get("shape", {})
+    return ShapeLimit(own.get("floor", floor), own.get("percent", percent))
 
 
 def _exceeds(given: LimitInput, name: str, count: int, base: int) -> bool:

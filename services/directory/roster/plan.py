@@ -29,8 +29,10 @@ from services.directory.roster import (
     plan_mails,
     plan_people,
     plan_rows,
+    reach,
     restore,
     settled_rows,
+    shape,
 )
 from services.directory.roster.planner import Plan, Planner
 from services.directory.roster.space import PLAN_TABLES
@@ -59,14 +61,18 @@ def make_plan(planner: Planner) -> Plan:
     plan_findings.write_findings(planner, deferred=deferred, merged=merged)
     settled_rows.find_effective(planner)
     planner.dialect.untune(planner.connection)
+    departures = reach.find_departures(planner, counts)
+    shapes = shape.measure(planner, planner.given.shape_limit, departures=departures)
     return Plan(
         counts=counts,
         hash=plan_changes.hash_changes(planner),
         mail_changes=planner.count("changes", "action = 2 AND email <> old_email"),
-        users_owned=_users_owned(planner),
+        users_owned=shapes.before.people,
         deletions_left_out_before=planner.count("gone", "deletion_left_out"),
         administrators_taken_over=_administrators_taken_over(planner),
         membership_removals=plan_groups.removals_per_group(planner),
+        reach=reach.measure(planner, counts),
+        shapes=shapes,
     )
 
 
@@ -105,9 +111,3 @@ def _administrators_taken_over(planner: Planner) -> int:
         "SELECT count(*) FROM {changes} c JOIN administrators a ON a.email = c.email AND a.tenant_id = {t} "
         "WHERE c.action = 3"
     )
-
-
-def _users_owned(planner: Planner) -> int:
-    sql = "SELECT count(*) FROM users WHERE tenant_id = :t AND owner_source_id = :s AND state = 1"
-    found = planner.connection.execute(text(sql), {"t": planner.given.tenant_id, "s": planner.given.source_id})
-    return int(found.scalar_one())

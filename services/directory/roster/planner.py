@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from sqlalchemy import bindparam, text
@@ -11,7 +11,9 @@ from sqlalchemy.engine import Connection
 
 from services.directory.roster.dialect import Dialect
 from services.directory.roster.owners import owned_by_sql
+from services.directory.roster.reach import Reach
 from services.directory.roster.settled_rows import LastApply
+from services.directory.roster.shape import ShapeLimit, Shapes
 from services.directory.roster.space import StageSpace
 from services.directory.rules.ownership import Party, Verdict, users_with
 from services.directory.store.tables import UtcDateTime
@@ -48,6 +50,7 @@ class PlanInput:
     """Those behind it."""
     has_connections: bool = False
     """Whether the tenant has SCIM connections, whose dormant users have mails, too (R29)."""
+    shape_limit: ShapeLimit = field(default_factory=ShapeLimit)
 
     @property
     def other_files(self) -> tuple[int, ...]:
@@ -67,6 +70,8 @@ class Plan:
     administrators_taken_over: int
     membership_removals: list[tuple[int, int, int]]
     """Per group with removals: its id, how many, and how many people were in it."""
+    reach: Reach
+    shapes: Shapes
 
 
 class Planner:

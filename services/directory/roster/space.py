@@ -45,8 +45,12 @@ PLAN_TABLES = (
     "changes",
     "findings",
     "effective",
+    "departures",
+    "thinned",
+    "domains",
+    "shrunken",
 )
-"""What a plan is made of, in the order it is made; see plan.py for each."""
+"""What a plan is made of, in the order it is made; see plan.py, reach.py and shape.py for each."""
 
 
 UNDO_TABLES = (

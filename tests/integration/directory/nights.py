@@ -47,8 +47,8 @@ class Clock:
 class Night:
     """One tenant with one enabled source, and runs of it.
 
-    A person is `anna`, `anna/Anna Berg` with another name, `bo@anna` with her mail, or `anna+CREW,STAFF` with groups
-    (`anna+` with an empty cell).
+    A person is `anna`, `anna/Anna Berg` with another name, `bo@anna` with her mail, `bo@alder.net` with one at another
+    domain, `anna:7` with a phone (`anna:` with an empty cell), or `anna+CREW,STAFF` with groups (`anna+` likewise).
     """
 
     def __init__(self, store, folder, clock):
@@ -177,15 +177,17 @@ def _row(line, person, *, is_rejected):
     row_hash = hash_of(person)
     person, has_groups, groups = person.partition("+")
     who, _, display_name = person.partition("/")
+    who, has_phone, phone = who.partition(":")
     name, _, mailbox = who.partition("@")
+    email = f"{name}@{mailbox}" if "." in mailbox else f"{mailbox or name}@example.org"
     return Row(
         line,
         imports_pb2.ROW_DISPOSITION_REJECTED if is_rejected else imports_pb2.ROW_DISPOSITION_ACCEPTED,
         external_id=f"EMPLOYEE-{name}",
-        email=f"{mailbox or name}@example.org",
+        email=email,
         display_name=display_name or name,
         title=None,
-        phone=None,
+        phone=(f"+4670{int(phone):07}" if phone else "") if has_phone else None,
         secondary_phone=None,
         group_external_ids=groups.replace(",", GROUP_SEPARATOR) if has_groups else None,
         digest=person.encode().ljust(16)[:16],
