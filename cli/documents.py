@@ -22,6 +22,8 @@ from muster.directory.v1 import (
 )
 from muster.notifier.v1 import messages_pb2
 
+from cli import plan_documents
+
 Document = dict[str, Any]
 MANUAL = "manual"
 
@@ -253,6 +255,8 @@ def run(record: imports_pb2.ImportRun) -> Document:
         "nights_without_file": record.nights_without_file,
         "seats_total": record.seats_total,
         "seats_used": record.seats_used,
+        "reach": plan_documents.reach(record.reach) if record.HasField("reach") else None,
+        "shape": plan_documents.shape(record.shape) if record.HasField("shape") else None,
         "file": file_facts(record.file) if record.HasField("file") else None,
         "started": moment(record.create_time),
         "ended": moment(record.end_time),

@@ -42,6 +42,7 @@ def view(document: Document) -> list[RenderableType]:
         parts.append(Text(f"seats: {document['seats_used']} of {document['seats_total']} taken"))
     if document["status"] == "applied" and document["deletions_left_out"] and document["plan"]["deleted"]:
         parts.append(Text(_LEFT_OUT.format(document["plan"]["deleted"])))
+    parts += _reach(document["reach"])
     parts += _issues(document)
     if "changes" in document:
         parts += _changes(document["changes"])
@@ -62,6 +63,24 @@ def _counts(document: Document) -> Table:
         table.add_row("put back", *(str(document["plan"][key]) for key in shown))
     table.add_row("done", *(str(document["counts"][key]) for key in shown))
     return table
+
+
+_REACH = {
+    "lost_phone": "{} people lose their only phone",
+    "gained_phone": "{} people get a phone",
+    "came_without_phone": "{} new people have no phone",
+    "groups_below_two": "{} groups drop below 2 reachable people",
+}
+
+
+def _reach(reach: Document | None) -> list[RenderableType]:
+    said = [text.format(reach[key]) for key, text in _REACH.items() if reach[key]] if reach else []
+    if not reach or not said:
+        return []
+    parts: list[RenderableType] = [Text(f"who can be reached: {', '.join(said)}")]
+    if reach["groups"]:
+        parts += output.records(reach["groups"], ["name", "group", "before", "after"], title="groups out of reach")
+    return parts
 
 
 def _issues(document: Document) -> list[RenderableType]:

@@ -24,6 +24,7 @@ _TONES = {
     Outcome.PLANNED: "calm",
     Outcome.FAILED: "bad",
     Outcome.UNDONE: "calm",
+    Outcome.UNCHANGED: "good",
 }
 _WITH_CHANGES = (Outcome.APPLIED, Outcome.HELD, Outcome.PLANNED, Outcome.UNDONE)
 
@@ -91,14 +92,15 @@ def _is_urgent(data: ReportData) -> bool:
     return data.outcome is Outcome.NO_FILE and data.nights_without_file >= URGENT_NIGHTS
 
 
-def _has_changes(data: ReportData) -> bool:
-    return bool(data.counts.created or data.counts.updated or data.counts.deleted)
+def _changed_nothing(data: ReportData) -> bool:
+    changes = data.counts.created or data.counts.updated or data.counts.deleted
+    return data.outcome is Outcome.APPLIED and not changes
 
 
 def _subject(data: ReportData, words: Words) -> str:
     """Say tenant, outcome and what wants attention, on one line."""
     key = data.outcome.value
-    if data.outcome is Outcome.APPLIED and not _has_changes(data):
+    if _changed_nothing(data):
         key = "nothing"
     elif _is_urgent(data):
         key = "no_file_urgent"
@@ -121,7 +123,7 @@ def _subject(data: ReportData, words: Words) -> str:
 
 
 def _headline(data: ReportData, words: Words) -> str:
-    if data.outcome is Outcome.APPLIED and not _has_changes(data):
+    if _changed_nothing(data):
         return words.say("headline.nothing")
     if _is_urgent(data):
         return words.say("headline.no_file_urgent", n=data.nights_without_file)
@@ -132,6 +134,8 @@ def _lead(data: ReportData, words: Words) -> Iterator[str]:
     """Say in sentences what happened, why, and what it needs."""
     if data.outcome is Outcome.APPLIED:
         yield from _applied_lead(data, words)
+    elif data.outcome is Outcome.UNCHANGED:
+        yield words.say("lead.unchanged", path=plain(data.file_path))
     elif data.outcome is Outcome.HELD:
         yield words.say("lead.why_held", text=_what(data, words))
         yield from _plan_lead(data, words)

@@ -23,6 +23,7 @@ from muster.runtime.errors import failure_of
 from services.notifier.report_changes import ChangesReader
 from services.notifier.report_data import (
     Counts,
+    GroupReach,
     Invitations,
     Issue,
     LimitFigures,
@@ -52,6 +53,8 @@ _LIMITS: dict[str, Callable[[sources_pb2.Limits], sources_pb2.Limit]] = {
     "membership_limit": lambda limits: limits.membership,
     "create_limit": lambda limits: limits.create,
     "too_many_rejects": lambda limits: limits.reject,
+    "rekey_limit": lambda limits: limits.rekey,
+    "shape_alarm": lambda limits: limits.shape,
 }
 
 
@@ -98,6 +101,8 @@ class ReportReader:
         source = (await self._sources.GetSource(sources_pb2.GetSourceRequest(name=run.source))).source
         if outcome is Outcome.PLANNED and source.state != sources_pb2.SOURCE_STATE_TRIAL:
             return None
+        if outcome is Outcome.UNCHANGED and not source.report_unchanged:
+            return None
         return Reportable(outcome, run, source, _reason(event, run)) if source.report_to else None
 
     async def gather(self, reportable: Reportable) -> ReportData:
@@ -112,7 +117,7 @@ class ReportReader:
         warnings = await self._issues(run.name, imports_pb2.ISSUE_SEVERITY_WARNING)
         decided = _decided(run, outcome)
         rejected_file, is_whole = await self._rejected_file(run.name) if counts.rejected else (b"", True)
-        people, reach = await self._changes.people(run.name, counts) if outcome in _WITH_PLAN else (People(), Reach())
+        has_plan = outcome in _WITH_PLAN
         trial = source.state == sources_pb2.SOURCE_STATE_TRIAL
         return ReportData(
             outcome=outcome,
@@ -133,9 +138,9 @@ class ReportReader:
             nights_without_file=run.nights_without_file,
             counts=counts,
             deletions_left_out=run.plan.deleted if run.deletions_left_out and outcome is Outcome.APPLIED else 0,
-            people=people,
-            reach=reach,
-            shape=await self._changes.shape(run) if outcome in _WITH_PLAN else None,
+            people=await self._changes.people(run.name, counts) if has_plan else People(),
+            reach=_reach(run.reach) if has_plan else Reach(),
+            shape=await self._changes.shape(run) if has_plan else None,
             invitations=_invitations(source, tenant),
             rejected=await self._issues(run.name, imports_pb2.ISSUE_SEVERITY_REJECTED),
             rejected_file=rejected_file,
@@ -191,6 +196,16 @@ def tenant_of(name: str) -> str:
 
 def _counts(counts: imports_pb2.ImportCounts) -> Counts:
     return Counts(**{part.name: getattr(counts, part.name) for part in fields(Counts)})
+
+
+def _reach(reach: imports_pb2.Reach) -> Reach:
+    return Reach(
+        no_phone=reach.came_without_phone,
+        lost=reach.lost_phone,
+        gained=reach.gained_phone,
+        groups_below=reach.groups_below_two,
+        groups=tuple(GroupReach(group.display_name, group.before, group.after) for group in reach.groups),
+    )
 
 
 def _invitations(source: sources_pb2.Source, tenant: tenants_pb2.Tenant) -> Invitations:

@@ -18,6 +18,7 @@ class Outcome(enum.Enum):
     FAILED = "failed"
     UNDONE = "undone"
     """What a run had changed was put back, by the run of which this is the report."""
+    UNCHANGED = "unchanged"
 
 
 class Invitations(enum.Enum):
@@ -107,14 +108,23 @@ class Seats:
 
 
 @dataclass(frozen=True)
+class GroupReach:
+    """A group in which fewer than two people can be reached after a run."""
+
+    name: str
+    before: int
+    after: int
+
+
+@dataclass(frozen=True)
 class Reach:
-    """How a run changes who can be reached by phone; `is_all`: no more people than `most` were to be looked at."""
+    """How a run changes who can be reached by phone; `groups` are the first of those that fall below two."""
 
     no_phone: int = 0
     lost: int = 0
     gained: int = 0
-    is_all: bool = True
-    most: int = 0
+    groups_below: int = 0
+    groups: tuple[GroupReach, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from services.notifier.person_mail import render_letter
 from services.notifier.render import render
 from services.notifier.report_data import (
     Counts,
+    GroupReach,
     Invitations,
     Issue,
     LimitFigures,
@@ -100,13 +101,14 @@ def _reports(language: str, tenant_name: str) -> Iterator[Sample]:
         rejected=_rejected(),
         warnings=_warnings(),
         seats=Seats(total=2_000, used=2_000, missing=3),
-        reach=Reach(no_phone=4, lost=1, gained=6),
+        reach=Reach(no_phone=4, lost=41, gained=6, groups_below=3, groups=_groups_out_of_reach()),
         invitations=Invitations.MAILED,
     )
     few = Counts(rows=1_210, created=0, updated=4, unchanged=1_206, deleted=412)
     reports = {
         "applied": full,
-        "unchanged": replace(report, counts=Counts(rows=2_000, unchanged=2_000)),
+        "nothing": replace(report, counts=Counts(rows=2_000, unchanged=2_000)),
+        "unchanged": replace(report, outcome=Outcome.UNCHANGED, counts=Counts(rows=2_000, unchanged=2_000)),
         "held": replace(
             report,
             outcome=Outcome.HELD,
@@ -115,6 +117,15 @@ def _reports(language: str, tenant_name: str) -> Iterator[Sample]:
             people=_people(leave=True),
             limit=LimitFigures(3, 20.0),
             shape=_another_shape(),
+        ),
+        "held_shape": replace(
+            report,
+            outcome=Outcome.HELD,
+            reason="shape_alarm",
+            message="12 of 2,000 people would have a TelephoneNumber, where 1,950 usually have one.",
+            counts=Counts(rows=2_000, updated=1_938, unchanged=62),
+            limit=LimitFigures(10, 50.0),
+            reach=Reach(lost=1_938, groups_below=48, groups=_groups_out_of_reach()),
         ),
         "refused": replace(report, outcome=Outcome.REFUSED, reason="missing_column:Mail"),
         "no_file": replace(report, outcome=Outcome.NO_FILE, file_name="", nights_without_file=1),
@@ -263,6 +274,10 @@ def _warnings() -> tuple[Issue, ...]:
         Issue(3, "EMP-0000003", "phone_national", "TelephoneNumber", "070***", ""),
         Issue(4, "EMP-0000004", "unknown_group:G-17", "Groups", "", ""),
     )
+
+
+def _groups_out_of_reach() -> tuple[GroupReach, ...]:
+    return (GroupReach("Night shift", 3, 0), GroupReach("Åkervägen 7", 2, 1), GroupReach("Crisis team", 4, 1))
 
 
 def _another_shape() -> Shape:

@@ -13,6 +13,9 @@ from services.notifier.words import Words
 MOST_REJECTED = 50
 """Rejected rows shown in the mail itself; the attachment has the rest."""
 
+MOST_GROUPS = 5
+"""Groups out of reach that are named in the mail; `muster runs show` has more."""
+
 FEW_ROWS, LESS, MORE = 10, 0.2, 0.5
 """A file has fewer rows than usual, or more, by over this many and this share of what it had."""
 
@@ -128,8 +131,15 @@ def reach(seen: Reach, words: Words) -> list[str]:
     """Say how the run changes who can be reached by phone."""
     figures = {"no_phone": seen.no_phone, "lost": seen.lost, "gained": seen.gained}
     said = [words.say(f"reach.{key}", n=number) for key, number in figures.items() if number]
-    if said and not seen.is_all:
-        said.append(words.say("reach.not_all", n=seen.most))
+    if not seen.groups_below:
+        return said
+    named = seen.groups[:MOST_GROUPS]
+    said.append(words.say("reach.groups_below", n=seen.groups_below))
+    said += (
+        words.say("reach.group", group=neutral(group.name), before=group.before, after=group.after) for group in named
+    )
+    if seen.groups_below > len(named):
+        said.append(words.say("reach.groups_more", n=seen.groups_below - len(named)))
     return said
 
 

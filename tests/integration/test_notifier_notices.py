@@ -196,25 +196,26 @@ def test_a_file_that_looks_different_from_the_last_applied_one_is_told(notifier,
     assert "had 1,000 rows and has 700 now: 30 % fewer." in text
 
 
-def test_a_report_counts_who_can_be_reached_by_phone_and_who_no_longer(notifier, directory):
-    def a_change(action, before="", after=""):
-        change = imports_pb2.ImportChange(action=action, display_name="Ada")
-        if before or after:
-            change.fields.add(field="phone", before=before, after=after)
-        return change
-
-    create, update = imports_pb2.CHANGE_ACTION_CREATE, imports_pb2.CHANGE_ACTION_UPDATE
-    run = directory.add_run("applied", counts=imports_pb2.ImportCounts(rows=6, created=3, updated=3))
-    directory.changes[run] = [
-        a_change(create), a_change(create), a_change(create, after="+46701234567"),
-        a_change(update, before="+46701234567"), a_change(update, after="+46701234567"),
-        a_change(update, "+46701234567", "+46701234568"),
-    ]  # fmt: skip
+def test_a_report_says_who_can_be_reached_by_phone_and_who_no_longer(notifier, directory):
+    groups = [imports_pb2.GroupReach(display_name=f"=Crew {number}", before=2, after=1) for number in range(6)]
+    reach = imports_pb2.Reach(came_without_phone=2, lost_phone=1, gained_phone=1, groups_below_two=30, groups=groups)
+    directory.add_run("applied", counts=imports_pb2.ImportCounts(rows=6, created=3, updated=3), reach=reach)
     (message,) = _follow_all(notifier, directory)
     text = " ".join(_body(notifier, message).split())
     assert "2 new people have no phone number" in text
-    assert "1 person no longer has a phone number." in text
+    assert "1 person loses the only phone number." in text
     assert "1 person has a phone number for the first time." in text
+    assert "30 groups fall below 2 people who can be reached. - '=Crew 0: 2 before, 1 after." in text
+    assert "Crew 4: 2 before, 1 after. - 25 more groups." in text
+
+
+def test_r5_an_unchanged_file_is_reported_if_the_source_asks_for_it(notifier, directory):
+    directory.add_run("unchanged", counts=imports_pb2.ImportCounts(rows=6, unchanged=6))
+    assert _follow_all(notifier, directory) == []
+    directory.source.report_unchanged = True
+    directory.add_run("unchanged", counts=imports_pb2.ImportCounts(rows=6, unchanged=6))
+    (message,) = _follow_all(notifier, directory)
+    assert message.subject.endswith("Staff file: the same file again")
 
 
 @pytest.mark.parametrize(

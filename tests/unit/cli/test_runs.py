@@ -86,6 +86,24 @@ def test_the_document_has_the_fixed_keys(services, muster):
     assert warning["code"] == "formula_like"
 
 
+def test_a_run_says_who_can_be_reached_after_it(services, muster):
+    group = {"group": "tenants/ten_1/groups/grp_1", "display_name": "Crew", "before": 2, "after": 1}
+    reach = imports_pb2.Reach(lost_phone=41, groups_below_two=3, groups=[imports_pb2.GroupReach(**group)])
+    shape = imports_pb2.Shape(people=9, columns=[imports_pb2.ColumnFill(column="Title", filled=4)])
+    services.answer(
+        "GetImportRun", imports_pb2.GetImportRunResponse(import_run=a_run("held", reach=reach, shape=shape))
+    )
+    no_issues(services)
+    document = muster("runs", "show", RUN).document
+    assert (document["reach"]["lost_phone"], document["reach"]["groups_below_two"]) == (41, 3)
+    assert document["reach"]["groups"] == [
+        {"group": "tenants/ten_1/groups/grp_1", "name": "Crew", "before": 2, "after": 1}
+    ]
+    assert document["shape"] == {"people": 9, "columns": {"Title": 4}, "mail_domains": {}, "groups": []}
+    shown = muster("runs", "show", RUN, as_json=False).out
+    assert "41 people lose their only phone, 3 groups drop below 2 reachable people" in " ".join(shown.split())
+
+
 def test_approve_applies_the_plan_that_was_held_and_waits(services, muster):
     services.answer("RunSource", an_end("held", plan_hash="h1", reason="delete_limit"))
     services.answer("ApplyImport", imports_pb2.ApplyImportResponse(import_run=a_run("applying")))

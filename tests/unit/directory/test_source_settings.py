@@ -35,7 +35,7 @@ def test_every_field_of_the_contract_is_a_setting_or_output_only():
 def test_a_mask_may_name_a_setting_a_family_or_all():
     assert settings.expand("region") == ["region"]
     assert settings.expand("limits.delete") == ["limits.delete.percent", "limits.delete.floor"]
-    assert len(settings.expand("limits")) == 12
+    assert len(settings.expand("limits")) == 16
     assert settings.expand("*") == list(settings.PARSERS)
     assert settings.expand("state") == settings.expand("limit") == settings.expand("") == []
 

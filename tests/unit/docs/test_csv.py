@@ -138,7 +138,7 @@ def test_the_other_names_of_columns_are_those_the_importer_knows():
 def test_the_figures_of_the_limits_are_the_codes():
     said = {}
     for word, floor, percent, *_ in rows(section(TEXT, "What holds a file")):
-        name = codes(word)[0].removesuffix("_limit").replace("too_many_rejects", "reject")
+        name = codes(word)[0].removesuffix("_limit").removesuffix("_alarm").replace("too_many_rejects", "reject")
         said[name] = (int(floor.split()[0]), float(percent.split()[0]))
     assert said == dict(limits.DEFAULTS)
 

@@ -15,9 +15,8 @@ from services.scim_gateway.problems import PROBLEMS
 
 REASONS = """unstable_file truncated empty_file too_large too_many_rejects encoding_invalid duplicate_header
     missing_column no_header host_key_missing host_key_changed older_than_last delete_limit mail_change_limit
-    rekey_limit takeover_limit membership_limit create_limit admin_takeover connection_failed login_failed fetch_failed
-    stage_lost
-    interrupted internal"""
+    takeover_limit membership_limit create_limit admin_takeover rekey_limit shape_alarm connection_failed login_failed
+    fetch_failed stage_lost interrupted internal"""
 REJECTIONS = """id_missing id_length id_damaged duplicate_id mail_missing mail_invalid mail_mixed_script duplicate_mail
     mail_taken name_missing field_too_long control_character column_count encoding_invalid owned_by_other_source"""
 WARNINGS = """encoding_guessed header_alias unknown_column stale_export apostrophe_removed invisible_removed
