@@ -53,7 +53,6 @@ _LIMITS: dict[str, Callable[[sources_pb2.Limits], sources_pb2.Limit]] = {
     "membership_limit": lambda limits: limits.membership,
     "create_limit": lambda limits: limits.create,
     "too_many_rejects": lambda limits: limits.reject,
-    "rekey_limit": lambda limits: limits.rekey,
     "shape_alarm": lambda limits: limits.shape,
 }
 

@@ -17,7 +17,6 @@ DEFAULTS: Mapping[str, tuple[int, float]] = {
     "membership": (10, 50.0),
     "create": (100, 50.0),
     "reject": (5, 50.0),
-    "rekey": (3, 20.0),
     "shape": (10, 50.0),
 }
 """Floor and percentage of each limit; both must be exceeded."""
