@@ -13,6 +13,7 @@ from scim2_models import (
     Resource,
     ResourceType,
     ResponseParameters,
+    SCIMException,
     UnauthorizedException,
 )
 from scim2_server.conditions import Conditions
@@ -27,6 +28,7 @@ from services.scim_gateway.errors import ForeignMembersException, TryLaterExcept
 from services.scim_gateway.group_writes import GroupWrites
 from services.scim_gateway.groups import NotFoldableError, fold
 from services.scim_gateway.notes import Notes
+from services.scim_gateway.problems import problem_of
 from services.scim_gateway.schemas import GROUP, USER
 from services.scim_gateway.schemas import resource_type as type_of
 from services.scim_gateway.service import GatewayService
@@ -184,6 +186,9 @@ class GatewayHandler(AsyncScimHandler):
             return await super().apply_bulk_operation(resource_type, operation)
         except UnauthorizedException as error:
             self._refused = error
+            raise
+        except SCIMException as error:
+            self._notes.problem = self._notes.problem or problem_of(error, int(error.to_error().status or 400))
             raise
 
     def _target(self, request: ScimRequest, operation: Operation) -> tuple[ResourceType, str]:

@@ -105,6 +105,18 @@ def test_refusals_say_why_and_what_to_do(a_provider):
     assert {each.key_id for each in found} == {key.key_id}
 
 
+def test_a_bulk_request_tells_why_its_first_failed_operation_failed(provider):
+    operations = [
+        {"method": "POST", "path": "/Users", "bulkId": "a", "data": {"userName": MAIL}},
+        {"method": "POST", "path": "/Users", "bulkId": "b", "data": {"userName": MAIL.upper()}},
+    ]
+    schema = "urn:ietf:params:scim:api:messages:2.0:BulkRequest"
+    provider.post("/Bulk", {"schemas": [schema], "Operations": operations})
+    [bulk] = recorded(provider, 1)
+    assert (bulk.status, bulk.shape, bulk.problem) == (200, "POST Users x2", "user_name_taken")
+    assert effects(bulk) == {"user.created": 1, "membership.added": 1}
+
+
 def test_what_there_is_no_room_for_is_counted(provider, directory, monkeypatch):
     monkeypatch.setattr(activity, "MOST_WAITING", 3)
 
