@@ -52,9 +52,10 @@ def words_of_operations():
 
 
 def words_of_findings():
-    """The words of the plan: its two tables, and the one that is made in SQL with the Group ID in it."""
-    in_sql = {"unknown_group"}
-    assert "'unknown_group:'" in Path(plan_findings.__file__).read_text()
+    """The words of the plan: its two tables, and those that are made in SQL with the Group ID or column in it."""
+    in_sql = {"unknown_group", "group_out_of_scope", "claim_differs"}
+    text = Path(plan_findings.__file__).read_text()
+    assert all(f"{word}:" in text for word in in_sql)
     return {*plan_findings._REJECTIONS, *plan_findings._WARNINGS, *in_sql}
 
 
