@@ -23,6 +23,7 @@ from services.directory.operations.imports import (
 from services.directory.operations.sources import set_state
 from services.directory.operations.tenant_sql import TenantSql
 from services.directory.roster import undo as roster
+from services.directory.roster import undo_changes
 from services.directory.roster.plan_changes import describe_fresh, digest_of_changes
 from services.directory.roster.space import StageSpace
 from services.directory.roster.undo_apply import UndoOrder, apply_undo
@@ -115,7 +116,7 @@ def _plan(imports: Imports, space: StageSpace, undone: ImportRun, actor: Actor) 
     with imports.store.reading(tenant_id).connect() as connection, space.attached(connection):
         undo = _undo(space, connection, undone)
         counts = roster.plan_undo(undo)
-        roster.keep_as_shown(undo)
+        undo_changes.keep_as_shown(undo)
         plan_hash = digest_of_changes(undo.dialect, connection, space.name("changes"))
         seats = _require_seats(Session(bind=connection), tenant_id, counts)
         connection.commit()
@@ -216,11 +217,11 @@ def undo_here(imports: Imports, space: StageSpace, session: Session, run: Import
         return _read(session, run)
     plan_hash = digest_of_changes(undo.dialect, connection, space.name("changes"))
     is_new = plan_hash != run.plan_hash
-    fresh = roster.changes_not_shown(undo) if is_new and shown else []
+    fresh = undo_changes.changes_not_shown(undo) if is_new and shown else []
     run.plan, run.plan_hash = {**NO_COUNTS, **counts}, plan_hash
     write_findings(imports, session, run)
     if is_new and (fresh or not shown):
-        roster.keep_as_shown(undo)
+        undo_changes.keep_as_shown(undo)
         message = f"Not shown when it was approved, so look at it again: {describe_fresh(fresh)}."
         end_run(imports, session, run, RunStatus.HELD, reason="plan_changed", message=message, actor=actor)
         return _read(session, run)

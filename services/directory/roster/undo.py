@@ -19,17 +19,13 @@ from typing import Final
 from sqlalchemy import text
 from sqlalchemy.engine import Connection
 
+from services.directory.roster import undo_changes
 from services.directory.roster.dialect import Dialect
-from services.directory.roster.plan_changes import HASHED
 from services.directory.roster.space import StageSpace
+from services.directory.roster.undo_changes import COLUMNS, DELETE, RESTORE, UPDATE
 from services.directory.store.events import Cursor, newer_than
 from services.directory.store.tables import RunStatus
 
-UPDATE, DELETE, RESTORE = 2, 4, 5
-"""What an undo does to a person; the numbers are those of the contract's ChangeAction."""
-
-_COLUMNS: Final = ("email", "display_name", "title", "phone", "secondary_phone")
-_CHANGED_SINCE: Final = "changed_since"
 _NO_CHANGE: Final = "('user.password_set', 'user.password_reset_requested', 'user.missed')"
 """Events of a person that an undo looks past: a password is nobody's record, and files count who is missing."""
 
@@ -131,10 +127,10 @@ def plan_undo(undo: Undo) -> dict[str, int]:
     _find_stuck(undo)
     _find_turning(undo)
     _find_places(undo)
-    _write_changes(undo)
-    _write_findings(undo)
+    undo_changes.write_changes(undo)
+    undo_changes.write_findings(undo)
     undo.dialect.untune(undo.connection)
-    return _counts(undo)
+    return undo_changes.count_changes(undo)
 
 
 def _read_events(undo: Undo) -> None:
@@ -230,8 +226,8 @@ def _target(undo: Undo, column: str) -> str:
 
 
 def _find_turning(undo: Undo) -> None:
-    targets = ", ".join(f"{_target(undo, column)} AS {column}" for column in _COLUMNS)
-    olds = ", ".join(f"o.{column} AS old_{column}" for column in _COLUMNS)
+    targets = ", ".join(f"{_target(undo, column)} AS {column}" for column in COLUMNS)
+    olds = ", ".join(f"o.{column} AS old_{column}" for column in COLUMNS)
     key = undo.dialect.json_value("t.after", "external_id")
     former = undo.dialect.json_value("t.before", "external_id")
     undo.make(
@@ -275,87 +271,3 @@ def _find_places(undo: Undo) -> None:
         """,
     )
     undo.index("places", "user_id")
-
-
-def _write_changes(undo: Undo) -> None:
-    """Show deletions first, then the others by key, as an import's changes are shown."""
-
-    def listed(condition: str) -> str:
-        return f"""(
-            SELECT user_id, {_numbers(undo)} AS list FROM (
-                SELECT DISTINCT user_id, group_id FROM {{places}} WHERE {condition} ORDER BY user_id, group_id) p
-            GROUP BY user_id)"""
-
-    columns = ", ".join(f"t.{column}" for column in (*_COLUMNS, *(f"old_{column}" for column in _COLUMNS)))
-    undo.make(
-        "changes",
-        f"""
-        SELECT CASE t.action WHEN {DELETE} THEN 0 ELSE row_number() OVER (
-                   ORDER BY t.action = {DELETE}, t.external_id, t.user_id) END AS line,
-               t.action, t.user_id, t.external_id, {columns},
-               CASE WHEN t.action <> {DELETE} THEN coalesce(a.list, '[]') ELSE '[]' END AS added,
-               CASE WHEN t.action <> {DELETE} THEN coalesce(r.list, '[]') ELSE '[]' END AS removed
-        FROM {{turning}} t
-        LEFT JOIN {listed("is_added AND NOT is_lost")} a ON a.user_id = t.user_id
-        LEFT JOIN {listed("NOT is_added")} r ON r.user_id = t.user_id
-        """,
-    )
-
-
-def _numbers(undo: Undo) -> str:
-    if undo.dialect.is_sqlite:
-        return "'[' || group_concat(p.group_id, ',') || ']'"
-    return "'[' || string_agg(p.group_id::text, ',' ORDER BY p.group_id) || ']'"
-
-
-def _write_findings(undo: Undo) -> None:
-    """Name everybody who is left out, and the groups to which somebody cannot return."""
-    key, former = (undo.dialect.json_value(f"t.{side}", "external_id") for side in ("after", "before"))
-    name = f"coalesce({key}, {former}, c.external_id, o.email)"
-    claim = """LEFT JOIN (
-            SELECT user_id, min(external_id) AS external_id FROM claims WHERE tenant_id = {t} AND source_id = {s}
-            GROUP BY user_id
-        ) c ON c.user_id = t.user_id"""
-    undo.make(
-        "findings",
-        f"""
-        SELECT CAST(0 AS bigint) AS line, {name} AS row_key, 2 AS severity, '{_CHANGED_SINCE}' AS code,
-               CASE k.code WHEN 'mail' THEN 'Mail' WHEN 'key' THEN 'UniqueID' ELSE '' END AS column_name,
-               '' AS masked_value,
-               CASE k.code
-                   WHEN 'mail' THEN 'Somebody else has the mail address of before the run; the person stays as now.'
-                   WHEN 'key' THEN 'Somebody else has the key of before the run; the person stays as now.'
-                   ELSE 'Somebody has changed the person since the run; the person stays as now.' END AS message
-        FROM {{turned}} t JOIN users o ON o.tenant_id = {{t}} AND o.id = t.user_id {claim}
-        LEFT JOIN {{stuck}} k ON k.user_id = t.user_id
-        WHERE t.user_id NOT IN (SELECT user_id FROM {{turning}})
-        UNION ALL
-        SELECT 0, p.external_id, 2, '{_CHANGED_SINCE}', 'Groups', '',
-               'A group of the person was deleted, moved or changed since the run; the person does not return to it.'
-        FROM {{turning}} p WHERE p.user_id IN (SELECT user_id FROM {{places}} WHERE is_lost)
-        """,
-    )
-
-
-def _counts(undo: Undo) -> dict[str, int]:
-    found = undo.connection.execute(text("SELECT action, count(*) FROM {changes} GROUP BY action".format(**undo.words)))
-    by_action = {int(action): int(count) for action, count in found}
-    restored = by_action.get(RESTORE, 0)
-    updated = by_action.get(UPDATE, 0) + restored
-    return {"rows": updated, "updated": updated, "restored": restored, "deleted": by_action.get(DELETE, 0)}
-
-
-def keep_as_shown(undo: Undo) -> None:
-    """Remember the changes as they were shown, to compare with when someone applies the undo (R8)."""
-    undo.run("DROP TABLE IF EXISTS {shown}")
-    undo.make("shown", f"SELECT {HASHED.format(user='user_id')} FROM {{changes}}")
-
-
-def changes_not_shown(undo: Undo) -> list[str]:
-    """Name the people of this plan's changes that were not in the one that was shown, by UniqueID; lines may differ."""
-    compared = HASHED.format(user="user_id").removeprefix("line, ")
-    sql = (
-        f"SELECT DISTINCT external_id FROM (SELECT {compared} FROM {{changes}}"
-        f" EXCEPT SELECT {compared} FROM {{shown}}) q ORDER BY external_id"
-    )
-    return list(undo.connection.execute(text(sql.format(**undo.words))).scalars())

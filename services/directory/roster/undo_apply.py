@@ -15,7 +15,8 @@ from sqlmodel import Session
 
 from services.directory.roster.planner import ReserveIds
 from services.directory.roster.run_events import RunEvents
-from services.directory.roster.undo import DELETE, RESTORE, UPDATE, Undo
+from services.directory.roster.undo import Undo
+from services.directory.roster.undo_changes import COLUMNS, DELETE, RESTORE, UPDATE
 from services.directory.rules.leaving import LEAVING, WayOut
 from services.directory.store.events import Actor, append_events
 from services.directory.store.people_tables import InvitationState
@@ -23,7 +24,6 @@ from services.directory.store.seats import Seats, note_mark
 from services.directory.store.tables import UserState, UtcDateTime
 
 _WAY_OUT: Final = WayOut.NOT_IN_FILE
-_COLUMNS: Final = ("email", "display_name", "title", "phone", "secondary_phone")
 _OPEN: Final = f"({InvitationState.PENDING}, {InvitationState.SENT})"
 
 
@@ -38,7 +38,7 @@ class UndoOrder:
     reserve_ids: ReserveIds
 
 
-class _Writer:
+class UndoWriter:
     """Writes one undo."""
 
     def __init__(self, undo: Undo, order: UndoOrder) -> None:
@@ -67,7 +67,7 @@ class _Writer:
 
 def apply_undo(undo: Undo, order: UndoOrder) -> None:
     """Put everything back that stands in the plan; the caller holds the tenant's lock and commits."""
-    writer = _Writer(undo, order)
+    writer = UndoWriter(undo, order)
     _delete(writer)
     _update(writer)
     _restore(writer)
@@ -79,7 +79,7 @@ def apply_undo(undo: Undo, order: UndoOrder) -> None:
     _take_seats(writer)
 
 
-def _delete(writer: _Writer) -> None:
+def _delete(writer: UndoWriter) -> None:
     """Whom the run created leaves as if the file had never had them (R34); whom it restored is gone again as before."""
     _delete_events(writer)
     created, returned = "kind = 'user.created'", "kind = 'user.restored'"
@@ -113,7 +113,7 @@ def _delete(writer: _Writer) -> None:
     )
 
 
-def _update(writer: _Writer) -> None:
+def _update(writer: UndoWriter) -> None:
     """Give people the values, owner and keys of before; who was taken over has the old password, too (R27)."""
     taken_over = "kind = 'user.taken_over'"
     writer.run(
@@ -152,7 +152,7 @@ def _update(writer: _Writer) -> None:
     )
 
 
-def _restore(writer: _Writer) -> None:
+def _restore(writer: UndoWriter) -> None:
     """Let whom the run deleted be as if they had never left: with every key, and invitations that were open.
 
     Keys that the run took from others come back the same way.
@@ -191,7 +191,7 @@ def _restore(writer: _Writer) -> None:
     )
 
 
-def _put_former_keys_back(writer: _Writer) -> None:
+def _put_former_keys_back(writer: UndoWriter) -> None:
     """Let sources remember of everybody, but of whom the run created, the keys that they remembered before (R34)."""
     dialect = writer.dialect
     source, key, end_time = (
@@ -208,7 +208,7 @@ def _put_former_keys_back(writer: _Writer) -> None:
     )
 
 
-def _move(writer: _Writer) -> None:
+def _move(writer: UndoWriter) -> None:
     """Take away the memberships that the run made, and make those that it took away."""
     writer.run(
         """
@@ -225,7 +225,7 @@ def _move(writer: _Writer) -> None:
     )
 
 
-def _forget_counts(writer: _Writer) -> None:
+def _forget_counts(writer: UndoWriter) -> None:
     """Count missing people as before the run (R32); and no row is settled by a run that never was (R5)."""
     dialect = writer.dialect
     missed = dialect.json_value("e.before", "missed_files", kind="bigint")
@@ -241,7 +241,7 @@ def _forget_counts(writer: _Writer) -> None:
     writer.run("UPDATE claims SET row_hash = NULL WHERE tenant_id = {t} AND source_id = {s} AND row_hash IS NOT NULL")
 
 
-def _delete_groups(writer: _Writer) -> None:
+def _delete_groups(writer: UndoWriter) -> None:
     """Delete the groups that the run created (R37), unless somebody is in them or has changed them since."""
     writer.undo.make(
         "fixed_groups",
@@ -265,14 +265,14 @@ def _delete_groups(writer: _Writer) -> None:
     writer.run("DELETE FROM groups WHERE tenant_id = {t} AND id IN (SELECT id FROM {fixed_groups})")
 
 
-def _delete_events(writer: _Writer) -> None:
+def _delete_events(writer: UndoWriter) -> None:
     """Tell of deletions while the groups of these people are still known."""
     groups = (
         "'[' || group_concat(m.group_id, ',') || ']'"
         if writer.dialect.is_sqlite
         else "'[' || string_agg(m.group_id::text, ',' ORDER BY m.group_id) || ']'"
     )
-    person = {column: f"nullif(c.old_{column}, '')" for column in _COLUMNS} | {"external_id": "c.external_id"}
+    person = {column: f"nullif(c.old_{column}, '')" for column in COLUMNS} | {"external_id": "c.external_id"}
     writer.events.add(
         "user.deleted",
         "usr",
@@ -288,12 +288,12 @@ def _delete_events(writer: _Writer) -> None:
     )
 
 
-def _write_events(writer: _Writer) -> None:
+def _write_events(writer: UndoWriter) -> None:
     dialect = writer.dialect
     taken_over = "c.user_id IN (SELECT user_id FROM {turning} WHERE kind = 'user.taken_over')"
     taken_over = taken_over.format(**writer.undo.words)
-    before = {column: f"CASE WHEN c.old_{column} <> c.{column} THEN c.old_{column} END" for column in _COLUMNS}
-    after = {column: f"CASE WHEN c.old_{column} <> c.{column} THEN c.{column} END" for column in _COLUMNS}
+    before = {column: f"CASE WHEN c.old_{column} <> c.{column} THEN c.old_{column} END" for column in COLUMNS}
+    after = {column: f"CASE WHEN c.old_{column} <> c.{column} THEN c.{column} END" for column in COLUMNS}
     before["external_id"] = f"CASE WHEN {taken_over} THEN c.external_id END"
     after["owner"] = f"CASE WHEN {taken_over} THEN 'manual' END"
     writer.events.add(
@@ -323,7 +323,7 @@ def _write_events(writer: _Writer) -> None:
         )
 
 
-def _take_seats(writer: _Writer) -> None:
+def _take_seats(writer: UndoWriter) -> None:
     """Count the seats that are taken again and those that are free again; they suffice, because the plan looked."""
     tenant_id, counts = writer.undo.given.tenant_id, writer.order.counts
     seats = writer.undo.connection.execute(
@@ -341,4 +341,4 @@ def _take_seats(writer: _Writer) -> None:
 
 
 def _values() -> str:
-    return ", ".join(f"{column} = c.{column}" for column in _COLUMNS)
+    return ", ".join(f"{column} = c.{column}" for column in COLUMNS)

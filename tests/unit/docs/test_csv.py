@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cli.commands.sources import SAMPLE
-from services.directory.roster import limits, plan_findings, undo
+from services.directory.roster import limits, plan_findings, undo_changes
 from services.importer import csv_file, header, row_layout, vocabulary
 from services.importer.errors import FileRefusedError, NoFileError, RunEndedError, RunFailedError
 from services.notifier.words import words_in
@@ -61,7 +61,7 @@ def words_of_findings():
 
 def words_of_undo():
     """The word with which an undo names whom it leaves out."""
-    return {undo._CHANGED_SINCE}
+    return {undo_changes.CHANGED_SINCE}
 
 
 def words_of_runs():
