@@ -69,7 +69,7 @@ def first_minute(day, at, tz):
     return moment
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     st.sampled_from(ZONES), st.integers(0, 1439), st.integers(0, 2**32), st.integers(-1500, 1500), st.integers(0, 29)
 )
