@@ -82,6 +82,9 @@ def _facts(notice: Notice, words: Words) -> Iterator[tuple[str, str]]:
         yield words.say("fact.since"), words.moment(notice.happened_at, notice.time_zone)
     if notice.by:
         yield words.say("fact.by"), plain(notice.by)
+    if notice.guarded:
+        people, active = notice.guarded
+        yield words.say("fact.guard"), words.say("fact.guard_value", people=people, active=active)
     if notice.key_ends_at:
         yield words.say("fact.key"), plain(notice.key_id)
         yield words.say("fact.ends"), words.moment(notice.key_ends_at, notice.time_zone)

@@ -73,6 +73,8 @@ class Notice:
     time_zone: str = ""
     happened_at: datetime | None = None
     by: str = ""
+    guarded: tuple[int, int] | None = None
+    """What the guard was against (S13): people who were to be put out, of so many active."""
     seats: Seats | None = None
     key: str = ""
     key_id: str = ""
@@ -135,6 +137,7 @@ class NoticeReader:
             time_zone=source.time_zone,
             happened_at=event.time.ToDatetime(tzinfo=UTC),
             by=event.actor,
+            guarded=_guarded(event),
             urgent=True,
             admin_url=self._admin_url,
         )
@@ -242,6 +245,13 @@ class NoticeReader:
 def _addresses(sources: Iterable[sources_pb2.Source]) -> tuple[str, ...]:
     """List the addresses that are told about any of these sources, each once."""
     return tuple({address.casefold(): address for source in sources for address in recipients_of(source)}.values())
+
+
+def _guarded(event: events_pb2.Event) -> tuple[int, int] | None:
+    if "people" not in event.after.fields:
+        return None
+    people, active = (int(event.after.fields[name].number_value) for name in ("people", "active"))
+    return people, active
 
 
 def _warning_due(key: api_keys_pb2.ApiKey, now: datetime) -> timedelta | None:

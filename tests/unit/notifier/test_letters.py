@@ -106,3 +106,9 @@ def test_a_paused_file_and_a_paused_connection_are_told_differently():
     connection, file = (render_notice(replace(NOTICE, is_file=is_file)).text for is_file in (False, True))
     assert "identity provider's calls are refused" in connection
     assert "No file is fetched" in file
+
+
+def test_what_the_guard_was_against_is_told():
+    told = render_notice(replace(NOTICE, guarded=(102, 400))).text
+    assert "102 of 400 active people would have lost access within an hour" in told
+    assert "102" not in render_notice(NOTICE).text
