@@ -124,6 +124,8 @@ def add_to_people(planner: Planner) -> None:
 
 def find_effective(planner: Planner) -> None:
     """Make `effective`: people whose row takes full effect, with nothing to say about it, and its hash."""
+    planner.index("findings", "line")  # there may be as many as rows
+    planner.index("merged", "into_line")
     planner.make(
         "effective",
         f"""
