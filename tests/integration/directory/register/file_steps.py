@@ -59,4 +59,4 @@ class FileSteps(Steps):
 def counts_of(counts: imports_pb2.ImportCounts) -> dict[str, int]:
     """The figures that the model has, too."""
     fields = ("rows", "created", "updated", "taken_over", "restored", "unchanged", "skipped", "rejected", "merged")
-    return {name: getattr(counts, name) for name in (*fields, "deferred", "deleted")}
+    return {name: getattr(counts, name) for name in (*fields, "rekeyed", "deferred", "deleted", "claims_dropped")}
