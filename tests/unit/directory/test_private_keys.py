@@ -47,6 +47,7 @@ def test_each_kind_and_form_of_key_is_taken(key, form):
         (written(ed448.Ed448PrivateKey.generate(), PKCS8), "ed25519, RSA or ECDSA"),
         ("-----BEGIN KEY-----", "cannot be read"),
     ],
+    ids=["locked", "locked PKCS8", "PuTTY", "public", "public PEM", "cut off", "another kind", "a beginning alone"],
 )
 def test_what_no_night_could_use_is_refused_with_its_cure(text, said):
     with pytest.raises(InvalidValueError, match=said) as told:
