@@ -66,15 +66,15 @@ def _counts(document: Document) -> Table:
 
 
 _REACH = {
-    "lost_phone": "{} people lose their only phone",
-    "gained_phone": "{} people get a phone",
-    "came_without_phone": "{} new people have no phone",
-    "groups_below_two": "{} groups drop below 2 reachable people",
+    "lost_phone": ("1 person loses the only phone", "{} people lose their only phone"),
+    "gained_phone": ("1 person gets a phone", "{} people get a phone"),
+    "came_without_phone": ("1 new person has no phone", "{} new people have no phone"),
+    "groups_below_two": ("1 group drops below 2 reachable people", "{} groups drop below 2 reachable people"),
 }
 
 
 def _reach(reach: Document | None) -> list[RenderableType]:
-    said = [text.format(reach[key]) for key, text in _REACH.items() if reach[key]] if reach else []
+    said = [texts[reach[key] != 1].format(reach[key]) for key, texts in _REACH.items() if reach[key]] if reach else []
     if not reach or not said:
         return []
     parts: list[RenderableType] = [Text(f"who can be reached: {', '.join(said)}")]

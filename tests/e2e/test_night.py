@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
 from tests.builders import a_csv, a_row
 from tests.stack.customer import FILE, Customer, counts_of, outcome_of
+
+pytestmark = pytest.mark.mostly("postgresql")
 
 
 def test_a_csv_by_sftp_becomes_users_groups_and_a_report(customer, sftp_folder, smtp_sink):
@@ -155,7 +159,7 @@ def test_r44_two_runs_of_one_tenant_take_turns(customer, sftp_folder):
     with ThreadPoolExecutor(2) as threads:
         runs = list(threads.map(customer.run, [source, source]))
 
-    assert [outcome_of(run) for run in runs] == ["applied", "applied"]
+    assert {outcome_of(run) for run in runs} in ({"applied"}, {"applied", "unchanged"})  # the second asks early or late
     assert sorted(run.counts.created for run in runs) == [0, 50]
     assert customer.seats()[1] == 50
 

@@ -9,6 +9,8 @@ from tests.builders import a_csv, a_row
 from tests.stack.customer import outcome_of
 from tests.stack.provider import Provider
 
+pytestmark = pytest.mark.mostly("postgresql")
+
 
 @pytest.fixture
 def provider(customer) -> Provider:

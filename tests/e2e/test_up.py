@@ -250,6 +250,7 @@ def test_a_later_up_goes_on_with_the_same_data_ports_and_logins(tmp_path):
         wait_until(lambda: all_gone(children), timeout_s=15)
 
 
+@pytest.mark.long
 def test_up_on_postgresql_keeps_no_sqlite_file(databases, tmp_path):
     url, data = databases.make("postgresql"), tmp_path / "data"
     with started(data, "--database-url", url, "--seats", "7") as running:

@@ -100,7 +100,8 @@ class Night:
 
     def assert_next_night_works(self) -> None:
         """The system takes the next run, and the register is the new one after it."""
-        assert outcome_of(self.customer.run(self.source)) == "applied"
+        outcome = outcome_of(self.customer.run(self.source))
+        assert outcome in {"applied", "unchanged"}, outcome  # the second when the broken night took effect (R5)
         assert self.register() == self.new
         assert self.customer.seats()[1] == len(self.new)
 

@@ -50,8 +50,9 @@ class Server:
         interceptors: Sequence[Any] = (),
         translate: Translate = lambda _: None,
     ) -> None:
+        self._threads = futures.ThreadPoolExecutor(threads, thread_name_prefix="rpc")
         self._server = grpc.server(
-            futures.ThreadPoolExecutor(threads, thread_name_prefix="rpc"),
+            self._threads,
             interceptors=[ErrorInterceptor(translate), *interceptors],
             options=OPTIONS,
         )
@@ -71,9 +72,16 @@ class Server:
             self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
 
     def stop(self, *, grace_s: float = 3.0) -> None:
-        """Stop taking calls, let those under way end within `grace_s`, then cut them."""
+        """Stop taking calls, let those under way end within `grace_s`, then cut them.
+
+        A call that is cut has still a thread that works for it: it gets as long again to end, since what it works with
+        is about to be closed.
+        """
         self._health.enter_graceful_shutdown()
         self._server.stop(grace_s).wait()
+        ending = threading.Thread(target=self._threads.shutdown, kwargs={"cancel_futures": True}, daemon=True)
+        ending.start()
+        ending.join(grace_s)
 
 
 def wait_for_end(*, with_stdin: bool, ready: Callable[[], None] = lambda: None) -> None:

@@ -24,6 +24,8 @@ from tests.integration.directory.serving import (
     sign_in,
 )
 
+pytestmark = pytest.mark.mostly("postgresql")
+
 
 @pytest.fixture(autouse=True)
 def _from_the_start(directory: ServedDirectory):

@@ -20,6 +20,8 @@ from services.directory.store.provisioning_tables import ApiKey
 from services.directory.store.tables import RequestReplay, SourceState
 from tests.integration.directory.serving import PEPPER, START, Office, ServedDirectory, fields_of, refused
 
+pytestmark = pytest.mark.mostly("postgresql")
+
 REQUEST_ID = "5d2a6f0e-6a0f-4c55-9d3b-2c7a4f8a9b10"
 
 

@@ -30,6 +30,8 @@ from tests.stack.customer import FILE
 from tests.stack.sftp import SftpFolder
 from tests.stack.waiting import wait_until
 
+pytestmark = pytest.mark.mostly("postgresql")
+
 REST = frozenset(
     imports_pb2.ImportRunStatus.Value(f"IMPORT_RUN_STATUS_{word}")
     for word in ("APPLIED", "UNCHANGED", "REFUSED", "NO_FILE", "FAILED", "HELD")

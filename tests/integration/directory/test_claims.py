@@ -20,6 +20,8 @@ from services.directory.store.tables import Source, SourceState, Tenant
 from tests.integration.directory.due import Customer, moment_of
 from tests.integration.directory.serving import Caller, ServedDirectory, refused
 
+pytestmark = pytest.mark.mostly("postgresql")
+
 FAILED, NO_FILE = imports_pb2.IMPORT_RUN_STATUS_FAILED, imports_pb2.IMPORT_RUN_STATUS_NO_FILE
 AWAY, BUSY = sources_pb2.RELEASE_REASON_SERVER_AWAY, sources_pb2.RELEASE_REASON_TENANT_BUSY
 ENDS = sources_pb2.RELEASE_REASON_WORKER_ENDS

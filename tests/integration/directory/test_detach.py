@@ -13,6 +13,8 @@ from services.directory.store.tables import Claim, RunStatus, Source, SourceStat
 from tests.integration.directory.connection import connect
 from tests.integration.directory.serving import Office, counted_statements, refused
 
+pytestmark = pytest.mark.mostly("postgresql")
+
 KEEP, DELETE = pb.DETACHED_USERS_KEEP_AS_MANUAL, pb.DETACHED_USERS_DELETE
 MANUAL = ""
 

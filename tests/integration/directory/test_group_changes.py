@@ -11,6 +11,8 @@ from services.directory.rules.grants import Grant
 from tests.integration.directory.connection import connect, group_facts
 from tests.integration.directory.serving import Office, counted_statements, fields_of, groups_in, refused
 
+pytestmark = pytest.mark.mostly("postgresql")
+
 ADD, REMOVE = groups_pb2.MOVED_MEMBERS_ADD, groups_pb2.MOVED_MEMBERS_REMOVE
 
 

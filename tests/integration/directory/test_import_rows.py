@@ -10,6 +10,8 @@ from services.directory.store.tables import RunStatus
 from tests.integration.directory.nights import SEATS, Night
 from tests.integration.directory.serving import refused
 
+pytestmark = pytest.mark.mostly("postgresql")
+
 GREEN, YELLOW, RED = (pb.RowVerdict.Value(f"ROW_VERDICT_{word}") for word in ("GREEN", "YELLOW", "RED"))
 
 

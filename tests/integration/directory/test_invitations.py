@@ -34,6 +34,8 @@ from tests.integration.directory.serving import (
     refused,
 )
 
+pytestmark = pytest.mark.mostly("postgresql")
+
 PAGE = "https://log-in.example/accept?lang=sv"
 PASSWORD = "correct horse battery"
 

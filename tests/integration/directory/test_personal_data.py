@@ -24,6 +24,8 @@ from tests.integration.directory.connection import connect
 from tests.integration.directory.nights import SOMEBODY, Night
 from tests.integration.directory.serving import SEAL_KEY, Office, counted_statements, refused
 
+pytestmark = pytest.mark.mostly("postgresql")
+
 PERSONAL = {
     "email": "astrid.holm@example.org",
     "display_name": "Astrid Holm",

@@ -24,6 +24,8 @@ from services.directory.store.tables import RunStatus
 from tests.integration.directory.nights import SOMEBODY, Night
 from tests.integration.directory.serving import SEAL_KEY
 
+pytestmark = pytest.mark.mostly("postgresql")
+
 SEAL = Seal(SEAL_KEY)
 FORM = {
     "encoding": "utf-8",

@@ -14,6 +14,8 @@ from services.directory.store.tables import RunStatus, Source, SourceState, User
 from tests.integration.directory.nights import hash_of
 from tests.integration.directory.undoing import require_as_before, require_no_problems, snapshot, undo
 
+pytestmark = pytest.mark.mostly("postgresql")
+
 
 @pytest.fixture
 def files(night, clock):

@@ -18,6 +18,8 @@ from services.directory.rules.grants import Grant
 from services.directory.store.tables import Source
 from tests.integration.directory.serving import DROP, Caller, Office, ServedDirectory, fields_of, refused
 
+pytestmark = pytest.mark.mostly("postgresql")
+
 HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJlTlVAjbJUWqWfdzrmDzFGfqVvYHKvPpiTkSDDIJzfh"
 
 

@@ -16,6 +16,8 @@ from services.directory.operations.users import NewUser, create_user
 from services.directory.store.tables import Claim, Event, ImportRun, License, RunStatus, Source, User, UserState
 from tests.integration.directory.nights import SOMEBODY
 
+pytestmark = pytest.mark.mostly("postgresql")
+
 
 def user_id(night, name):
     with night.store.read(night.tenant_id) as session:

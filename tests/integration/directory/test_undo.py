@@ -36,6 +36,8 @@ from tests.integration.directory.undoing import (
     undo,
 )
 
+pytestmark = pytest.mark.mostly("postgresql")
+
 
 def by_hand(night, work, *args, pick=lambda answer: None, **more):
     """Do an operation; answers what `pick` finds in its answer."""

@@ -24,6 +24,8 @@ from tests.integration.directory.connection import (
 from tests.integration.directory.nights import SOMEBODY
 from tests.integration.directory.serving import Office, fields_of, refused
 
+pytestmark = pytest.mark.mostly("postgresql")
+
 ACTIVE, DORMANT, DELETED = (
     users_pb2.USER_STATE_ACTIVE,
     users_pb2.USER_STATE_DORMANT,
