@@ -12,7 +12,7 @@ from tests.stack.waiting import wait_until
 BEFORE_AND_WHILE_APPLYING = pytest.mark.parametrize(
     "point",
     [
-        pytest.param(Point.STAGING, marks=pytest.mark.mostly("postgresql")),
+        pytest.param(Point.STAGING, marks=pytest.mark.long),
         pytest.param(Point.PLANNING, marks=pytest.mark.mostly("postgresql")),
         Point.APPLYING,
     ],
@@ -35,7 +35,11 @@ def test_r45_a_killed_directory_leaves_the_old_or_the_new_register(night: Night,
 
 
 @pytest.mark.mostly("sqlite")
-@pytest.mark.parametrize("point", [Point.STAGING, Point.PLANNING], ids=lambda point: point.name.lower())
+@pytest.mark.parametrize(
+    "point",
+    [Point.STAGING, pytest.param(Point.PLANNING, marks=pytest.mark.long)],
+    ids=lambda point: point.name.lower(),
+)
 def test_r45_a_killed_importer_leaves_the_old_register_and_its_run_gives_way(night: Night, point: Point):
     lost = night.begin()
     night.wait_for(point)
@@ -50,7 +54,7 @@ def test_r45_a_killed_importer_leaves_the_old_register_and_its_run_gives_way(nig
     night.assert_reported([ended, night.run()])
 
 
-@pytest.mark.mostly("sqlite")
+@pytest.mark.long
 def test_a_run_that_is_applying_needs_no_importer(night: Night):
     night.begin()
     night.wait_for(Point.APPLYING)
@@ -63,7 +67,7 @@ def test_a_run_that_is_applying_needs_no_importer(night: Night):
     night.assert_next_night_works()
 
 
-@pytest.mark.mostly("sqlite")
+@pytest.mark.long
 def test_a_report_comes_once_though_the_notifier_was_killed_before_the_night(night: Night):
     night.system.kill(Service.NOTIFIER)
     run = night.customer.run(night.source)
@@ -97,7 +101,7 @@ def test_a_notifier_killed_while_mailing_repeats_at_most_what_was_under_way(nigh
     night.assert_reported(runs, repeats=1)
 
 
-@pytest.mark.mostly("sqlite")
+@pytest.mark.long
 def test_a_mail_server_that_is_away_gets_the_report_when_it_is_back(night: Night):
     night.smtp_sink.wait_for(1, to=night.customer.report_to)
     night.smtp_sink.go_away()

@@ -45,6 +45,7 @@ def provision_all(provider: Provider, started: threading.Event) -> list[int]:
     return statuses
 
 
+@pytest.mark.mostly("postgresql")
 @pytest.mark.parametrize("service", [Service.DIRECTORY, Service.SCIM_GATEWAY])
 def test_a_service_killed_under_load_loses_and_doubles_nobody(provider, customer, service):
     started = threading.Event()
