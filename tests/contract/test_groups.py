@@ -148,7 +148,7 @@ def test_a_group_may_have_its_group_id_alone(provider):
     assert (taken.status, taken.body["scimType"]) == (409, "uniqueness")
 
 
-@pytest.mark.mostly("sqlite")
+@pytest.mark.long
 def test_a_large_group_loses_one_member_and_keeps_the_others(a_provider):
     provider = a_provider(400)
     operations = [

@@ -32,6 +32,7 @@ def test_the_file_is_fetched_by_password_or_key(customer, sftp_folder, login):
     assert outcome_of(customer.run(source)) == "applied"
 
 
+@pytest.mark.long
 def test_any_of_the_servers_host_keys_may_be_the_pinned_one(customer, sftp_folder):
     source = customer.source(sftp_folder, host_key=sftp_folder.server.host_keys[1])
     sftp_folder.put(FILE, A_FILE)

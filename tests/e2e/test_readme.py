@@ -137,6 +137,7 @@ def test_make_test_runs_these_tests_and_prints_the_stack():
     assert disagreement([line for line in shown.lines if line.startswith("stack: ")], header) == []
 
 
+@pytest.mark.long
 def test_the_commands_by_hand_do_what_the_readme_shows(tmp_path):
     commands = [
         shown

@@ -231,6 +231,7 @@ def test_a_second_up_on_the_same_directory_is_refused(up):
     assert "another `muster up`" in done.stderr
 
 
+@pytest.mark.long
 def test_a_later_up_goes_on_with_the_same_data_ports_and_logins(tmp_path):
     data = tmp_path / "data"
     with started(data) as first:

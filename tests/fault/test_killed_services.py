@@ -34,12 +34,8 @@ def test_r45_a_killed_directory_leaves_the_old_or_the_new_register(night: Night,
     night.assert_next_night_works()
 
 
-@pytest.mark.mostly("sqlite")
-@pytest.mark.parametrize(
-    "point",
-    [Point.STAGING, pytest.param(Point.PLANNING, marks=pytest.mark.long)],
-    ids=lambda point: point.name.lower(),
-)
+@pytest.mark.long
+@pytest.mark.parametrize("point", [Point.STAGING, Point.PLANNING], ids=lambda point: point.name.lower())
 def test_r45_a_killed_importer_leaves_the_old_register_and_its_run_gives_way(night: Night, point: Point):
     lost = night.begin()
     night.wait_for(point)
@@ -77,7 +73,7 @@ def test_a_report_comes_once_though_the_notifier_was_killed_before_the_night(nig
     night.assert_reported([run])
 
 
-@pytest.mark.mostly("sqlite")
+@pytest.mark.long
 def test_a_report_comes_once_though_the_notifier_was_killed_during_the_night(night: Night):
     ended = night.begin()
     night.wait_for(Point.APPLYING)

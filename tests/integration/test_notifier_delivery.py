@@ -169,6 +169,7 @@ def test_a_message_that_is_put_off_for_days_is_given_up(notifier, sink):
     assert message.last_error == "given up after 5 days: 451 4.3.0 try again later"
 
 
+@pytest.mark.long
 def test_a_server_that_is_down_is_left_alone_for_a_while_and_nothing_is_lost(notifier, sink):
     sink.go_away()
     _queue(notifier, TO, "b@x.example", "c@x.example")

@@ -88,6 +88,7 @@ def test_a_notifier_that_is_killed_neither_loses_nor_repeats_a_report(start, dir
     assert len(identifiers) - len(set(identifiers)) <= 3
 
 
+@pytest.mark.long
 def test_reports_wait_while_the_mail_server_and_the_directory_are_away(start, directory, sink):
     sink.go_away()
     directory.add_run("applied")

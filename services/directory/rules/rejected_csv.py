@@ -113,6 +113,10 @@ def _header_cells(form: FileForm) -> list[str]:
     return [*cells, REMARKS]
 
 
+_ANY_LINE_END = "\r\n"
+"""A cell is quoted when it holds one of these characters, whichever of them end the file's lines."""
+
+
 class _Writer:
     """Writes records in the file's form."""
 
@@ -122,7 +126,7 @@ class _Writer:
         self._writer = csv.writer(
             self._text,
             delimiter=form.delimiter,
-            lineterminator=form.line_end,
+            lineterminator=_ANY_LINE_END,
             quoting=csv.QUOTE_ALL if form.all_quoted else csv.QUOTE_MINIMAL,
         )
 
@@ -139,7 +143,7 @@ class _Writer:
         self._text.seek(0)
         self._text.truncate()
         self._writer.writerow(cells)
-        return self._encoded(self._text.getvalue())
+        return self._encoded(self._text.getvalue().removesuffix(_ANY_LINE_END) + self._form.line_end)
 
     def _encoded(self, text: str) -> bytes:
         encoding = self._form.encoding

@@ -80,6 +80,7 @@ def test_sigterm_ends_it_cleanly(serving):
     assert serving.wait(60) == 0
 
 
+@pytest.mark.long
 def test_migrate_may_run_again(environment):
     assert run(environment, "migrate").returncode == 0
     assert run(environment, "migrate").returncode == 0
@@ -101,6 +102,7 @@ def test_the_embedded_default_migrates_before_it_serves(environment, tmp_path):
         assert process.wait(60) == 0
 
 
+@pytest.mark.long
 def test_a_token_for_a_tenant_that_is_not_there_is_refused(environment):
     done = run(environment, "token", "--grant", "tenant", "--tenant", "tenants/nobody")
     assert (done.returncode, done.stdout) == (1, "")

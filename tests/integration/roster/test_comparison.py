@@ -23,7 +23,7 @@ def shown(plan: Plan) -> Plan:
     return replace(plan, present=frozenset(), missed={}, left_out=frozenset())
 
 
-@settings(max_examples=EXAMPLES * 3 // 10)
+@settings(max_examples=EXAMPLES * 2 // 10)
 @given(world=worlds())
 def test_the_engine_plans_and_applies_what_the_model_says(engine, world: World):
     register = world.register
@@ -39,7 +39,7 @@ def test_the_engine_plans_and_applies_what_the_model_says(engine, world: World):
         register = after
 
 
-@settings(max_examples=EXAMPLES * 2 // 10)
+@settings(max_examples=EXAMPLES // 10)
 @given(world=worlds(follow_up=True))
 def test_rows_that_are_spared_because_they_are_settled_change_nothing(engine, world: World):
     first, second = world.nights

@@ -7,7 +7,7 @@ import io
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from services.directory.rules.rejected_csv import FileForm, RowToMend, harmless, rejected_csv
@@ -113,6 +113,7 @@ def test_importing_the_file_gives_each_name_as_it_was(value):
     st.sampled_from(["utf-8", "utf-16-le", "utf-16-be"]),
     st.booleans(),
 )
+@example(rows=[("", "", "\r")], delimiter=",", line_end="\n", encoding="utf-8", all_quoted=False)
 def test_every_row_comes_back_whole_and_alone(rows, delimiter, line_end, encoding, all_quoted):
     data = written(
         *(RowToMend(number, cells, "wrong") for number, cells in enumerate(rows)),

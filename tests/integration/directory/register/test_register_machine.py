@@ -34,7 +34,7 @@ def live(directory, support, examples: int) -> None:
 
 
 def test_the_directory_is_as_the_model_says(directory, support):
-    live(directory, support, 7 if directory.store.is_sqlite else 4)
+    live(directory, support, 3 if directory.store.is_sqlite else 2)
 
 
 @pytest.mark.long
