@@ -14,7 +14,7 @@ from services.directory.operations.tenant_sql import TenantSql
 from services.directory.rules.leaving import DORMANT_FOR, LEAVING, SLEEP_OF_A_DAY, Fate, Leaving, WayOut
 from services.directory.rules.ownership import Party
 from services.directory.store.events import Actor, Change, append_events
-from services.directory.store.people_tables import InvitationState
+from services.directory.store.people_tables import OPEN_INVITATIONS, InvitationState
 from services.directory.store.provisioning_tables import USER
 from services.directory.store.tables import MANUAL, SourceKind, User, UserState
 
@@ -149,7 +149,7 @@ def _end_keys(sql: TenantSql, those: Any) -> None:
 def _revoke_invitations(sql: TenantSql, those: Any) -> None:
     sql.run(
         f"UPDATE invitations SET state = {InvitationState.REVOKED}, end_time = :now, revision = revision + 1"
-        f" WHERE tenant_id = :t AND state IN ({InvitationState.PENDING}, {InvitationState.SENT})"
+        f" WHERE tenant_id = :t AND state IN {OPEN_INVITATIONS}"
         " AND user_id IN (SELECT i.id FROM {each})",
         ids=those,
     )

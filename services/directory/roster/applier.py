@@ -6,15 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import bindparam, text
 from sqlalchemy.engine import Connection
 
-from services.directory.roster.dialect import Dialect
 from services.directory.roster.planner import PlanInput, ReserveIds
 from services.directory.roster.run_events import RunEvents
 from services.directory.roster.space import StageSpace
+from services.directory.roster.stage_sql import StageSql
 from services.directory.store.events import Actor
-from services.directory.store.tables import UtcDateTime
 
 
 @dataclass(frozen=True)
@@ -32,22 +30,19 @@ class ApplyInput:
     """True: whoever is created is invited (R36)."""
 
 
-class Applier:
-    """Writes one plan."""
+class Applier(StageSql):
+    """Writes one plan; `:now` stands for the run's time."""
 
     def __init__(self, space: StageSpace, connection: Connection, order: ApplyInput) -> None:
-        self.space = space
-        self.connection = connection
-        self.order = order
-        self.dialect = Dialect(space.store.is_sqlite)
-        self.words: dict[str, object] = {
-            **space.names,
+        words = {
             "t": order.given.tenant_id,
             "s": order.given.source_id,
             "run": order.run_id,
             "linked_account": order.given.linked_account_id,
         }
-        self._events = RunEvents(
+        super().__init__(space, connection, words, {"now": order.now})
+        self.order = order
+        self.events = RunEvents(
             connection,
             self.dialect,
             self.words,
@@ -56,28 +51,18 @@ class Applier:
             order.reserve_ids,
         )
 
-    def run(self, statement: str, **moments: datetime) -> int:
-        """Execute a statement in which `:now` stands for the run's time; answers how many rows it touched."""
-        times = {"now": self.order.now, **moments}
-        named = [bindparam(name, time, type_=UtcDateTime) for name, time in times.items() if f":{name}" in statement]
-        return self.connection.execute(text(statement.format(**self.words)).bindparams(*named)).rowcount
-
-    def look(self, query: str) -> int:
-        """Execute a query that answers one number."""
-        return int(self.connection.execute(text(query.format(**self.words))).scalar_one())
-
     def add_events(self, kind: str, people: str, *, before: str = "", after: str = "", order: str) -> None:
         """Write an event for each row of `people` (a FROM clause whose rows `c` have user_id), in that order."""
-        self._events.add(kind, "usr", "c.user_id", people, before=before, after=after, order=order)
+        self.events.add(kind, "usr", "c.user_id", people, before=before, after=after, order=order)
 
     def add_group_events(self) -> None:
         """Write an event for each group the run creates."""
         after = self.dialect.json_of(display_name="c.external_id", group_external_id="c.external_id")
-        self._events.add("group.created", "grp", "c.id", "{new_groups} c", after=after, order="c.id")
+        self.events.add("group.created", "grp", "c.id", "{new_groups} c", after=after, order="c.id")
 
     def add_invitation_events(self) -> None:
         """Write an event for each invitation the run makes."""
         after = self.dialect.json_of(user="c.user_id", state="'pending'")
         made = "i.tenant_id = {t} AND i.user_id = c.user_id AND i.run_id = {run}"
         people = f"{{changes}} c JOIN invitations i ON {made} WHERE c.action = 1"
-        self._events.add("invitation.created", "inv", "i.id", people, after=after, order="c.line")
+        self.events.add("invitation.created", "inv", "i.id", people, after=after, order="c.line")

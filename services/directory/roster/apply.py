@@ -6,17 +6,15 @@ parking lets mails be swapped and passed along under a unique index (R31).
 
 from __future__ import annotations
 
-from sqlalchemy import text
 from sqlalchemy.engine import Connection
-from sqlmodel import Session
 
 from services.directory.roster import apply_events, invitations, restore, settled_rows, undo_memory
 from services.directory.roster.applier import Applier, ApplyInput
 from services.directory.roster.space import StageSpace
 from services.directory.rules.leaving import LEAVING, WayOut
-from services.directory.store.events import MEMORY, Actor, append_events
-from services.directory.store.people_tables import InvitationState
-from services.directory.store.seats import Seats, note_mark
+from services.directory.store.events import MEMORY, Actor
+from services.directory.store.people_tables import OPEN_INVITATIONS, InvitationState
+from services.directory.store.seats import change_seats
 
 _WAY_OUT = WayOut.NOT_IN_FILE
 
@@ -39,23 +37,14 @@ def apply_plan(space: StageSpace, connection: Connection, order: ApplyInput) -> 
     apply_events.write_events(applier)
     if order.invites:
         invitations.invite_created(applier)
-    _take_seats(connection, order)
-
-
-def _take_seats(connection: Connection, order: ApplyInput) -> None:
-    """Count the seats that the plan takes and frees; it fits, because the plan looked."""
-    tenant_id = order.given.tenant_id
-    seats = connection.execute(
-        text(
-            "UPDATE licenses SET seats_used = seats_used + :change, revision = revision + 1 WHERE tenant_id = :t"
-            " RETURNING seats_total, seats_used, told_percent"
-        ),
-        {"change": _seats_taken(order.counts), "t": tenant_id},
-    ).one()
-    session = Session(bind=connection)
-    marked = note_mark(session, tenant_id, Seats(*seats))
-    actor = Actor(source_id=order.given.source_id)
-    append_events(session, tenant_id, marked, actor=actor, now=order.now, run_id=order.run_id)
+    change_seats(
+        connection,
+        order.given.tenant_id,
+        _seats_taken(order.counts),
+        actor=Actor(source_id=order.given.source_id),
+        now=order.now,
+        run_id=order.run_id,
+    )
 
 
 def _seats_taken(counts: dict[str, int]) -> int:
@@ -69,7 +58,7 @@ def _delete(applier: Applier) -> int:
     applier.add_events(
         "user.deleted",
         "{changes} c LEFT JOIN ("
-        "SELECT m.user_id, " + apply_events.group_list(applier) + " AS groups FROM ("
+        "SELECT m.user_id, " + applier.dialect.id_list("m.group_id") + " AS groups FROM ("
         "SELECT DISTINCT user_id, group_id FROM memberships WHERE tenant_id = {t} "
         "AND user_id IN (SELECT user_id FROM {changes} WHERE action = 4) ORDER BY user_id, group_id) m "
         "GROUP BY m.user_id) g ON g.user_id = c.user_id " + undo_memory.joined() + " WHERE c.action = 4",
@@ -93,7 +82,7 @@ def _delete(applier: Applier) -> int:
         )
     applier.run(
         f"UPDATE invitations SET state = {InvitationState.REVOKED}, end_time = :now, revision = revision + 1 "
-        f"WHERE tenant_id = {{t}} AND state IN ({InvitationState.PENDING}, {InvitationState.SENT}) "
+        f"WHERE tenant_id = {{t}} AND state IN {OPEN_INVITATIONS} "
         "AND user_id IN (SELECT user_id FROM {changes} WHERE action = 4)"
     )
     return applier.run(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from services.directory.roster import undo_memory
 from services.directory.roster.applier import Applier
+from services.directory.roster.run_events import differences
 from services.directory.rules.names import SOURCE
 from services.directory.store.events import MEMORY
 
@@ -23,25 +24,12 @@ def write_events(applier: Applier) -> None:
         _change_events(applier, "user.claim_dropped", action=7)
     if counts["created"]:
         applier.add_events("user.created", "{changes} c WHERE c.action = 1", after=person(applier), order="c.line")
-    applier.add_events(
-        "membership.removed",
-        "{changes} c WHERE c.removed <> '[]'",
-        before=applier.dialect.json_of(groups=applier.dialect.as_json("c.removed")),
-        order="c.line",
-    )
-    applier.add_events(
-        "membership.added",
-        "{changes} c WHERE c.added <> '[]'",
-        after=applier.dialect.json_of(groups=applier.dialect.as_json("c.added")),
-        order="c.line",
-    )
+    applier.events.add_moves()
 
 
 def _change_events(applier: Applier, kind: str, *, action: int) -> None:
     """Tell only what differs, before and after; a change of memberships alone has no fields."""
-    columns = ("email", "display_name", "title", "phone", "secondary_phone")
-    before = {column: f"CASE WHEN c.old_{column} <> c.{column} THEN c.old_{column} END" for column in columns}
-    after = {column: f"CASE WHEN c.old_{column} <> c.{column} THEN c.{column} END" for column in columns}
+    before, after = differences()
     before[MEMORY] = undo_memory.memory(applier)
     if action in {2, 6, 7} and applier.order.given.other_files:
         changes_hands = "CASE WHEN c.owner_source_id <> c.old_owner_source_id THEN"
@@ -74,10 +62,3 @@ def person(applier: Applier, **more: str) -> str:
     """A whole person as JSON, without what is empty."""
     columns = ("display_name", "email", "title", "phone", "secondary_phone", "external_id")
     return applier.dialect.json_of(**{column: f"nullif(c.{column}, '')" for column in columns}, **more)
-
-
-def group_list(applier: Applier) -> str:
-    """The groups `m.group_id` of one person, in order, as a JSON array."""
-    if applier.dialect.is_sqlite:
-        return "'[' || group_concat(m.group_id, ',') || ']'"
-    return "'[' || string_agg(m.group_id::text, ',' ORDER BY m.group_id) || ']'"

@@ -55,6 +55,12 @@ class Dialect:
         """A JSON array of a JSON value of each row of a group, as text."""
         return f"json_group_array({value})" if self.is_sqlite else f"json_agg({value})::text"
 
+    def id_list(self, column: str) -> str:
+        """The ids of a group's rows as the text of a JSON array, in order; on SQLite in the order they come in."""
+        if self.is_sqlite:
+            return f"'[' || group_concat({column}, ',') || ']'"
+        return f"'[' || string_agg({column}::text, ',' ORDER BY {column}) || ']'"
+
     def each_json(self, document: str, *path: str) -> str:
         """A relation `x(value)` with each element of an array inside a JSON document; empty when it is not there."""
         if self.is_sqlite:

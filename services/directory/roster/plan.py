@@ -19,8 +19,6 @@ hashed, shown, made again and applied without a row ever passing through Python:
 
 from __future__ import annotations
 
-from sqlalchemy import text
-
 from services.directory.roster import (
     plan_changes,
     plan_claims,
@@ -43,7 +41,7 @@ def make_plan(planner: Planner) -> Plan:
 
     The register is only read. Errors: RowsWantedError, when a row that was sent as settled is not, or not any more.
     """
-    _clear(planner)
+    planner.clear(PLAN_TABLES)
     planner.dialect.tune(planner.connection)
     settled = settled_rows.find_settled(planner)
     merged = plan_rows.merge_repeated_ids(planner)
@@ -76,15 +74,6 @@ def make_plan(planner: Planner) -> Plan:
     )
 
 
-def _clear(planner: Planner) -> None:
-    for table in PLAN_TABLES:
-        planner.connection.execute(text(f"DROP TABLE IF EXISTS {planner.space.name(table)}"))
-    planner.run(
-        f"{planner.dialect.create_table.replace('TABLE', 'TABLE IF NOT EXISTS')} "
-        "{new_groups} (external_id text NOT NULL PRIMARY KEY, id bigint NOT NULL)"
-    )
-
-
 _TAKES_SEAT = "state IN ('new', 'restore')"
 
 
@@ -107,7 +96,7 @@ def _give_seats(planner: Planner) -> int:
 
 def _administrators_taken_over(planner: Planner) -> int:
     """R8: people taken over whose mail is that with which an administrator of the tenant signs in."""
-    return planner.run_count(
+    return planner.look(
         "SELECT count(*) FROM {changes} c JOIN administrators a ON a.email = c.email AND a.tenant_id = {t} "
         "WHERE c.action = 3"
     )

@@ -92,7 +92,7 @@ def _counts(planner: Planner, *, deferred: int, merged: int) -> dict[str, int]:
     sql = "SELECT action, count(*) FROM {changes} GROUP BY action".format(**planner.words)
     by_action = {int(action): int(count) for action, count in planner.connection.execute(text(sql))}
     rows = planner.count("rows") + planner.count("settled_rows")
-    skipped = planner.run_count(
+    skipped = planner.look(
         """
         SELECT count(*) FROM {rows} r WHERE r.disposition = 2
           AND NOT EXISTS (SELECT 1 FROM {verdicts} v WHERE v.line = r.line)

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from sqlalchemy import bindparam, text
 from sqlalchemy.engine import Connection
 
 from services.directory.roster.dialect import Dialect
@@ -15,8 +14,8 @@ from services.directory.roster.reach import Reach
 from services.directory.roster.settled_rows import LastApply
 from services.directory.roster.shape import ShapeLimit, Shapes
 from services.directory.roster.space import StageSpace
+from services.directory.roster.stage_sql import StageSql
 from services.directory.rules.ownership import Party, Verdict, users_with
-from services.directory.store.tables import UtcDateTime
 
 ReserveIds = Callable[[str, int], list[int]]
 
@@ -74,17 +73,12 @@ class Plan:
     shapes: Shapes
 
 
-class Planner:
+class Planner(StageSql):
     """Makes one plan; holds what every step needs: the connection, the names, the input."""
 
     def __init__(self, space: StageSpace, connection: Connection, given: PlanInput, reserve_ids: ReserveIds) -> None:
-        self.space = space
-        self.connection = connection
-        self.given = given
-        self.reserve_ids = reserve_ids
-        self.dialect = Dialect(space.store.is_sqlite)
-        self.words: dict[str, object] = {
-            **space.names,
+        dialect = Dialect(space.store.is_sqlite)
+        words = {
             "t": given.tenant_id,
             "s": given.source_id,
             "linked_group": given.linked_group_id,
@@ -93,10 +87,10 @@ class Planner:
             "keep_secondary": sql_truth(given.keep_secondary_phone),
             "freeze": sql_truth(given.skip_means_freeze),
             "grace": given.grace_nights,
-            "split_groups": self.dialect.split_groups,
-            "each_group": self.dialect.each_group,
-            "no_groups": self.dialect.no_groups,
-            "fresh_user": self.dialect.fresh_id("user"),
+            "split_groups": dialect.split_groups,
+            "each_group": dialect.each_group,
+            "no_groups": dialect.no_groups,
+            "fresh_user": dialect.fresh_id("user"),
             "linked_account": given.linked_account_id,
             "earlier_files": sql_list(given.earlier_files),
             "other_files": sql_list(given.other_files),
@@ -107,37 +101,9 @@ class Planner:
                 users_with(Verdict.REFUSED, Party.FILE), "k.holder_owner", tenant_id=given.tenant_id
             ),
         }
-
-    def make(self, table: str, query: str) -> int:
-        """Make a stage table from a query, in which names in braces are filled in; answers its row count."""
-        sql = f"{self.dialect.create_table} {self.space.name(table)} AS {query.format(**self.words)}"
-        made = self.connection.execute(text(sql)).rowcount
-        if self.space.store.is_sqlite:
-            return self.count(table)
-        self.connection.execute(text(f"ANALYZE {self.space.name(table)}"))
-        return made
-
-    def index(self, table: str, columns: str) -> None:
-        """Index a stage table where SQLite would otherwise search it row by row; PostgreSQL hashes."""
-        if self.space.store.is_sqlite:
-            name = f"stage.{table}_{columns.replace(', ', '_')}"
-            self.connection.execute(text(f"CREATE INDEX {name} ON {table} ({columns})"))
-
-    def run(self, statement: str) -> int:
-        """Execute a statement; answers how many rows it touched. `:restorable_since` is the input's."""
-        clause = text(statement.format(**self.words))
-        if ":restorable_since" in statement:
-            clause = clause.bindparams(bindparam("restorable_since", self.given.restorable_since, type_=UtcDateTime))
-        return self.connection.execute(clause).rowcount
-
-    def run_count(self, query: str) -> int:
-        """Execute a query that answers one number."""
-        return int(self.connection.execute(text(query.format(**self.words))).scalar_one())
-
-    def count(self, table: str, condition: str = "true") -> int:
-        """Count rows of a stage table."""
-        sql = f"SELECT count(*) FROM {self.space.name(table)} WHERE {condition}"
-        return int(self.connection.execute(text(sql)).scalar_one())
+        super().__init__(space, connection, words, {"restorable_since": given.restorable_since})
+        self.given = given
+        self.reserve_ids = reserve_ids
 
 
 def sql_list(numbers: Sequence[int]) -> str:

@@ -19,7 +19,7 @@ def find_returning(planner: Planner) -> None:
 
     Whoever left this file first, and then the last other file under the same id, comes back to either (R41).
     """
-    if not planner.run_count(
+    if not planner.look(
         "SELECT count(*) FROM (SELECT 1 FROM former_claims WHERE tenant_id = {t} AND source_id = {s} LIMIT 1) q"
     ):
         return

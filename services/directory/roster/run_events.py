@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final
 
 from sqlalchemy import bindparam, text
 from sqlalchemy.engine import Connection
@@ -13,6 +14,16 @@ from services.directory.roster.dialect import Dialect
 from services.directory.roster.planner import ReserveIds
 from services.directory.store.events import Actor
 from services.directory.store.tables import UtcDateTime
+
+COLUMNS: Final = ("email", "display_name", "title", "phone", "secondary_phone")
+"""What a run may change of a person."""
+
+
+def differences() -> tuple[dict[str, str], dict[str, str]]:
+    """What differs of a changed person `c`, as it was (`old_…`) and as it is; NULL where nothing does."""
+    differs = {column: f"CASE WHEN c.old_{column} <> c.{column} THEN" for column in COLUMNS}
+    before = {column: f"{when} c.old_{column} END" for column, when in differs.items()}
+    return before, {column: f"{when} c.{column} END" for column, when in differs.items()}
 
 
 @dataclass(frozen=True)
@@ -51,3 +62,9 @@ class RunEvents:
         filled = filled.replace("%AFTER%", after or self.dialect.no_json)
         now = bindparam("now", self.now, type_=UtcDateTime)
         self.connection.execute(text(filled).bindparams(now, bindparam("actor", self.actor.name)))
+
+    def add_moves(self) -> None:
+        """Write an event for each person of `changes` who left groups, and for each who came into groups."""
+        for kind, column, side in (("membership.removed", "removed", "before"), ("membership.added", "added", "after")):
+            groups = {side: self.dialect.json_of(groups=self.dialect.as_json(f"c.{column}"))}
+            self.add(kind, "usr", "c.user_id", f"{{changes}} c WHERE c.{column} <> '[]'", **groups, order="c.line")

@@ -92,7 +92,7 @@ def find_settled(planner: Planner) -> int:
     if last is None:
         raise RowsWantedError
     planner.words |= _words(planner.given.tenant_id, last)
-    if planner.run_count(f"SELECT count(*) FROM ({_UNSETTLING}) q"):
+    if planner.look(f"SELECT count(*) FROM ({_UNSETTLING}) q"):
         raise RowsWantedError
     found = planner.make(
         "settled",
@@ -103,9 +103,9 @@ def find_settled(planner: Planner) -> int:
         """,
     )
     planner.index("settled", "user_id")
-    if not found == sent == planner.run_count("SELECT count(DISTINCT user_id) FROM {settled}"):
+    if not found == sent == planner.look("SELECT count(DISTINCT user_id) FROM {settled}"):
         raise RowsWantedError
-    if planner.run_count("SELECT count(*) FROM {rows} WHERE external_id IN (SELECT external_id FROM {settled})"):
+    if planner.look("SELECT count(*) FROM {rows} WHERE external_id IN (SELECT external_id FROM {settled})"):
         raise RowsWantedError
     return sent
 

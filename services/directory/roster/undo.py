@@ -20,27 +20,15 @@ from sqlalchemy import text
 from sqlalchemy.engine import Connection
 
 from services.directory.roster import undo_changes
-from services.directory.roster.dialect import Dialect
-from services.directory.roster.space import StageSpace
-from services.directory.roster.undo_changes import COLUMNS, DELETE, RESTORE, UPDATE
+from services.directory.roster.plan_changes import DELETE, RESTORE, UPDATE
+from services.directory.roster.run_events import COLUMNS
+from services.directory.roster.space import UNDO_TABLES, StageSpace
+from services.directory.roster.stage_sql import StageSql
 from services.directory.store.events import Cursor, newer_than
 from services.directory.store.tables import RunStatus
 
 _NO_CHANGE: Final = "('user.password_set', 'user.password_reset_requested', 'user.missed')"
 """Events of a person that an undo looks past: a password is nobody's record, and files count who is missing."""
-
-_TABLES: Final = (
-    "turned",
-    "turned_moves",
-    "others",
-    "wanting",
-    "stuck",
-    "turning",
-    "places",
-    "fixed_groups",
-    "changes",
-    "findings",
-)
 
 
 @dataclass(frozen=True)
@@ -54,17 +42,12 @@ class UndoInput:
     basis: Cursor
 
 
-class Undo:
+class Undo(StageSql):
     """Makes one plan of an undo; holds what every step needs."""
 
     def __init__(self, space: StageSpace, connection: Connection, given: UndoInput) -> None:
-        self.space = space
-        self.connection = connection
-        self.given = given
-        self.dialect = Dialect(space.store.is_sqlite)
         xid, position = given.events
-        self.words: dict[str, object] = {
-            **space.names,
+        words = {
             "t": given.tenant_id,
             "s": given.source_id,
             "done": f"e.tenant_id = {given.tenant_id} AND e.xid = {xid} AND e.position > {position}"
@@ -72,28 +55,8 @@ class Undo:
             "since": f"{newer_than(given.tenant_id, given.basis)} AND run_id <> {given.run_id}"
             f" AND run_id NOT IN ({_come_to_nothing(given.tenant_id)})",
         }
-
-    def make(self, table: str, query: str) -> int:
-        """Make a stage table from a query, in which names in braces are filled in; answers its row count."""
-        sql = f"{self.dialect.create_table} {self.space.name(table)} AS {query.format(**self.words)}"
-        made = self.connection.execute(text(sql)).rowcount
-        if self.space.store.is_sqlite:
-            return self.count(f"SELECT count(*) FROM {{{table}}}")
-        self.connection.execute(text(f"ANALYZE {self.space.name(table)}"))
-        return made
-
-    def index(self, table: str, column: str) -> None:
-        """Index a stage table where SQLite would otherwise search it row by row."""
-        if self.dialect.is_sqlite:
-            self.connection.execute(text(f"CREATE INDEX stage.{table}_{column} ON {table} ({column})"))
-
-    def run(self, statement: str) -> int:
-        """Execute a statement; answers how many rows it touched."""
-        return self.connection.execute(text(statement.format(**self.words))).rowcount
-
-    def count(self, query: str) -> int:
-        """Execute a query that answers one number."""
-        return int(self.connection.execute(text(query.format(**self.words))).scalar_one())
+        super().__init__(space, connection, words)
+        self.given = given
 
 
 def _come_to_nothing(tenant_id: int) -> str:
@@ -115,12 +78,7 @@ def was_detached(connection: Connection, tenant_id: int, source_id: int, since: 
 
 def plan_undo(undo: Undo) -> dict[str, int]:
     """Make the plan's tables anew, reading the register only; answers the counts of what is put back."""
-    for table in _TABLES:
-        undo.run(f"DROP TABLE IF EXISTS {{{table}}}")
-    undo.run(
-        f"{undo.dialect.create_table.replace('TABLE', 'TABLE IF NOT EXISTS')} "
-        "{new_groups} (external_id text NOT NULL PRIMARY KEY, id bigint NOT NULL)"
-    )
+    undo.clear((*UNDO_TABLES, "changes", "findings"))
     undo.dialect.tune(undo.connection)
     _read_events(undo)
     _find_others(undo)

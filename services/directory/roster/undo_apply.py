@@ -10,21 +10,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import bindparam, text
-from sqlmodel import Session
-
+from services.directory.roster.plan_changes import DELETE, RESTORE, UPDATE
 from services.directory.roster.planner import ReserveIds
-from services.directory.roster.run_events import RunEvents
+from services.directory.roster.run_events import COLUMNS, RunEvents, differences
+from services.directory.roster.stage_sql import StageSql
 from services.directory.roster.undo import Undo
-from services.directory.roster.undo_changes import COLUMNS, DELETE, RESTORE, UPDATE
 from services.directory.rules.leaving import LEAVING, WayOut
-from services.directory.store.events import Actor, append_events
-from services.directory.store.people_tables import InvitationState
-from services.directory.store.seats import Seats, note_mark
-from services.directory.store.tables import UserState, UtcDateTime
+from services.directory.store.events import Actor
+from services.directory.store.people_tables import OPEN_INVITATIONS, InvitationState
+from services.directory.store.seats import change_seats
+from services.directory.store.tables import UserState
 
 _WAY_OUT: Final = WayOut.NOT_IN_FILE
-_OPEN: Final = f"({InvitationState.PENDING}, {InvitationState.SENT})"
 
 
 @dataclass(frozen=True)
@@ -38,23 +35,15 @@ class UndoOrder:
     reserve_ids: ReserveIds
 
 
-class UndoWriter:
-    """Writes one undo."""
+class UndoWriter(StageSql):
+    """Writes one undo; `:now` stands for its time."""
 
     def __init__(self, undo: Undo, order: UndoOrder) -> None:
+        words = undo.words | {"run": order.run_id}
+        super().__init__(undo.space, undo.connection, words, {"now": order.now})
         self.undo = undo
         self.order = order
-        self.dialect = undo.dialect
-        self.events = RunEvents(
-            undo.connection, undo.dialect, undo.words | {"run": order.run_id}, order.actor, order.now, order.reserve_ids
-        )
-
-    def run(self, statement: str) -> int:
-        """Execute a statement in which `:now` stands for the undo's time."""
-        clause = text(statement.format(**self.undo.words))
-        if ":now" in statement:
-            clause = clause.bindparams(bindparam("now", self.order.now, type_=UtcDateTime))
-        return self.undo.connection.execute(clause).rowcount
+        self.events = RunEvents(self.connection, self.dialect, self.words, order.actor, order.now, order.reserve_ids)
 
     def those(self, condition: str) -> str:
         """The ids of people who are put back, of whom a condition on `turning` holds."""
@@ -76,7 +65,14 @@ def apply_undo(undo: Undo, order: UndoOrder) -> None:
     _forget_counts(writer)
     _delete_groups(writer)
     _write_events(writer)
-    _take_seats(writer)
+    change_seats(
+        undo.connection,
+        undo.given.tenant_id,
+        order.counts["restored"] - order.counts["deleted"],
+        actor=order.actor,
+        now=order.now,
+        run_id=order.run_id,
+    )
 
 
 def _delete(writer: UndoWriter) -> None:
@@ -96,7 +92,7 @@ def _delete(writer: UndoWriter) -> None:
         writer.run(f"DELETE FROM {table} WHERE tenant_id = {{t}} AND user_id IN {everybody}")
     writer.run(
         f"UPDATE invitations SET state = {InvitationState.REVOKED}, end_time = :now, revision = revision + 1 "
-        f"WHERE tenant_id = {{t}} AND state IN {_OPEN} AND user_id IN {everybody}"
+        f"WHERE tenant_id = {{t}} AND state IN {OPEN_INVITATIONS} AND user_id IN {everybody}"
     )
     writer.run(
         f"UPDATE users SET state = {LEAVING[_WAY_OUT].state}, way_out = {_WAY_OUT}, leave_time = :now,"
@@ -243,7 +239,7 @@ def _forget_counts(writer: UndoWriter) -> None:
 
 def _delete_groups(writer: UndoWriter) -> None:
     """Delete the groups that the run created (R37), unless somebody is in them or has changed them since."""
-    writer.undo.make(
+    writer.make(
         "fixed_groups",
         """
         SELECT g.id, g.display_name, g.external_id FROM events e JOIN groups g
@@ -267,11 +263,7 @@ def _delete_groups(writer: UndoWriter) -> None:
 
 def _delete_events(writer: UndoWriter) -> None:
     """Tell of deletions while the groups of these people are still known."""
-    groups = (
-        "'[' || group_concat(m.group_id, ',') || ']'"
-        if writer.dialect.is_sqlite
-        else "'[' || string_agg(m.group_id::text, ',' ORDER BY m.group_id) || ']'"
-    )
+    groups = writer.dialect.id_list("m.group_id")
     person = {column: f"nullif(c.old_{column}, '')" for column in COLUMNS} | {"external_id": "c.external_id"}
     writer.events.add(
         "user.deleted",
@@ -291,9 +283,8 @@ def _delete_events(writer: UndoWriter) -> None:
 def _write_events(writer: UndoWriter) -> None:
     dialect = writer.dialect
     taken_over = "c.user_id IN (SELECT user_id FROM {turning} WHERE kind = 'user.taken_over')"
-    taken_over = taken_over.format(**writer.undo.words)
-    before = {column: f"CASE WHEN c.old_{column} <> c.{column} THEN c.old_{column} END" for column in COLUMNS}
-    after = {column: f"CASE WHEN c.old_{column} <> c.{column} THEN c.{column} END" for column in COLUMNS}
+    taken_over = taken_over.format(**writer.words)
+    before, after = differences()
     before["external_id"] = f"CASE WHEN {taken_over} THEN c.external_id END"
     after["owner"] = f"CASE WHEN {taken_over} THEN 'manual' END"
     writer.events.add(
@@ -313,31 +304,7 @@ def _write_events(writer: UndoWriter) -> None:
         after=dialect.json_of(external_id="c.external_id"),
         order="c.line",
     )
-    for kind, side, column in (
-        ("membership.removed", "before", "removed"),
-        ("membership.added", "after", "added"),
-    ):
-        groups = dialect.json_of(groups=dialect.as_json(f"c.{column}"))
-        writer.events.add(
-            kind, "usr", "c.user_id", f"{{changes}} c WHERE c.{column} <> '[]'", **{side: groups}, order="c.line"
-        )
-
-
-def _take_seats(writer: UndoWriter) -> None:
-    """Count the seats that are taken again and those that are free again; they suffice, because the plan looked."""
-    tenant_id, counts = writer.undo.given.tenant_id, writer.order.counts
-    seats = writer.undo.connection.execute(
-        text(
-            "UPDATE licenses SET seats_used = seats_used + :change, revision = revision + 1 WHERE tenant_id = :t"
-            " RETURNING seats_total, seats_used, told_percent"
-        ),
-        {"change": counts["restored"] - counts["deleted"], "t": tenant_id},
-    ).one()
-    session = Session(bind=writer.undo.connection)
-    marked = note_mark(session, tenant_id, Seats(*seats))
-    append_events(
-        session, tenant_id, marked, actor=writer.order.actor, now=writer.order.now, run_id=writer.order.run_id
-    )
+    writer.events.add_moves()
 
 
 def _values() -> str:

@@ -6,16 +6,11 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import text
 
-from services.directory.roster.plan_changes import HASHED
+from services.directory.roster.plan_changes import DELETE, HASHED, RESTORE, UPDATE
+from services.directory.roster.run_events import COLUMNS
 
 if TYPE_CHECKING:
     from services.directory.roster.undo import Undo
-
-UPDATE, DELETE, RESTORE = 2, 4, 5
-"""What an undo does to a person; the numbers are those of the contract's ChangeAction."""
-
-COLUMNS: Final = ("email", "display_name", "title", "phone", "secondary_phone")
-"""What a run may have changed of a person."""
 
 CHANGED_SINCE: Final = "changed_since"
 """The word of the warning that names whom an undo leaves out."""
@@ -26,7 +21,7 @@ def write_changes(undo: Undo) -> None:
 
     def listed(condition: str) -> str:
         return f"""(
-            SELECT user_id, {_numbers(undo)} AS list FROM (
+            SELECT user_id, {undo.dialect.id_list("p.group_id")} AS list FROM (
                 SELECT DISTINCT user_id, group_id FROM {{places}} WHERE {condition} ORDER BY user_id, group_id) p
             GROUP BY user_id)"""
 
@@ -44,12 +39,6 @@ def write_changes(undo: Undo) -> None:
         LEFT JOIN {listed("NOT is_added")} r ON r.user_id = t.user_id
         """,
     )
-
-
-def _numbers(undo: Undo) -> str:
-    if undo.dialect.is_sqlite:
-        return "'[' || group_concat(p.group_id, ',') || ']'"
-    return "'[' || string_agg(p.group_id::text, ',' ORDER BY p.group_id) || ']'"
 
 
 def write_findings(undo: Undo) -> None:

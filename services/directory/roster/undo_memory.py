@@ -12,7 +12,7 @@ from typing import Final
 
 from services.directory.roster.applier import Applier
 from services.directory.roster.plan_changes import CREATE, DELETE, RESTORE
-from services.directory.store.people_tables import InvitationState
+from services.directory.store.people_tables import OPEN_INVITATIONS
 
 _CLAIM: Final = (
     "m.source_id",
@@ -25,8 +25,6 @@ _KEYS: Final = {
     "former": ("former_claims", ("m.source_id", "m.external_id", "m.end_time"), ""),
 }
 """By which keys sources know a person, and knew one before."""
-
-_OPEN: Final = f"({InvitationState.PENDING}, {InvitationState.SENT})"
 
 
 def remember(applier: Applier) -> None:
@@ -58,7 +56,7 @@ def _deleted(applier: Applier) -> str:
     lists = {
         "memberships": ("memberships", ("m.group_id", "m.origin_source_id"), ""),
         **_KEYS,
-        "invitations": ("invitations", ("m.id", "m.state"), f"AND m.state IN {_OPEN}"),
+        "invitations": ("invitations", ("m.id", "m.state"), f"AND m.state IN {OPEN_INVITATIONS}"),
     }
     return _of_users(applier, "'way_out', u.way_out", f"c.action = {DELETE}", lists)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from datetime import datetime
+from typing import Final
 
 from sqlalchemy import Column, ForeignKeyConstraint, Index, Integer, SmallInteger, Text
 from sqlmodel import Field, SQLModel
@@ -19,6 +20,10 @@ class InvitationState(enum.IntEnum):
     ACCEPTED = 3
     EXPIRED = 4
     REVOKED = 5
+
+
+OPEN_INVITATIONS: Final = f"({InvitationState.PENDING}, {InvitationState.SENT})"
+"""The states, as SQL looks in them, in which an invitation can still be accepted."""
 
 
 class FormerClaim(SQLModel, table=True):
