@@ -18,12 +18,13 @@ from services.directory.api.access import AccessInterceptor
 from services.directory.api.registration import SERVICE_NAMES, register_all
 from services.directory.api.servicer import Resources
 from services.directory.api.translate import translate
-from services.directory.operations.housekeeping import Housekeeper, HousekeepingWorker
+from services.directory.operations.housekeeping import Housekeeper, make_housekeeping_worker
 from services.directory.operations.import_applies import ApplyWorker
 from services.directory.operations.imports import Imports
-from services.directory.operations.overdue_departures import OverdueWorker
+from services.directory.operations.overdue_departures import make_overdue_worker
 from services.directory.operations.source_secrets import HostedDrop
 from services.directory.operations.tokens import create_token
+from services.directory.operations.worker import RepeatingWorker
 from services.directory.rules import names
 from services.directory.rules.grants import SERVICE_GRANTS, Grant
 from services.directory.settings import Settings
@@ -99,10 +100,10 @@ class Directory:
         self._store = resources.store
         self._watchers = resources.watchers
         housekeeper = Housekeeper(imports, resources.seal, resources.event_retention, resources.activity_retention)
-        overdue = OverdueWorker(resources.store, clock=resources.clock)
-        self._workers: list[ApplyWorker | OverdueWorker | HousekeepingWorker] = [apply_worker, overdue]
+        overdue = make_overdue_worker(resources.store, clock=resources.clock)
+        self._workers: list[ApplyWorker | RepeatingWorker] = [apply_worker, overdue]
         if keeps_house:
-            self._workers.append(HousekeepingWorker(housekeeper))
+            self._workers.append(make_housekeeping_worker(housekeeper))
         self._server = Server(
             lambda server: register_all(server, resources, imports, apply_worker, housekeeper),
             service_names=SERVICE_NAMES,

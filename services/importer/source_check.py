@@ -9,7 +9,7 @@ import posixpath
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from muster.directory.v1 import sources_pb2
@@ -38,6 +38,7 @@ from services.importer.sftp.session import (
     opened_sftp,
 )
 from services.importer.spool import MAX_FILE_BYTES
+from services.importer.timestamps import STALE_AFTER
 
 if TYPE_CHECKING:
     import paramiko
@@ -46,7 +47,6 @@ SAMPLE_BYTES = 64 * 1024
 MOST_WAITED_S = 30
 """Between two looks at the file, however long the source's own `stable_for` is."""
 _MOST_NAMES = 1000
-_OLD = timedelta(hours=48)
 _DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 
 
@@ -185,7 +185,7 @@ class SourceTest:
         written = datetime.fromtimestamp(found.mtime, UTC)
         file.modify_time.FromDatetime(written)
         text = f"{text}, last written {written:%Y-%m-%d %H:%M:%S} UTC"
-        if self._now() - written > _OLD:
+        if self._now() - written > STALE_AFTER:
             return self._attention("", f"{text}, more than 48 hours ago.", "Check that the export still runs.")
         return self._passed(f"{text}.")
 

@@ -11,7 +11,6 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 import structlog
-from muster.runtime.telemetry import fault_of
 from sqlalchemy import Table, delete, text, tuple_
 from sqlalchemy import select as columns
 from sqlmodel import Session, SQLModel, col, select
@@ -25,6 +24,7 @@ from services.directory.operations.leaving import HOUSEKEEPING, delete_long_dorm
 from services.directory.operations.rejected_rows import KEPT_FOR as ROWS_KEPT_FOR
 from services.directory.operations.replay import KEPT_FOR as ANSWERS_KEPT_FOR
 from services.directory.operations.tenant_sql import TenantSql
+from services.directory.operations.worker import RepeatingWorker
 from services.directory.rules.errors import TenantBusy
 from services.directory.rules.leaving import DORMANT_FOR, RESTORABLE_FOR
 from services.directory.rules.names import TENANT
@@ -264,32 +264,13 @@ def _delete_some(rows: Any, tenant_id: int | None, condition: Any = None) -> Cal
     return lambda session: session.connection().execute(statement).rowcount
 
 
-class HousekeepingWorker:
-    """Purges once an hour, beside the server."""
+def make_housekeeping_worker(housekeeper: Housekeeper, *, first_within_s: float = FIRST_WITHIN_S) -> RepeatingWorker:
+    """Purge once an hour, beside the server; told to end, after the tenant under way."""
+    return RepeatingWorker("housekeeping", housekeeper.purge, _waits(first_within_s))
 
-    def __init__(
-        self, housekeeper: Housekeeper, *, first_within_s: float = FIRST_WITHIN_S, every_s: float = EVERY_S
-    ) -> None:
-        self._housekeeper = housekeeper
-        self._first_within_s = first_within_s
-        self._every_s = every_s
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._loop, name="housekeeping", daemon=True)
 
-    def start(self) -> None:
-        """Begin."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End after the tenant under way."""
-        self._ended.set()
-        self._thread.join(timeout=5.0)
-
-    def _loop(self) -> None:
-        wait_s = random.uniform(0, self._first_within_s)  # noqa: S311 - spreads replicas, keeps no secret
-        while not self._ended.wait(wait_s):
-            try:
-                self._housekeeper.purge(self._ended.is_set)
-            except Exception as error:  # noqa: BLE001 - the outermost loop: log and go on
-                log.error("housekeeping.failed", **fault_of(error))
-            wait_s = self._every_s * random.uniform(0.9, 1.1)  # noqa: S311 - as above
+def _waits(first_within_s: float) -> Iterator[float]:
+    """Spread replicas; it keeps no secret."""
+    yield random.uniform(0, first_within_s)  # noqa: S311
+    while True:
+        yield EVERY_S * random.uniform(0.9, 1.1)  # noqa: S311

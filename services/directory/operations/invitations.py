@@ -14,13 +14,13 @@ from services.directory.operations.passwords import set_password
 from services.directory.operations.scope import Scope
 from services.directory.operations.tenant_sql import TenantSql
 from services.directory.operations.tenants import get_tenant, require_living
+from services.directory.operations.user_states import require_active
 from services.directory.rules import links
 from services.directory.rules.errors import (
     AcceptUrlMissing,
     InvitationStateError,
     LinkInvalid,
     NotFound,
-    UserStateError,
 )
 from services.directory.rules.etags import require_etag
 from services.directory.rules.invitations import VALID_FOR
@@ -30,7 +30,7 @@ from services.directory.rules.tokens import INVITATION_LINK, Derived
 from services.directory.store import ids
 from services.directory.store.events import Actor, Change, append_events
 from services.directory.store.people_tables import Invitation, InvitationState
-from services.directory.store.tables import User, UserState
+from services.directory.store.tables import User
 
 LIVE = (InvitationState.PENDING, InvitationState.SENT)
 """States in which an invitation waits for its user, unless its time is over."""
@@ -151,7 +151,7 @@ def mint_link(
     """
     invitation, user = _locked(session, tenant_id, invitation_id)
     accept_url = _accept_url(session, tenant_id)
-    _require_active(user.state)
+    require_active(user.state)
     state = state_of(invitation, now)
     if state not in LIVE:
         raise InvitationStateError(state=state.name.lower())
@@ -226,13 +226,8 @@ def _lock_active(sql: TenantSql, user_ids: Sequence[int]) -> dict[int, str]:
     for user_id in user_ids:
         if user_id not in people:
             raise NotFound(resource=USER.format(sql.tenant_id, user_id))
-        _require_active(people[user_id].state)
+        require_active(people[user_id].state)
     return {user_id: people[user_id].email for user_id in user_ids}
-
-
-def _require_active(state: int) -> None:
-    if state != UserState.ACTIVE:
-        raise UserStateError(state=UserState(state).name.lower(), needed="active")
 
 
 def _locked(session: Session, tenant_id: int, invitation_id: int) -> tuple[Invitation, User]:

@@ -13,7 +13,8 @@ from sqlmodel import Session, col, select
 
 from services.directory.operations.groups import require_group
 from services.directory.operations.tenant_sql import TenantSql
-from services.directory.rules.errors import InvalidArgument, NotFound, UserStateError
+from services.directory.operations.user_states import require_active
+from services.directory.rules.errors import InvalidArgument, NotFound
 from services.directory.rules.names import GROUP, USER
 from services.directory.store.events import Actor, Change, append_events
 from services.directory.store.tables import MANUAL, Account, Group, Membership, User, UserState
@@ -151,7 +152,7 @@ def _require_users(session: Session, tenant_id: int, add: Sequence[int], remove:
         if user_id not in states:
             raise NotFound(resource=USER.format(tenant_id, user_id))
     for user_id in add:
-        _require_state(states[user_id])
+        require_active(states[user_id])
 
 
 def _require_active(sql: TenantSql, wanted: Any) -> None:
@@ -165,12 +166,7 @@ def _require_active(sql: TenantSql, wanted: Any) -> None:
         return
     if found.state is None:
         raise NotFound(resource=USER.format(sql.tenant_id, found.id))
-    _require_state(found.state)
-
-
-def _require_state(state: int) -> None:
-    if state != UserState.ACTIVE:
-        raise UserStateError(state=UserState(state).name.lower(), needed="active")
+    require_active(found.state)
 
 
 def _remove(sql: TenantSql, group: Group, user_ids: Iterable[int]) -> list[_Pair]:

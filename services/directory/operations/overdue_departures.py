@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from datetime import datetime
+from itertools import repeat
 from typing import Final
 
 import structlog
-from muster.runtime.telemetry import fault_of
 from sqlmodel import col, select
 
 from services.directory.operations.provisioning.call import begin
 from services.directory.operations.provisioning.departures import judge
 from services.directory.operations.provisioning.guard import pause
+from services.directory.operations.worker import RepeatingWorker
 from services.directory.rules.errors import GuardTripped, TenantBusy
 from services.directory.rules.names import SOURCE
 from services.directory.store.provisioning_tables import PendingDeparture
@@ -62,28 +62,6 @@ def _overdue(store: Store, now: datetime) -> list[tuple[int, int, str]]:
         return list(session.exec(query))
 
 
-class OverdueWorker:
-    """Judges what is overdue every few seconds, beside the server; several replicas may do so at once."""
-
-    def __init__(self, store: Store, *, clock: Callable[[], datetime], every_s: float = EVERY_S) -> None:
-        self._store = store
-        self._clock = clock
-        self._every_s = every_s
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._loop, name="departures", daemon=True)
-
-    def start(self) -> None:
-        """Begin."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End after the unit under way."""
-        self._ended.set()
-        self._thread.join(timeout=5.0)
-
-    def _loop(self) -> None:
-        while not self._ended.wait(self._every_s):
-            try:
-                judge_overdue(self._store, now=self._clock())
-            except Exception as error:  # noqa: BLE001 - the outermost loop: log and go on
-                log.error("departures.failed", **fault_of(error))
+def make_overdue_worker(store: Store, *, clock: Callable[[], datetime]) -> RepeatingWorker:
+    """Judge what is overdue every few seconds, beside the server."""
+    return RepeatingWorker("departures", lambda _: judge_overdue(store, now=clock()), repeat(EVERY_S))

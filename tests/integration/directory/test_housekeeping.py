@@ -12,7 +12,7 @@ from muster.directory.v1 import tenants_pb2, users_pb2
 from sqlalchemy import text
 from sqlmodel import SQLModel
 
-from services.directory.operations.housekeeping import Housekeeper, HousekeepingWorker
+from services.directory.operations.housekeeping import Housekeeper, make_housekeeping_worker
 from services.directory.operations.imports import Imports
 from services.directory.rules import names
 from services.directory.store import schema
@@ -156,7 +156,7 @@ def test_one_purge_at_a_time_on_one_database(store, directory, support, keeper):
 def test_a_directory_purges_by_itself(store, directory, office, keeper):
     office.user(request_id=str(uuid.uuid4()))
     directory.clock.pass_hours(25)
-    worker = HousekeepingWorker(keeper, first_within_s=0)
+    worker = make_housekeeping_worker(keeper, first_within_s=0)
     deadline = time.monotonic() + 10
     worker.start()
     while "request_replays" in rows_of(store, office.tenant_id) and time.monotonic() < deadline:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sqlmodel import col, select
+from sqlmodel.sql.expression import SelectOfScalar
 
 from services.directory.operations.leaving import leave
 from services.directory.operations.parties import party_of
@@ -142,12 +143,7 @@ def _made_before(call: Call, person: ProvisionedUser) -> int | None:
     """Find the user of whom the connection's last word is this very one; without externalId it is no retry."""
     if not person.external_id:
         return None
-    query = select(ProvisionedResource.resource_id).where(
-        col(ProvisionedResource.tenant_id) == call.tenant_id,
-        col(ProvisionedResource.source_id) == call.source.id,
-        col(ProvisionedResource.kind) == USER,
-        col(ProvisionedResource.name_key) == person.name_key,
-        col(ProvisionedResource.is_gone).is_(False),
+    query = _bearers_of(call, person).where(
         col(ProvisionedResource.external_id) == person.external_id,
         col(ProvisionedResource.is_active) == person.active,
         col(ProvisionedResource.document) == person.document,
@@ -197,13 +193,19 @@ def _holder_of(call: Call, email: str) -> User | None:
     return user
 
 
-def _require_free_name(call: Call, person: ProvisionedUser, *, user_id: int) -> None:
-    query = select(ProvisionedResource.resource_id).where(
+def _bearers_of(call: Call, person: ProvisionedUser) -> SelectOfScalar[int]:
+    """Select the ids of the connection's users with this userName."""
+    return select(ProvisionedResource.resource_id).where(
         col(ProvisionedResource.tenant_id) == call.tenant_id,
         col(ProvisionedResource.source_id) == call.source.id,
         col(ProvisionedResource.kind) == USER,
         col(ProvisionedResource.name_key) == person.name_key,
         col(ProvisionedResource.is_gone).is_(False),
+    )
+
+
+def _require_free_name(call: Call, person: ProvisionedUser, *, user_id: int) -> None:
+    query = _bearers_of(call, person).where(
         col(ProvisionedResource.resource_id) != user_id,
     )
     if call.session.exec(query).first() is not None:
