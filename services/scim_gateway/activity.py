@@ -7,6 +7,7 @@ number is kept.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from dataclasses import dataclass, field
 
@@ -49,6 +50,7 @@ class ActivityLog:
         self._waiting: dict[str, _Waiting] = {}
         self._count = 0
         self._sender: asyncio.Task[None] | None = None
+        self._hurry = asyncio.Event()
 
     def note(self, credential: str, request: pb.ScimRequest) -> None:
         """Keep a request to be sent; without a credential it is nobody's."""
@@ -68,15 +70,15 @@ class ActivityLog:
             self._sender = asyncio.create_task(self._send())
 
     async def flush(self, *, within_s: float) -> None:
-        """Send at once what waits, at the end."""
-        if self._sender is not None:
-            self._sender.cancel()
+        """Send at once what waits, at the end; what is being sent just now is waited for."""
+        self._hurry.set()
         try:
             async with asyncio.timeout(within_s):
-                while self._waiting and await self._send_batches():
-                    pass
+                if self._sender is not None:
+                    await self._sender
         except TimeoutError:
             pass
+        self._hurry.clear()
         if self._count:
             log.warning("activity.lost", requests=self._count)
 
@@ -86,9 +88,17 @@ class ActivityLog:
     async def _send(self) -> None:
         wait_s = self._linger_s
         while self._waiting:
-            await asyncio.sleep(wait_s)
+            await self._pause(wait_s)
             is_sent = await self._send_batches()
+            if self._hurry.is_set() and not is_sent:
+                return
             wait_s = self._linger_s if is_sent else min(_LONGEST_WAIT_S, max(1.0, wait_s * 2))
+
+    async def _pause(self, wait_s: float) -> None:
+        """Wait so long, or until there is no time left."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(wait_s):
+                await self._hurry.wait()
 
     async def _send_batches(self) -> bool:
         """Send a batch of each credential; False when some must be sent again, and none more is worth trying now."""

@@ -70,7 +70,8 @@ def fold(operations: list[Any], note: Note) -> GroupChange:
     """Fold operations; NotFoldableError for those that select members otherwise than by id."""
     change = GroupChange()
     for operation in operations:
-        if not isinstance(operation, dict) or operation.get("op") not in _OPS:
+        op = operation.get("op") if isinstance(operation, dict) else None
+        if not isinstance(op, str) or op not in _OPS:
             raise NotFoldableError  # the library says what is wrong with it
         path = operation.get("path")
         if path is None:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import re
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Union
 
 import structlog
 from muster.runtime.telemetry import fault_of
 from pydantic import ValidationError
 from scim2_models import (
+    BulkRequest,
+    BulkResponse,
     Context,
     Error,
+    ListResponse,
+    PatchOp,
     Resource,
     ResourceType,
     ResponseParameters,
@@ -44,6 +48,19 @@ class GatewayService(ScimService):
 
     def __init__(self) -> None:
         super().__init__(provider())
+        self._held = self._models_of_messages()
+
+    def _models_of_messages(self) -> list[Any]:
+        """Make the models of messages about users and groups, to be held.
+
+        pydantic forgets such a model with the next collection of garbage when nobody holds it; to make it anew, within
+        a request, takes as long as several requests.
+        """
+        models: list[Any] = self.get_models()
+        everything: Any = Union[tuple(models)]  # noqa: UP007 - known at run time only
+        about_one: tuple[Any, ...] = (ResponseParameters, PatchOp, SearchRequest)
+        about_all: tuple[Any, ...] = (SearchRequest, BulkRequest, BulkResponse, ListResponse)
+        return [kind[each] for kind in about_one for each in models] + [kind[everything] for kind in about_all]
 
     @staticmethod
     def _build_cursors(secret: str | bytes | None) -> Any:  # noqa: ARG004 - scim2-server's signature

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
+from scim2_models import InvalidSyntaxException
 from scim2_server.requests import ScimRequest
 from scim2_server.routing import Operation, Target
 
@@ -13,6 +14,7 @@ from services.scim_gateway.entra import tolerate_filter, tolerate_patch, tolerat
 from services.scim_gateway.quirks import Note
 from services.scim_gateway.service import GatewayService
 
+_DEEPEST = 254  # orjson reads up to 1,024 levels and writes these
 _WITH_RESOURCE = frozenset({Operation.create, Operation.replace})
 
 
@@ -27,6 +29,7 @@ def tolerate(service: GatewayService, request: ScimRequest, target: Target, note
     if not request.body:
         return
     body = json_of(request.body)
+    _ensure_flat(request.body, body)
     rewritten = _Rewriter(service, note).rewritten(target, body)
     if rewritten != body:
         request.body = orjson.dumps(rewritten)
@@ -47,6 +50,16 @@ def json_of(body: bytes) -> Any:
         return orjson.loads(body)
     except orjson.JSONDecodeError:
         return None
+
+
+def _ensure_flat(body: bytes, payload: Any) -> None:
+    """Refuse what is nested deeper than JSON is written here. Errors: InvalidSyntaxException."""
+    if body.count(b"[") + body.count(b"{") < _DEEPEST:
+        return
+    try:
+        orjson.dumps(payload)
+    except orjson.JSONEncodeError:
+        raise InvalidSyntaxException(detail="The request's body is nested too deeply to be of any resource.") from None
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,10 @@ def test_a_value_is_kept_as_it_is_or_refused(provider, name, value):
 BODIES = [
     b"[" * 100_000,
     b'{"a":' * 5_000 + b"1" + b"}" * 5_000,
+    b'{"Operations": [{"op": "add", "path": "displayName", "value": ' + b"[" * 300 + b"]" * 300 + b"}]}",
+    b'{"Operations": [{"op": "Add", "path": "displayName", "value": ' + b'{"a":' * 900 + b"1" + b"}" * 900 + b"}]}",
     b'{"Operations": {"op": "add"}}',
+    b'{"Operations": [{"op": ["replace"], "value": {"displayName": "x"}}]}',
     b'{"Operations": [[]]}',
     b'{"Operations": [{"op": 5, "path": [], "value": {}}]}',
     b'{"Operations": [{"op": "add", "path": "members[", "value": 1}]}',
