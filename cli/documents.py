@@ -82,8 +82,14 @@ def reserved_group_id(record: groups_pb2.ReservedGroupId) -> Document:
 
 
 def member(record: groups_pb2.Membership) -> Document:
-    """Write one person of a group."""
-    return {"user": record.user, "email": record.email, "source": record.source or MANUAL}
+    """Write one person of a group; `sources` names everybody who put the person there, people as `manual`."""
+    by_hand = [MANUAL] if record.is_by_hand else []
+    return {
+        "user": record.user,
+        "email": record.email,
+        "source": record.source or MANUAL,
+        "sources": [*by_hand, *record.sources],
+    }
 
 
 def user(record: users_pb2.User) -> Document:
@@ -120,8 +126,9 @@ def invitation(record: invitations_pb2.Invitation) -> Document:
 
 
 def seats(record: licenses_pb2.License) -> Document:
-    """Write one license."""
-    return {"seats_total": record.seats_total, "seats_used": record.seats_used}
+    """Write one license; `seats_over` is how many users have a seat beyond the total."""
+    over = max(0, record.seats_used - record.seats_total)
+    return {"seats_total": record.seats_total, "seats_used": record.seats_used, "seats_over": over}
 
 
 def refusal(record: licenses_pb2.Refusal) -> Document:

@@ -57,13 +57,13 @@ def list_groups(context: typer.Context, *, tenant: TenantOption) -> None:
 
 @app.command("members")
 def list_members(context: typer.Context, group: GroupArgument) -> None:
-    """List the people of one group and who put them there."""
+    """List the people of one group and who put them there: sources, people by hand (`manual`), or several of them."""
     session = session_of(context)
     with session.connect() as muster:
         request = groups_pb2.ListMembershipsRequest(group=group)
         found = every(muster.groups.ListMemberships, request, "memberships")
         members = [documents.member(record) for record in found]
-    session.output.show({"members": members}, output.records(members, ["user", "email", "source"]))
+    session.output.show({"members": members}, output.records(members, ["user", "email", "sources"]))
 
 
 @app.command("update")

@@ -30,6 +30,11 @@ def set_seats(
         )
         document = documents.seats(muster.licenses.UpdateLicense(request).license)
     session.output.show(document, output.facts(document))
+    if over := document["seats_over"]:
+        session.output.note(
+            f"{over} more users are active than there are seats. Nobody loses access; nobody is added, restored or"
+            f" woken until {over + 1} seats more are bought or freed."
+        )
 
 
 @app.command("show")

@@ -21,6 +21,7 @@ from services.directory.operations import group_changes, group_moves, groups, me
 from services.directory.rules import names
 from services.directory.rules.errors import InvalidArgument
 from services.directory.rules.etags import etag_of
+from services.directory.store.tables import MANUAL
 
 _CHANGEABLE: Final = ("display_name", "group_external_id")
 _MOVED_MEMBERS: Final = {
@@ -78,14 +79,7 @@ class GroupServicer(Servicer, groups_pb2_grpc.GroupServiceServicer):
         with self.store.read(tenant_id) as session:
             found = groups.list_members(session, tenant_id, group_id, after_id=page.after[0], limit=page.limit)
         kept, token = page.cut(found, lambda member: (member.user_id,))
-        people = [
-            pb.Membership(
-                user=names.USER.format(tenant_id, member.user_id),
-                email=member.email,
-                source=names.format_optional(names.SOURCE, tenant_id, member.source_id),
-            )
-            for member in kept
-        ]
+        people = [_membership(tenant_id, member) for member in kept]
         return pb.ListMembershipsResponse(memberships=people, next_page_token=token)
 
     def ModifyMemberships(
@@ -219,6 +213,17 @@ def _whole(
 
 def _user_ids(users: Sequence[str], tenant_id: int, field: str) -> list[int]:
     return [names.parse_within(names.USER, user, tenant_id=tenant_id, field=field) for user in users]
+
+
+def _membership(tenant_id: int, member: groups.Member) -> pb.Membership:
+    sources = [names.SOURCE.format(tenant_id, origin) for origin in member.origins if origin != MANUAL]
+    return pb.Membership(
+        user=names.USER.format(tenant_id, member.user_id),
+        email=member.email,
+        source=sources[-1] if sources else "",
+        sources=sources,
+        is_by_hand=MANUAL in member.origins,
+    )
 
 
 def _message(view: groups.GroupView) -> pb.Group:

@@ -97,6 +97,7 @@ def source_message(source: Source) -> pb.Source:
         next_run_time=timestamp(source.due_at) if source.due_at else None,
         guard=_guard(source),
         guard_trip_time=timestamp(source.guard_trip_time) if source.guard_trip_time else None,
+        detach_time=timestamp(source.detach_time) if source.detach_time else None,
     )
 
 

@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlmodel import Session, col, select
 
-from services.directory.operations.sources import get_source
+from services.directory.operations.sources import get_source, require_attached
 from services.directory.operations.tokens import mint
 from services.directory.rules.checks import FieldChecks
 from services.directory.rules.errors import KeyStateError, NotFound, SourceStateError
@@ -73,7 +73,7 @@ def create_key(
 ) -> IssuedKey:
     """Make a key, or a client's secret, for a SCIM source; 0 days: it never expires.
 
-    Errors: InvalidArgument, NotFound, SourceStateError.
+    Errors: InvalidArgument, NotFound, SourceStateError, FailedPrecondition (the source was detached).
     """
     checks = FieldChecks()
     if not 0 <= expires_days <= MOST_DAYS:
@@ -82,6 +82,7 @@ def create_key(
     source = get_source(session, tenant_id, source_id)
     if source.kind != SourceKind.SCIM:
         raise SourceStateError("only SCIM sources have keys", state=SourceState(source.state).name.lower())
+    require_attached(source)
     issued = _issue(session, tenant_id, source_id, expires_days, kind=kind, pepper=pepper, now=now)
     append_event(
         session,

@@ -54,7 +54,7 @@ def detach_source(
     actor: Actor,
     now: datetime,
 ) -> Detached:
-    """Let a source go from all that it keeps, and disable it; nothing happens when it has nothing and is disabled.
+    """Let a source go from all that it keeps, and disable it for good; nothing happens when it was detached before.
 
     Its active users become manual, with their passwords and in their groups by hand, or are deleted; whom another file
     has, too, passes to that file (R41). The dormant ones, whom nothing can wake any more, are deleted. The number of
@@ -62,10 +62,11 @@ def detach_source(
     """
     source = locked_source(session, tenant_id, source_id)
     before = SourceState(source.state).name.lower()
+    if source.detach_time is not None:
+        return Detached(source, users=0, groups=0, keys=0)
     detached = part(session, imports, source, users, actor=actor, now=now)
-    if source.state == SourceState.DISABLED and not (detached.users or detached.groups or detached.keys):
-        return detached
     source.state, source.last_applied_run_id, source.guard_trip_time = SourceState.DISABLED, 0, None
+    source.detach_time = now
     reschedule(source, after=now)
     source.revision += 1
     session.flush()

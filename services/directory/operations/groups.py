@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -32,11 +33,11 @@ class GroupView:
 
 @dataclass(frozen=True)
 class Member:
-    """A person in a group; `source_id` is the source that put the person there, or 0 when only people did."""
+    """A person in a group, and who put the person there: sources in order of their creation, and MANUAL for people."""
 
     user_id: int
     email: str
-    source_id: int
+    origins: Sequence[int]
 
 
 def create_group(
@@ -102,20 +103,27 @@ def list_groups(
 def list_members(session: Session, tenant_id: int, group_id: int, *, after_id: int, limit: int) -> list[Member]:
     """Read the people of a group, each once, in order of the users' creation, past `after_id`. Errors: NotFound."""
     require_group(session, tenant_id, group_id)
+    in_group = (col(Membership.tenant_id) == tenant_id, col(Membership.group_id) == group_id)
     query = (
-        select(Membership.user_id, User.email, func.max(col(Membership.origin_source_id)))
+        select(Membership.user_id, User.email)
         .where(
-            col(Membership.tenant_id) == tenant_id,
-            col(Membership.group_id) == group_id,
+            *in_group,
             col(Membership.user_id) > after_id,
             col(User.tenant_id) == tenant_id,
             col(User.id) == col(Membership.user_id),
         )
-        .group_by(col(Membership.user_id), col(User.email))
+        .distinct()
         .order_by(col(Membership.user_id))
         .limit(limit)
     )
-    return [Member(user_id, email, source_id) for user_id, email, source_id in session.exec(query)]
+    people = session.exec(query).all()
+    if not people:
+        return []
+    page = col(Membership.user_id).between(people[0][0], people[-1][0])
+    origins: defaultdict[int, list[int]] = defaultdict(list)
+    for user_id, origin in session.exec(select(Membership.user_id, Membership.origin_source_id).where(*in_group, page)):
+        origins[user_id].append(origin)
+    return [Member(user_id, email, sorted(origins[user_id])) for user_id, email in people]
 
 
 def require_group(session: Session, tenant_id: int, group_id: int) -> Group:

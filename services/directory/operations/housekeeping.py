@@ -21,6 +21,7 @@ from services.directory.operations.import_stages import sweep_stages
 from services.directory.operations.import_undo import FORMER_PASSWORDS, UNDOABLE_FOR, forget_former_passwords
 from services.directory.operations.imports import Imports
 from services.directory.operations.leaving import HOUSEKEEPING, delete_long_dormant
+from services.directory.operations.refusals import KEPT_FOR as REFUSALS_KEPT_FOR
 from services.directory.operations.rejected_rows import KEPT_FOR as ROWS_KEPT_FOR
 from services.directory.operations.replay import KEPT_FOR as ANSWERS_KEPT_FOR
 from services.directory.operations.tenant_sql import TenantSql
@@ -32,7 +33,7 @@ from services.directory.store import schema
 from services.directory.store.activity_tables import ConnectionQuirk, ConnectionRequest, ConnectionTally
 from services.directory.store.administrator_tables import AdministratorSession
 from services.directory.store.import_tables import RejectedRowsPage
-from services.directory.store.provisioning_tables import SleepingMembership
+from services.directory.store.provisioning_tables import LicenseRefusal, SleepingMembership
 from services.directory.store.seal import Seal
 from services.directory.store.session import TenantLockedError
 from services.directory.store.tables import RequestReplay, Tenant
@@ -61,6 +62,7 @@ class Purged:
     sleeping_memberships_ended: int = 0
     request_replays_deleted: int = 0
     rejected_rows_deleted: int = 0
+    license_refusals_deleted: int = 0
     sessions_deleted: int = 0
     stages_dropped: int = 0
     tenants_wiped: int = 0
@@ -148,7 +150,9 @@ class Housekeeper:
         if due.rejected_rows:
             old = col(RejectedRowsPage.create_time) < now - ROWS_KEPT_FOR
             purged.rejected_rows_deleted += self._repeat(tenant_id, _delete_some(RejectedRowsPage, tenant_id, old))
-
+        if due.refusals:
+            old = col(LicenseRefusal.last_time) < now - REFUSALS_KEPT_FOR
+            purged.license_refusals_deleted += self._repeat(tenant_id, _delete_some(LicenseRefusal, tenant_id, old))
         if due.activity:
             before = now - self.activity_retention
             for table, moment in (
@@ -219,6 +223,7 @@ class _Due:
     answers: bool
     activity: bool
     rejected_rows: bool
+    refusals: bool
 
 
 def _due(session: Session, tenant_id: int, now: datetime, activity_before: datetime) -> _Due:
@@ -237,6 +242,7 @@ def _due(session: Session, tenant_id: int, now: datetime, activity_before: datet
             )
         ),
         "SELECT 1 FROM rejected_rows WHERE tenant_id = :t AND create_time < :rejected_rows",
+        "SELECT 1 FROM license_refusals WHERE tenant_id = :t AND last_time < :refusals",
     )
     moments = {
         "now": now,
@@ -246,6 +252,7 @@ def _due(session: Session, tenant_id: int, now: datetime, activity_before: datet
         "answers": now - ANSWERS_KEPT_FOR,
         "activity": activity_before,
         "rejected_rows": now - ROWS_KEPT_FOR,
+        "refusals": now - REFUSALS_KEPT_FOR,
     }
     statement = "SELECT " + ", ".join(f"EXISTS ({look})" for look in looks)
     found = TenantSql(session, tenant_id, now).query(statement, {"t": tenant_id, **moments}).one()

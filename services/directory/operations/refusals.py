@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
-from sqlalchemy import delete, func
+from sqlalchemy import ColumnElement, delete, func
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlmodel import Session, col, select
+from sqlmodel import Session, col, exists, select
 
 from services.directory.rules.provisioned import fold_text
 from services.directory.store import ids
 from services.directory.store.provisioning_tables import LicenseRefusal
+from services.directory.store.tables import User, UserState
+
+KEPT_FOR: Final = timedelta(days=90)
+"""How long somebody is listed for whom the connection no longer asks; one that still wants the user asks daily."""
 
 
 @dataclass(frozen=True)
@@ -75,14 +80,24 @@ def forget_refusal(session: Session, tenant_id: int, source_id: int, name_key: s
 def list_refusals(session: Session, tenant_id: int, *, after_number: int, limit: int) -> list[LicenseRefusal]:
     """Read who waits for a seat, the longest waiting first, past `after_number`."""
     query = select(LicenseRefusal).where(
-        col(LicenseRefusal.tenant_id) == tenant_id, col(LicenseRefusal.number) > after_number
+        col(LicenseRefusal.tenant_id) == tenant_id, col(LicenseRefusal.number) > after_number, _has_no_seat()
     )
     return list(session.exec(query.order_by(col(LicenseRefusal.number)).limit(limit)))
 
 
 def count_refusals(session: Session, tenant_id: int, source_id: int = 0) -> int:
     """Count who waits for a seat: all, or those of one connection."""
-    query = select(func.count()).select_from(LicenseRefusal).where(col(LicenseRefusal.tenant_id) == tenant_id)
+    query = select(func.count()).select_from(LicenseRefusal)
+    query = query.where(col(LicenseRefusal.tenant_id) == tenant_id, _has_no_seat())
     if source_id:
         query = query.where(col(LicenseRefusal.source_id) == source_id)
     return session.exec(query).one()
+
+
+def _has_no_seat() -> ColumnElement[bool]:
+    """Whether nobody active has the mail that was refused: a person may have come in by hand or by a file meanwhile."""
+    return ~exists().where(
+        col(User.tenant_id) == col(LicenseRefusal.tenant_id),
+        col(User.email) == col(LicenseRefusal.name_key),
+        col(User.state) == UserState.ACTIVE,
+    )

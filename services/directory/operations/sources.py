@@ -22,7 +22,7 @@ from services.directory.operations.source_secrets import (
 from services.directory.operations.tenants import get_tenant
 from services.directory.rules.checks import FieldChecks
 from services.directory.rules.drops import drop_username
-from services.directory.rules.errors import NotFound, SourceStateError
+from services.directory.rules.errors import FailedPrecondition, NotFound, SourceStateError
 from services.directory.rules.etags import require_etag
 from services.directory.rules.names import ACCOUNT, SOURCE, format_optional
 from services.directory.rules.source_settings import END_MARKERS, PARSERS, SCIM_SETTINGS, parse_scim_unknown_groups
@@ -164,11 +164,14 @@ def set_state(
     now: datetime,
     event: str = "",
 ) -> Source:
-    """Bring a source into a state; nothing happens when it is in it already. Errors: NotFound.
+    """Bring a source into a state; nothing happens when it is in it already.
 
     `event` is the word of the change, where it is another than the state's.
+    Errors: NotFound, FailedPrecondition (a detached source stays disabled).
     """
     source = locked_source(session, tenant_id, source_id)
+    if state != SourceState.DISABLED:
+        require_attached(source)
     if source.state != state:
         had_nights = has_nights(source)
         before, source.state = _word(source.state), state
@@ -185,6 +188,15 @@ def set_state(
         )
         append_events(session, tenant_id, [change], actor=actor, now=now)
     return source
+
+
+def require_attached(source: Source) -> None:
+    """Refuse what a source could only do if it still kept its users and groups (S12). Errors: FailedPrecondition."""
+    if source.detach_time is not None:
+        raise FailedPrecondition(
+            "the source was detached from its users and groups, and stays disabled: create a new source",
+            why="detached",
+        )
 
 
 def _end_guard_pause(session: Session, source: Source) -> None:

@@ -307,6 +307,7 @@ class Source(SQLModel, table=True):
     night_attempts: int = Field(default=0, sa_column=_small("night_attempts", 0))
     revision: int = Field(default=1, sa_column=_revision())
     create_time: datetime = Field(sa_column=_time("create_time"))
+    detach_time: datetime | None = Field(default=None, sa_column=_time("detach_time", nullable=True))
     delete_time: datetime | None = Field(default=None, sa_column=_time("delete_time", nullable=True))
 
 

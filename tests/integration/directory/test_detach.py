@@ -82,6 +82,7 @@ def test_s12_users_of_a_detached_connection_stay_as_manual_users_in_their_groups
     detached = detach(support, connection.source, KEEP)
 
     assert (detached.source.state, detached.users) == (pb.SOURCE_STATE_DISABLED, 2)
+    assert detached.source.HasField("detach_time")
     people = users_of(support, office.name)
     assert [people[name].owner for name in ("ann", "bo", "manual")] == [MANUAL] * 3
     assert people["ann"].state == users_pb2.USER_STATE_ACTIVE
@@ -100,6 +101,13 @@ def test_s12_users_of_a_detached_connection_stay_as_manual_users_in_their_groups
     told_before = len(office.events())
     detach(support, connection.source, KEEP)
     assert len(office.events()) == told_before
+    for revive in (
+        lambda: support.sources.EnableSource(pb.EnableSourceRequest(name=connection.source)),
+        lambda: office.api_key(connection.source),
+    ):
+        with refused("FAILED_PRECONDITION") as refusal:
+            revive()
+        assert refusal["failure"].metadata == {"why": "detached"}
 
 
 def test_s12_users_of_a_detached_connection_are_deleted_and_others_leave_its_groups(store, directory, support):

@@ -12,6 +12,7 @@ from muster.directory.v1 import tenants_pb2, users_pb2
 from sqlalchemy import text
 from sqlmodel import SQLModel
 
+from services.directory.operations import refusals
 from services.directory.operations.housekeeping import Housekeeper, make_housekeeping_worker
 from services.directory.operations.imports import Imports
 from services.directory.rules import names
@@ -63,6 +64,10 @@ def test_each_thing_is_purged_in_its_time_and_nothing_before(store, directory, s
     asleep, deleted = (f"{office.name}/users/{connection.create().id}" for _ in range(2))
     connection.set_active(connection.get(asleep.rpartition("/")[2]), active=False)
     kept = office.user(request_id=str(uuid.uuid4()))
+    waits = refusals.Refused("waits@example.org", "")
+    with store.write(office.tenant_id) as session:
+        source_id = names.parse(names.SOURCE, connection.source, field="source")[1]
+        refusals.remember_refusals(session, office.tenant_id, source_id, [waits], now=directory.clock())
     group = names.parse(names.GROUP, office.group().name, field="group")[1]
     with store.write(office.tenant_id) as session:
         user_id = names.parse(names.USER, asleep, field="user")[1]
@@ -90,7 +95,8 @@ def test_each_thing_is_purged_in_its_time_and_nothing_before(store, directory, s
     connection.delete(deleted.rpartition("/")[2])
 
     pass_days(directory, 89)
-    assert purge(support) == {"dormant_users_deleted": 1}  # 90 days and an hour asleep
+    # 90 days and an hour asleep, and as long not asked for
+    assert purge(support) == {"dormant_users_deleted": 1, "license_refusals_deleted": 1}
     assert user_of(support, asleep).state == users_pb2.USER_STATE_DELETED
     assert user_of(support, deleted).email
 

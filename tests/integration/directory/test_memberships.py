@@ -96,15 +96,17 @@ def test_r38_a_membership_that_a_source_made_stays_when_someone_is_removed_by_ha
     source = put_by_source(ann.name, group.name)
     answer = office.change_members(group.name, remove=[ann.name])
     assert answer.removed == 0
-    listed = office.support.groups.ListMemberships(groups_pb2.ListMembershipsRequest(group=group.name)).memberships
-    assert [(member.user, member.source) for member in listed] == [(ann.name, source)]
+    (listed,) = office.support.groups.ListMemberships(groups_pb2.ListMembershipsRequest(group=group.name)).memberships
+    assert (listed.user, listed.source, listed.is_by_hand) == (ann.name, source, False)
 
 
 def test_a_person_put_in_by_hand_and_by_a_source_is_one_member(office: Office, put_by_source):
     group, ann = office.group(group_id="G-1"), office.user()
-    put_by_source(ann.name, group.name, office_main_group(office))
+    first = put_by_source(ann.name, group.name, office_main_group(office))
+    second = put_by_source(ann.name, group.name)
     assert office.change_members(group.name, add=[ann.name]).added == 1
-    assert office.members(group.name) == [ann.name]
+    (listed,) = office.support.groups.ListMemberships(groups_pb2.ListMembershipsRequest(group=group.name)).memberships
+    assert (listed.source, list(listed.sources), listed.is_by_hand) == (second, [first, second], True)
     shown = office.support.groups.GetGroup(groups_pb2.GetGroupRequest(name=group.name)).group
     assert shown.member_count == 1
     request = accounts_pb2.GetAccountRequest(name=office.main_account)

@@ -12,7 +12,7 @@ from sqlmodel import SQLModel
 
 from services.directory.operations.tenants import NewTenant, create_tenant
 from services.directory.store import ids, schema, tables
-from services.directory.store.events import Actor
+from services.directory.store.events import Actor, Change, append_events
 from services.directory.store.migrations import downgrade, migrate
 from services.directory.store.session import Store
 
@@ -58,6 +58,24 @@ def test_migrating_again_leaves_the_data_alone(database_url, fresh):
     migrate(database_url)
     with fresh.read(None) as session:
         assert session.get(tables.License, 1).seats_total == 3
+
+
+@pytest.mark.mostly("postgresql")
+def test_what_was_detached_before_it_was_kept_stays_disabled(database_url, fresh):
+    now = datetime(2026, 3, 1, 2, tzinfo=UTC)
+    with fresh.write(None) as session:
+        tenant_id = create_tenant(session, NewTenant("Springfield", 3), actor=Actor("test"), now=now).id
+    with fresh.write(tenant_id) as session:
+        for number, state in enumerate((tables.SourceState.DISABLED, tables.SourceState.ENABLED), start=1):
+            facts = {"display_name": "file", "state": state}
+            session.add(tables.Source(tenant_id=tenant_id, id=number, create_time=now, **facts))
+            detached = Change("source.detached", ("src", number))
+            append_events(session, tenant_id, [detached], actor=Actor("test"), now=now)
+    downgrade(database_url, to="0012")
+    migrate(database_url)
+    with fresh.read(tenant_id) as session:
+        times = [session.get(tables.Source, (tenant_id, number)).detach_time for number in (1, 2)]
+    assert times == [now, None]
 
 
 @pytest.mark.mostly("postgresql")

@@ -298,6 +298,11 @@ def test_a_full_license_refuses_the_create_and_lists_whom(directory, support):
         ("Ben@example.org", 1)
     ]
     support.licenses.UpdateLicense(licenses_pb2.UpdateLicenseRequest(name=office.license, seats_total=2))
+    by_hand = office.user("ben@example.org")  # who has a seat waits for none, whoever gave it
+    answer = support.licenses.ListRefusals(licenses_pb2.ListRefusalsRequest(license=office.license))
+    assert (list(answer.refusals), answer.total) == ([], 0)
+    support.users.DeleteUser(users_pb2.DeleteUserRequest(name=by_hand.name))
+    assert support.licenses.ListRefusals(licenses_pb2.ListRefusalsRequest(license=office.license)).total == 1
     connection.create("ben@example.org", external_id="ext-2")
     assert not support.licenses.ListRefusals(licenses_pb2.ListRefusalsRequest(license=office.license)).refusals
 

@@ -74,12 +74,13 @@ def test_group_list_says_kind_and_owner_in_words(services, muster):
 
 def test_group_members_say_who_put_them_there(services, muster):
     memberships = [
-        groups_pb2.Membership(user="u", email="u@x.example", source="s"),
-        groups_pb2.Membership(user="v", email="v@x.example"),
+        groups_pb2.Membership(user="u", email="u@x.example", source="s2", sources=["s1", "s2"], is_by_hand=True),
+        groups_pb2.Membership(user="v", email="v@x.example", is_by_hand=True),
     ]
     services.answer("ListMemberships", groups_pb2.ListMembershipsResponse(memberships=memberships))
     members = muster("group", "members", "g").document["members"]
-    assert [member["source"] for member in members] == ["s", "manual"]
+    assert [member["source"] for member in members] == ["s2", "manual"]
+    assert [member["sources"] for member in members] == [["manual", "s1", "s2"], ["manual"]]
 
 
 def test_user_list_shows_groups_and_accounts_by_name(services, muster):
@@ -157,8 +158,16 @@ def test_license_show_prints_total_used_and_refused(services, muster):
     services.answer("GetLicense", licenses_pb2.GetLicenseResponse(license=seats))
     services.answer("ListRefusals", licenses_pb2.ListRefusalsResponse(total=3))
     answer = muster("license", "show", "--tenant", TENANT)
-    assert answer.document == {"seats_total": 10, "seats_used": 4, "refused": 3}
+    assert answer.document == {"seats_total": 10, "seats_used": 4, "seats_over": 0, "refused": 3}
     assert services.requests("GetLicense")[0].name == f"{TENANT}/license"
+
+
+def test_license_set_below_what_is_used_says_so(services, muster):
+    seats = licenses_pb2.License(seats_total=2, seats_used=5)
+    services.answer("UpdateLicense", licenses_pb2.UpdateLicenseResponse(license=seats))
+    answer = muster("license", "set", "--tenant", TENANT, "--seats", "2")
+    assert answer.document == {"seats_total": 2, "seats_used": 5, "seats_over": 3}
+    assert "3 more users are active than there are seats" in answer.err
 
 
 def test_messages_say_kind_and_state_in_words(services, muster):
