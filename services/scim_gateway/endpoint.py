@@ -131,7 +131,8 @@ class ScimEndpoint:
         """Read a request, of its body at most one byte more than is taken, so that more is refused and not kept."""
         headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
         request = ScimRequest(
-            method=scope["method"],
+            # HEAD is GET without the body (RFC 9110 §9.3.2), which the server leaves out.
+            method="GET" if scope["method"] == "HEAD" else scope["method"],
             base_url=self._base_url or _origin(scope, headers) + PREFIX,
             path=str(scope["path"]).removeprefix(PREFIX) or "/",
             query=dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)),

@@ -201,6 +201,14 @@ _MADE: dict[str, Callable[[Failure], SCIMException]] = {
 }
 
 
+class TooManyOperationsException(PayloadTooLargeException):
+    """A PATCH has more operations than are read at once."""
+
+    _default_detail = (
+        "The request has too many operations. Send several requests; one operation can name all members who come or go."
+    )
+
+
 def too_large(limit_bytes: int) -> SCIMException:
     """The body is larger than what is read at most."""
     return PayloadTooLargeException(

@@ -73,6 +73,18 @@ class GatewayHandler(AsyncScimHandler):
             tolerate(self.service, request, target, self._notes.quirk)
         return await super().handle(request)
 
+    async def create(self, request: ScimRequest) -> ScimResponse:
+        """Make a resource, and answer with as much of it as is asked for."""
+        with self.service.provider:
+            resource_type, _ = self._target(request, Operation.create)
+            parameters = self.service.read_response_parameters(resource_type, request.query)
+            resource = self.service.read_creation(resource_type, request.body, request.header("Content-Type"))
+            if resource_type.name == GROUP and not keeps(parameters, GROUP):
+                created: Resource[Any] = await self.storage.create_group(resource)
+            else:
+                created = await self.storage.create(resource_type, resource)
+            return self.service.creation_response(request.base_url, created, parameters)
+
     async def query(self, request: ScimRequest) -> ScimResponse:
         """Read a resource."""
         with self.service.provider:

@@ -47,7 +47,14 @@ _CONFIG: dict[str, Any] = {
             "description": "A key of the connection, sent as a bearer token",
             "specUri": "https://www.rfc-editor.org/info/rfc6750",
             "primary": True,
-        }
+        },
+        {
+            "type": "oauth2",
+            "name": "OAuth 2.0 client credentials",
+            "description": "An access token, given for a client's secret at /oauth2/token",
+            "specUri": "https://www.rfc-editor.org/info/rfc6749",
+            "primary": False,
+        },
     ],
 }
 
@@ -83,11 +90,23 @@ def model(name: str) -> type[Resource[Any]]:
 
 
 def _adjusted(document: dict[str, Any]) -> dict[str, Any]:
-    """Say that members' names are the register's, whatever a provider calls people, and shown to who asks for them."""
-    if document["id"] != GROUP_SCHEMA:
-        return document
+    """Say what is done otherwise here than in RFC 7643.
+
+    Members' names are the register's, whatever a provider calls people, and shown to who asks for them. Links of a user
+    are any text: a person must not be missing because a link to their picture is none.
+    """
     adjusted = copy.deepcopy(document)
-    members = next(each for each in adjusted["attributes"] if each["name"] == "members")
-    display = next(each for each in members["subAttributes"] if each["name"] == "display")
-    display.update(mutability="readOnly", returned="request")
+    if document["id"] == GROUP_SCHEMA:
+        _attribute(adjusted, "members", "display").update(mutability="readOnly", returned="request")
+    if document["id"] == USER_SCHEMA:
+        for path in (("profileUrl",), ("photos", "value")):
+            link = _attribute(adjusted, *path)
+            link["type"] = "string"
+            link.pop("referenceTypes", None)
     return adjusted
+
+
+def _attribute(document: dict[str, Any], name: str, sub_name: str = "") -> dict[str, Any]:
+    """Find an attribute, or a part of one, in a schema."""
+    found: dict[str, Any] = next(each for each in document["attributes"] if each["name"] == name)
+    return _attribute({"attributes": found["subAttributes"]}, sub_name) if sub_name else found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from http import HTTPStatus
 from typing import Any, Union
 
@@ -10,11 +9,14 @@ import structlog
 from muster.runtime.telemetry import fault_of
 from pydantic import ValidationError
 from scim2_models import (
+    BulkOperation,
     BulkRequest,
     BulkResponse,
     Context,
     Error,
     ListResponse,
+    NotFoundException,
+    NotImplementedException,
     PatchOp,
     Resource,
     ResourceType,
@@ -26,6 +28,7 @@ from scim2_server.conditions import Conditions
 from scim2_server.errors import MethodNotAllowedException
 from scim2_server.requests import ScimRequest
 from scim2_server.responses import ScimResponse
+from scim2_server.routing import Target
 from scim2_server.service import ScimService
 
 from services.scim_gateway import mapping
@@ -35,11 +38,20 @@ from services.scim_gateway.cursors import DirectoryCursors
 from services.scim_gateway.errors import TryLaterException, too_large
 from services.scim_gateway.schemas import provider
 from services.scim_gateway.storage import Found
+from services.scim_gateway.wording import in_words_of_scim, worded
 
 log = structlog.get_logger()
 
 MAX_BODY_BYTES = 1024 * 1024
 MAX_GROUP_BODY_BYTES = 16 * 1024 * 1024
+_NOBODY = (
+    "This key belongs to a connection and not to a person, so /Me is nobody. Ask for people at /Users, by id or by a "
+    "filter on userName."
+)
+# "" is the root; a bulk request and a search have addresses of their own.
+_PLACES = frozenset(
+    ("", "users", "groups", "bulk", "me", ".search", "schemas", "resourcetypes", "serviceproviderconfig")
+)
 _LIST_RESPONSE = "urn:ietf:params:scim:api:messages:2.0:ListResponse"
 
 
@@ -67,6 +79,25 @@ class GatewayService(ScimService):
         """Let the directory's page tokens be the cursors: it checks them, so there is no secret here."""
         return DirectoryCursors()
 
+    @staticmethod
+    def match(request: ScimRequest) -> Target:
+        """Tell what a request asks for. What is served nowhere is not found, whatever the method."""
+        try:
+            return ScimService.match(request)
+        except MethodNotAllowedException:
+            place = request.path.strip("/").partition("/")[0]
+            if place.lower() not in _PLACES:
+                raise NotFoundException(detail=f"No SCIM endpoint at {request.path!r}") from None
+            raise
+
+    def me_target(self, request: ScimRequest) -> tuple[ResourceType, str]:  # noqa: ARG002 - whoever asks
+        """Refuse /Me: a key is a connection's, and a connection is nobody (RFC 7644 §3.11 allows 501)."""
+        raise NotImplementedException(detail=_NOBODY)
+
+    def me_creation_type(self, request: ScimRequest) -> ResourceType:  # noqa: ARG002 - whoever asks
+        """Refuse POST on /Me: nobody registers through a connection."""
+        raise NotImplementedException(detail=_NOBODY)
+
     def max_body_size(self, request: ScimRequest) -> int | None:
         """Read at most 1 MiB, and 16 MiB where members travel."""
         size = super().max_body_size(request)
@@ -85,6 +116,28 @@ class GatewayService(ScimService):
         """Put URLs into a resource in place: it was read for this answer alone."""
         mapping.locate(resource, base_url)
         return resource
+
+    def creation_response(
+        self, base_url: str, created: Resource[Any], response_parameters: ResponseParameters[Any] | None = None
+    ) -> ScimResponse:
+        """Answer 201 with the resource, or the part of it that is asked for (RFC 7644 §3.9)."""
+        resource = self.publish(base_url, created)
+        assert resource.meta is not None
+        location = resource.meta.location or ""
+        response = self.resource_response(
+            resource, Context.RESOURCE_CREATION_RESPONSE, response_parameters, status=HTTPStatus.CREATED
+        )
+        response.headers["Location"] = location
+        return response
+
+    @staticmethod
+    def bulk_validation_failure(
+        operation: BulkOperation[Resource[Any]], outcome: dict[str, Any]
+    ) -> dict[str, Any] | None:
+        """Give the outcome of an operation that could not be read, in words like those of a single request."""
+        if isinstance(operation.response, Error):
+            operation.response.detail = worded(operation.response.detail or "", operation.response.scim_type)
+        return ScimService.bulk_validation_failure(operation, outcome)
 
     def found_response(
         self,
@@ -143,6 +196,7 @@ class GatewayService(ScimService):
             error = exception.to_error()
             if isinstance(exception.__cause__, ValidationError) and str(exception.__cause__) == error.detail:
                 error.detail = in_words_of_scim(exception.__cause__)
+            error.detail = worded(error.detail or "", error.scim_type)
             return error
         log.error("scim.fault", **fault_of(exception))
         request_id = structlog.contextvars.get_contextvars().get("request_id", "")
@@ -162,13 +216,6 @@ class GatewayService(ScimService):
         if isinstance(exception, TryLaterException | SlowedKeyException):
             response.headers["Retry-After"] = exception.retry_after
         return response
-
-
-def in_words_of_scim(invalid: ValidationError) -> str:
-    """Say the first thing that is wrong with a value: the attribute, and what it should be."""
-    first = invalid.errors(include_url=False)[0]
-    name = re.sub(r"_([a-z0-9])", lambda found: found[1].upper(), ".".join(map(str, first["loc"])))
-    return f"{name}: {first['msg']}."
 
 
 def method_error(exception: MethodNotAllowedException) -> Error:

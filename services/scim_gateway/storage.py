@@ -138,14 +138,18 @@ class DirectoryStorage(AsyncScimStorage):
             facts = mapping.user_facts(resource, active=True)
             request = pb.CreateProvisionedUserRequest(facts=facts, request_id=_attempt(), unit_of_work=self._unit)
             return mapping.user_of((await self._call(self._stub.CreateProvisionedUser, request)).user)
-        made = pb.CreateProvisionedGroupRequest(
+        group = await self.create_group(resource)
+        return await self.get(resource_type, group.id or "") if mapping.member_ids(resource) else group
+
+    async def create_group(self, resource: Resource[Any]) -> Resource[Any]:
+        """Make a group with its members; gives its head."""
+        request = pb.CreateProvisionedGroupRequest(
             facts=mapping.group_facts(resource),
             members=mapping.member_ids(resource) or (),
             request_id=_attempt(),
             unit_of_work=self._unit,
         )
-        group = (await self._call(self._stub.CreateProvisionedGroup, made)).group
-        return await self.get(resource_type, group.id) if made.members else mapping.group_of(group)
+        return mapping.group_of((await self._call(self._stub.CreateProvisionedGroup, request)).group)
 
     async def update(
         self,

@@ -10,6 +10,7 @@ from scim2_models import InvalidSyntaxException
 from scim2_server.requests import ScimRequest
 from scim2_server.routing import Operation, Target
 
+from services.scim_gateway.bounds import Bounds, bounded_names, once_each
 from services.scim_gateway.entra import tolerate_filter, tolerate_patch, tolerate_resource
 from services.scim_gateway.quirks import Note
 from services.scim_gateway.service import GatewayService
@@ -19,10 +20,15 @@ _WITH_RESOURCE = frozenset({Operation.create, Operation.replace})
 
 
 def tolerate(service: GatewayService, request: ScimRequest, target: Target, note: Note) -> None:
-    """Rewrite a request in place; what cannot be read stays, to be refused where it is read."""
+    """Rewrite a request in place; what cannot be read stays, to be refused where it is read.
+
+    Errors: SCIMException for what would take too long to read.
+    """
+    request.query = once_each(request.query)
     if target.operation is Operation.search:
         text = request.query.get("filter")
         if text:
+            Bounds().count_filter(text)
             kind = _kind(service, target.endpoint)
             request.query = {**request.query, "filter": tolerate_filter(kind, text, note)}
         return
@@ -30,7 +36,8 @@ def tolerate(service: GatewayService, request: ScimRequest, target: Target, note
         return
     body = json_of(request.body)
     _ensure_flat(request.body, body)
-    rewritten = _Rewriter(service, note).rewritten(target, body)
+    bounds = Bounds(is_bulk=target.operation is Operation.bulk)
+    rewritten = _Rewriter(service, note, bounds).rewritten(target, body)
     if rewritten != body:
         request.body = orjson.dumps(rewritten)
 
@@ -66,23 +73,38 @@ def _ensure_flat(body: bytes, payload: Any) -> None:
 class _Rewriter:
     service: GatewayService
     note: Note
+    bounds: Bounds
 
     def rewritten(self, target: Target, body: Any) -> Any:
         kind = _kind(self.service, target.endpoint)
         if target.operation in _WITH_RESOURCE and kind:
             return tolerate_resource(kind, body, self.note)
         if target.operation is Operation.patch and kind:
-            return tolerate_patch(kind, body, self.note)
+            return self._patch(kind, body)
         if target.operation is Operation.bulk and isinstance(body, dict):
             return {key: self._bulk(value) if key.lower() == "operations" else value for key, value in body.items()}
         if target.operation is Operation.search_with_body and isinstance(body, dict):
-            return {
-                key: tolerate_filter(kind, value, self.note)
-                if key.lower() == "filter" and isinstance(value, str)
-                else value
-                for key, value in body.items()
-            }
+            return {key: self._parameter(kind, key.lower(), value) for key, value in body.items()}
         return body
+
+    def _parameter(self, kind: str, name: str, value: Any) -> Any:
+        if name == "filter" and isinstance(value, str):
+            self.bounds.count_filter(value)
+            return tolerate_filter(kind, value, self.note)
+        if (
+            name in {"attributes", "excludedattributes"}
+            and isinstance(value, list)
+            and all(isinstance(each, str) for each in value)
+        ):
+            return bounded_names(value)
+        return value
+
+    def _patch(self, kind: str, body: Any) -> Any:
+        if isinstance(body, dict):
+            for key, value in body.items():
+                if key.lower() == "operations" and isinstance(value, list):
+                    self.bounds.count_operations(value)
+        return tolerate_patch(kind, body, self.note)
 
     def _bulk(self, operations: Any) -> Any:
         if not isinstance(operations, list):
@@ -95,7 +117,7 @@ class _Rewriter:
         if not kind or "data" not in operation:
             return operation
         if method == "PATCH":
-            return {**operation, "data": tolerate_patch(kind, operation["data"], self.note)}
+            return {**operation, "data": self._patch(kind, operation["data"])}
         if method in {"POST", "PUT"}:
             return {**operation, "data": tolerate_resource(kind, operation["data"], self.note)}
         return operation

@@ -15,6 +15,8 @@ from services.scim_gateway.notes import Notes
 from services.scim_gateway.service import GatewayService
 from services.scim_gateway.storage import DirectoryStorage
 
+GROUP = "urn:ietf:params:scim:schemas:core:2.0:Group"
+
 
 class Counted(DirectoryStorage):
     """Counts what it asks the directory."""
@@ -198,3 +200,16 @@ def test_members_named_by_words_that_are_no_ids_change_nothing(provider):
     assert provider.members(group) == []
     emptied = provider.patch(f"/Groups/{group}", {**foreign, "op": "replace"})
     assert emptied.status == 400
+
+
+def test_a_post_of_a_group_whose_answer_was_lost_is_answered_with_the_same_group(provider):
+    awake, asleep = provider.a_user()["id"], provider.a_user(active=False)["id"]
+    members = [{"value": awake}, {"value": asleep}]
+    body = {"schemas": [GROUP], "displayName": "Lost", "externalId": "lost-1", "members": members}
+    first, again = provider.post("/Groups", body), provider.post("/Groups", body)
+    assert (first.status, again.status) == (201, 201)
+    assert first.body == again.body
+    assert provider.post("/Groups", {**body, "displayName": "Found"}).status == 409
+    other = provider.a_user()["id"]
+    assert provider.post("/Groups", {**body, "members": [*members, {"value": other}]}).status == 409
+    assert other not in provider.members(first.body["id"])

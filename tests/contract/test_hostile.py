@@ -44,6 +44,28 @@ def test_a_filter_is_answered_or_refused(provider, text):
         assert answer.body["totalResults"] == 0
 
 
+@pytest.mark.parametrize("text", ["(" * DEEP + "title pr" + ")" * DEEP, "not (" * DEEP + "title pr" + ")" * DEEP])
+def test_a_filter_that_takes_long_to_read_is_not_read(provider, text):
+    body = {"schemas": ["urn:ietf:params:scim:api:messages:2.0:SearchRequest"], "filter": text}
+    for answer in (provider.post("/Users/.search", body), provider.get(f"/Users?filter={quote(text)}")):
+        assert (answer.status, answer.body["scimType"]) == (400, "invalidFilter")
+        assert "at most 200" in answer.body["detail"]
+
+
+def test_a_path_that_takes_long_to_read_is_not_read(provider):
+    path = f"emails[{' or '.join(['type pr'] * DEEP)}].value"
+    answer = provider.patch(f"/Users/{provider.a_user()['id']}", {"op": "remove", "path": path})
+    assert (answer.status, answer.body["scimType"]) == (400, "invalidPath")
+
+
+def test_more_operations_than_are_read_at_once_are_refused(provider):
+    user, group = provider.a_user()["id"], provider.a_group()["id"]
+    titled = {"op": "replace", "path": "title", "value": "x"}
+    assert provider.patch(f"/Users/{user}", *[titled] * 201).status == 413
+    gone = {"op": "remove", "path": 'members[value eq "usr_none"]'}
+    assert provider.patch(f"/Groups/{group}", *[gone] * 1_000).status == 204
+
+
 VALUES = [
     "a\x00b",
     "\ud800",

@@ -103,8 +103,28 @@ def test_discovery_can_only_be_read(provider):
     is_error(provider.post("/Schemas", {}), 405)
 
 
-def test_me_is_not_served(provider):
-    is_error(provider.get("/Me"), 501)
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE"])
+def test_me_is_nobody_since_a_key_is_a_connections(provider, method):
+    assert "not to a person" in is_error(provider.call(method, "/Me", None if method == "GET" else {}), 501)
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS", "PUT"])
+def test_what_is_served_nowhere_is_not_found_whatever_the_method(provider, method):
+    detail = is_error(provider.call(method, "/Devices", {}), 404)
+    assert detail == "Nothing is served at /Devices. Check the base URL, which ends with /scim/v2."
+
+
+@pytest.mark.parametrize("path", ["/Users", "/ServiceProviderConfig"])
+def test_head_is_get_without_a_body(provider, path):
+    head, get = provider.call("HEAD", path), provider.get(path)
+    assert (head.status, head.body) == (200, None)
+    assert head.headers["content-length"] == get.headers["content-length"]
+
+
+@pytest.mark.parametrize("path", ["/ServiceProviderConfig", "/Schemas", "/ResourceTypes/User"])
+def test_discovery_is_not_filtered(provider, path):
+    for key in ({}, {"Authorization": ""}):
+        is_error(provider.get(f"{path}?filter=id%20pr", **key), 403)
 
 
 @pytest.mark.parametrize(
@@ -124,6 +144,32 @@ def test_a_body_that_cannot_be_read_is_refused(provider, body, scim_type):
     answer = provider.call("POST", "/Users", body)
     is_error(answer, 400, scim_type or answer.body.get("scimType"))
     assert provider.get("/Users").body["totalResults"] == 0
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "detail"),
+    [
+        ("POST", "/Users", b"{", "The body is no JSON: EOF while parsing an object at line 1 column 1."),
+        ("POST", "/.search", b"[]", "The body must be a JSON object."),
+        ("POST", "/Users", b"{}", "userName: is required, and missing, null or empty."),
+        ("POST", "/Bulk", b"{}", "Operations: is required, and missing, null or empty."),
+        ("POST", "/Users", b'{"userName": ["a"]}', "userName: must be a valid string."),
+        ("GET", "/Users?count=many", None, "count: must be a whole number."),
+        ("GET", "/Users?filter=title%20eq%20x", None, "The filter cannot be answered: invalid syntax at column 10."),
+        (
+            *("GET", "/Users?filter=colour%20pr", None),
+            "No attribute of this kind of resource is called colour: correct the attribute mapping.",
+        ),
+    ],
+)
+def test_an_error_is_told_in_words_of_the_attribute_mapping(provider, method, path, body, detail):
+    assert provider.call(method, path, body).body["detail"] == detail
+
+
+def test_a_link_that_is_none_keeps_nobody_out(provider):
+    user = provider.a_user(profileUrl="see the intranet", photos=[{"value": "", "type": "photo"}, {"value": "ann.png"}])
+    assert user["profileUrl"] == "see the intranet"
+    assert [each["value"] for each in user["photos"] if "value" in each] == ["ann.png"]
 
 
 def test_another_content_type_is_refused(provider):

@@ -29,6 +29,7 @@ from services.directory.operations.tokens import Caller
 from services.directory.rules import names
 from services.directory.rules.errors import (
     EmailTaken,
+    GroupIdTaken,
     GuardTripped,
     InvalidArgument,
     LicenseLimitReached,
@@ -148,7 +149,11 @@ class ProvisioningServicer(Servicer, provisioning_pb2_grpc.ProvisioningServiceSe
             return pb.CreateProvisionedGroupResponse(group=_group(caller.tenant_id, view))
 
         with self._refusals_remembered(caller, lambda call: waiting(call, members)):
-            return self._write(request, context, caller, pb.CreateProvisionedGroupResponse, work)
+            try:
+                return self._write(request, context, caller, pb.CreateProvisionedGroupResponse, work)
+            except GroupIdTaken:
+                # Perhaps by the first attempt of this very request, as above.
+                return self._write(request, context, caller, pb.CreateProvisionedGroupResponse, work)
 
     def UpdateProvisionedGroup(
         self, request: pb.UpdateProvisionedGroupRequest, context: grpc.ServicerContext
