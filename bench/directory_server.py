@@ -23,8 +23,8 @@ from services.directory.api.registration import register_all
 from services.directory.api.servicer import Resources
 from services.directory.api.translate import translate
 from services.directory.app import Directory, make_resources
+from services.directory.operations.apply_worker import ApplyWorker
 from services.directory.operations.housekeeping import Housekeeper
-from services.directory.operations.import_applies import ApplyWorker
 from services.directory.operations.imports import Imports
 from services.directory.operations.tokens import create_token
 from services.directory.rules.grants import Grant

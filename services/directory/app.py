@@ -18,8 +18,8 @@ from services.directory.api.access import AccessInterceptor
 from services.directory.api.registration import SERVICE_NAMES, register_all
 from services.directory.api.servicer import Resources
 from services.directory.api.translate import translate
+from services.directory.operations.apply_worker import ApplyWorker
 from services.directory.operations.housekeeping import Housekeeper, make_housekeeping_worker
-from services.directory.operations.import_applies import ApplyWorker
 from services.directory.operations.imports import Imports
 from services.directory.operations.overdue_departures import make_overdue_worker
 from services.directory.operations.source_secrets import HostedDrop

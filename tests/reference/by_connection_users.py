@@ -37,7 +37,7 @@ class Facts:
     @property
     def said(self) -> Said:
         """What is remembered as said."""
-        return Said(self.user_name, self.external_id, self.active)
+        return Said(self.user_name, self.external_id, self.active, words=self)
 
 
 class UserDoor:
@@ -50,7 +50,10 @@ class UserDoor:
     # --- users ---
 
     def create_user(self, facts: Facts) -> str:
-        """S2, S4, S5; S9: a manual user with the mail is taken over; S6: one whom it deleted comes back."""
+        """S2, S4, S5; S9: takes over a manual user with the mail; S6: one whom it deleted comes back; S13: a retry."""
+        for (source, user), said in self.tenant.said.items():
+            if source == self.source and facts.external_id and said == facts.said and said.words == facts:
+                return user
         self._require_free_name(facts)
         holder = self.tenant.holder_of(facts.email)
         if holder is not None and self._owner(holder) != MANUAL:

@@ -92,12 +92,13 @@ class Person:
 
 @dataclass(frozen=True)
 class Said:
-    """What a connection said last of a user; `gone`: it deleted the user."""
+    """What a connection said last of a user; `gone`: it deleted the user. `words` is all of it, word for word."""
 
     user_name: str
     external_id: str = ""
     active: bool = True
     gone: bool = False
+    words: object = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)

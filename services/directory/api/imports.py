@@ -32,7 +32,7 @@ from services.directory.operations import (
     unchanged_files,
 )
 from services.directory.operations import imports as operations
-from services.directory.operations.import_applies import ApplyWorker
+from services.directory.operations.apply_worker import ApplyWorker
 from services.directory.operations.imports import Imports
 from services.directory.operations.replay import Attempt
 from services.directory.roster.stage import stage_rows

@@ -40,8 +40,8 @@ from services.directory.api.scim_activity import ScimActivityServicer
 from services.directory.api.servicer import Resources, Servicer
 from services.directory.api.sources import SourceServicer
 from services.directory.api.tenants import TenantServicer
+from services.directory.operations.apply_worker import ApplyWorker
 from services.directory.operations.housekeeping import Housekeeper
-from services.directory.operations.import_applies import ApplyWorker
 from services.directory.operations.imports import Imports
 
 _PLAIN: Final[dict[str, tuple[type[Servicer], Callable[[Any, grpc.Server], None]]]] = {

@@ -1,40 +1,36 @@
-"""Apply runs: approve, plan again under the tenant's lock, write, and pick up what a killed process left behind."""
+"""Apply runs: approve, plan again under the tenant's lock, and write, whole or not at all."""
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
 import structlog
 from muster.runtime.telemetry import fault_of
+from sqlalchemy import text
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import OperationalError
-from sqlmodel import Session, col, select
+from sqlmodel import Session
 
+from services.directory.operations.import_inputs import plan_input
 from services.directory.operations.import_plans import (
     Planned,
     StageLostError,
     is_whole,
     keep_surroundings,
     plan_here,
-    plan_input,
     require_stage,
     stage_again,
     write_findings,
     write_plan,
 )
-from services.directory.operations.import_stages import sweep_stages
 from services.directory.operations.import_undo import start_undo, undo_here
 from services.directory.operations.imports import (
     LEASE_S,
     NO_COUNTS,
     Imports,
     end_run,
-    interrupt,
-    is_at_rest,
     locked_run_of,
     source_of,
     status_word,
@@ -56,9 +52,6 @@ from services.directory.store.session import Lock
 from services.directory.store.tables import ImportRun, License, RunStatus, SourceState
 
 log = structlog.get_logger()
-
-SWEEP_EVERY_S = 60.0
-"""How often stages that nobody needs are looked for."""
 
 APPLY_WAIT_S = 120
 """How long an apply waits for writers under way before it leaves its turn to the next round."""
@@ -104,93 +97,6 @@ def start_apply(
         session.refresh(run)
         session.expunge(run)
     return run
-
-
-class ApplyWorker:
-    """Applies runs that are `applying`, one at a time, and ends runs whose importer is gone.
-
-    It looks by itself every second, so a run that a killed process left `applying` is planned and applied again; `wake`
-    makes it look at once. On PostgreSQL several directories may do so: the tenant's lock decides which one applies.
-    """
-
-    def __init__(self, imports: Imports, *, every_s: float = 1.0) -> None:
-        self._imports = imports
-        self._every_s = every_s
-        self._wake = threading.Event()
-        self._ended = threading.Event()
-        self._threads = [
-            threading.Thread(target=self._loop, name=f"apply-{number}", daemon=True)
-            for number in range(1 if imports.store.is_sqlite else 2)
-        ]
-        self._busy: set[int] = set()
-        self._lock = threading.Lock()
-
-    def start(self) -> None:
-        """Begin, with whatever is left from before."""
-        for thread in self._threads:
-            thread.start()
-
-    def wake(self) -> None:
-        """Look now."""
-        self._wake.set()
-
-    def stop(self) -> None:
-        """End after the run under way; a run cut short is applied again at the next start."""
-        self._ended.set()
-        self._wake.set()
-        for thread in self._threads:
-            thread.join(timeout=5.0)
-
-    def _loop(self) -> None:
-        swept = -SWEEP_EVERY_S
-        while not self._ended.is_set():
-            try:
-                self._round()
-                if time.monotonic() - swept >= SWEEP_EVERY_S:
-                    swept = time.monotonic()
-                    sweep_stages(self._imports)
-            except Exception as error:  # noqa: BLE001 - the outermost loop: log and go on
-                log.error("import.apply_round_failed", **fault_of(error))
-            self._wake.wait(self._every_s)
-            self._wake.clear()
-
-    def _round(self) -> None:
-        for tenant_id, run_id in _open_runs(self._imports):
-            if self._ended.is_set():
-                return
-            with self._lock:
-                if run_id in self._busy:
-                    continue
-                self._busy.add(run_id)
-            try:
-                apply_run(self._imports, tenant_id, run_id)
-            finally:
-                with self._lock:
-                    self._busy.discard(run_id)
-
-
-def _open_runs(imports: Imports) -> list[tuple[int, int]]:
-    """Find runs to apply, of all tenants; those whose importer is gone are ended on the way."""
-    now = imports.clock()
-    with imports.store.read(None) as session:
-        runs = session.exec(
-            select(ImportRun).where(
-                col(ImportRun.status).in_([RunStatus.STAGING, RunStatus.PLANNED, RunStatus.APPLYING])
-            )
-        ).all()
-    for run in runs:
-        if run.status != RunStatus.APPLYING and not is_at_rest(run) and run.active_until < now:
-            _interrupt(imports, run)
-    return [(run.tenant_id, run.id) for run in runs if run.status == RunStatus.APPLYING]
-
-
-def _interrupt(imports: Imports, run: ImportRun) -> None:
-    with imports.store.write(run.tenant_id) as session:
-        kept = locked_run_of(session, run.tenant_id, run.id)
-        if is_at_rest(kept) or kept.status == RunStatus.APPLYING or kept.active_until >= imports.clock():
-            return
-        interrupt(imports, session, kept)
-    imports.space(run.id).drop()
 
 
 def apply_run(imports: Imports, tenant_id: int, run_id: int) -> None:
@@ -270,6 +176,8 @@ def _apply(
         counts = run.plan
     run.plan_xid, run.plan_position = basis(session)
     run.applied_xid, run.applied_position = transaction_id(session), run.plan_position
+    if given.last_apply is None:
+        _forget_row_hashes(session, run)
     _write(imports, space, connection, run, given=given, counts=counts)
     _settle(imports, session, run, counts)
     session.flush()
@@ -331,6 +239,12 @@ def _must_be_held(imports: Imports, session: Session, run: ImportRun, planned: P
         actor=Actor(source_id=run.source_id),
     )
     return True
+
+
+def _forget_row_hashes(session: Session, run: ImportRun) -> None:
+    """Forget what was settled: the events that would say who was touched since are in the archive."""
+    sql = "UPDATE claims SET row_hash = NULL WHERE tenant_id = :t AND source_id = :s AND row_hash IS NOT NULL"
+    session.connection().execute(text(sql), {"t": run.tenant_id, "s": run.source_id})
 
 
 def _write(

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import JSON, BigInteger, RowMapping, String, bindparam, column, text
 from sqlmodel import Session, col, select
 
-from services.directory.operations.import_plans import last_apply_of
+from services.directory.operations.import_inputs import last_apply_of
 from services.directory.operations.imports import (
     Imports,
     is_at_rest,

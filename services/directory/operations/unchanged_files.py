@@ -11,8 +11,8 @@ from sqlalchemy import text
 from sqlmodel import Session, col, select
 
 from services.directory.operations.import_endings import expire_held
+from services.directory.operations.import_inputs import last_apply_of
 from services.directory.operations.import_openings import has_active_run, one_at_a_time, open_run, require_claim
-from services.directory.operations.import_plans import last_apply_of
 from services.directory.operations.imports import NO_COUNTS, Imports, end_run, require_running, run_of, source_of
 from services.directory.operations.replay import Attempt, write_once
 from services.directory.operations.source_secrets import require_file

@@ -13,7 +13,7 @@ import pytest
 from muster.directory.v1 import imports_pb2, sources_pb2, users_pb2
 from muster.runtime.client import open_channel
 
-from services.directory.operations import import_applies
+from services.directory.operations import apply_worker
 from services.directory.operations.imports import Imports
 from services.directory.rules import names
 from services.directory.rules.grants import Grant
@@ -94,7 +94,7 @@ class Night(Customer):
         """Pass a minute, and look for dead importers' runs as the directory's worker does every second."""
         self.directory.clock.pass_hours((LEASE_S + 1) / 3600)
         imports = Imports(self.directory.store, self.directory.stages, clock=self.directory.clock)
-        import_applies._open_runs(imports)
+        apply_worker.open_runs(imports)
 
 
 @pytest.fixture

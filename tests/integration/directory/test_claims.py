@@ -10,12 +10,12 @@ import pytest
 from muster.directory.v1 import imports_pb2, sources_pb2, tenants_pb2
 from sqlmodel import Session
 
-from services.directory.operations import claims, import_applies
+from services.directory.operations import apply_worker, claims
 from services.directory.operations.imports import Imports
 from services.directory.operations.replay import Attempt
 from services.directory.rules import names, schedule
 from services.directory.store.seal import Seal
-from services.directory.store.session import Store, open_engine
+from services.directory.store.session import Store, TenantLockedError, open_engine
 from services.directory.store.tables import Source, SourceState, Tenant
 from tests.integration.directory.due import Customer, moment_of
 from tests.integration.directory.serving import Caller, ServedDirectory, refused
@@ -107,7 +107,7 @@ def test_an_importer_that_vanished_with_its_run_open_gives_way_by_the_runs_lease
     customer.directory.clock.now += timedelta(seconds=46)
     tenant_id, run_id = names.parse(names.IMPORT_RUN, run, field="run")
     imports = Imports(customer.directory.store, customer.directory.stages, clock=customer.directory.clock)
-    assert import_applies._open_runs(imports) is not None  # what the directory's worker does each second
+    assert apply_worker.open_runs(imports) is not None  # what the directory's worker does each second
     ended = customer.runs()[0]
     assert (ended.name, ended.reason) == (names.IMPORT_RUN.format(tenant_id, run_id), "interrupted")
     assert ended.message.endswith("The night is tried again by itself.")
@@ -202,12 +202,6 @@ def test_stopped_sources_and_scim_sources_are_never_due(customer: Customer):
             lambda: sources.ResumeSource(sources_pb2.ResumeSourceRequest(name=name)),
         ),
         (lambda: sources.DisableSource(sources_pb2.DisableSourceRequest(name=name)), customer.enable),
-        (
-            lambda: sources.DetachSource(
-                sources_pb2.DetachSourceRequest(name=name, users=sources_pb2.DETACHED_USERS_DELETE)
-            ),
-            customer.enable,
-        ),
     ]:
         stop()
         assert not customer.has_nights()
@@ -217,9 +211,11 @@ def test_stopped_sources_and_scim_sources_are_never_due(customer: Customer):
         assert customer.due() > customer.directory.clock.now
         customer.night_falls()
         claim = customer.claimed()
-    sources.DeleteSource(sources_pb2.DeleteSourceRequest(name=name))
+    sources.DetachSource(sources_pb2.DetachSourceRequest(name=name, users=sources_pb2.DETACHED_USERS_DELETE))
     with refused("CLAIM_LOST"):
         customer.renew(claim)
+    assert not customer.has_nights()
+    sources.DeleteSource(sources_pb2.DeleteSourceRequest(name=name))
     customer.directory.clock.now += 2 * DAY
     assert customer.claim() is None
 
@@ -264,15 +260,18 @@ def test_eight_importers_racing_for_fifty_sources_claim_each_once(store: Store, 
     def race(worker: str) -> None:
         claimer = claims.Claimer(worker, timedelta(minutes=1))
         while True:
-            answer = claims.claim_due_source(
-                imports,
-                Seal(b"s" * 32),
-                claimer,
-                attempt=Attempt("test", "", b""),
-                answer=lambda source: sources_pb2.ClaimDueSourceResponse(
-                    claim=sources_pb2.SourceClaim(claim=names.SOURCE.format(source.tenant_id, source.id))
-                ),
-            )
+            try:
+                answer = claims.claim_due_source(
+                    imports,
+                    Seal(b"s" * 32),
+                    claimer,
+                    attempt=Attempt("test", "", b""),
+                    answer=lambda source: sources_pb2.ClaimDueSourceResponse(
+                        claim=sources_pb2.SourceClaim(claim=names.SOURCE.format(source.tenant_id, source.id))
+                    ),
+                )
+            except TenantLockedError:
+                continue  # SQLite's writers take turns: who waited too long asks again
             if not answer.HasField("claim"):
                 return
             taken.append((answer.claim.claim, worker))

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from sqlmodel import select
 
-from services.directory.operations import import_applies, imports
+from services.directory.operations import apply_worker, imports
 from services.directory.operations.import_stages import PLANNED_KEPT_FOR, sweep_stages
 from services.directory.operations.users import NewUser, create_user
 from services.directory.rules.errors import RunState
@@ -81,7 +81,7 @@ def test_a_run_whose_importer_is_gone_ends_once_though_two_find_it(night, clock)
         session.flush()
         session.expunge(run)
     with ThreadPoolExecutor(8) as threads:
-        for ended in [threads.submit(import_applies._interrupt, night.imports, run) for _ in range(8)]:
+        for ended in [threads.submit(apply_worker._interrupt, night.imports, run) for _ in range(8)]:
             ended.result()
     with night.store.read(night.tenant_id) as session:
         events = session.exec(select(Event).where(Event.run_id == run.id)).all()

@@ -9,7 +9,8 @@ from muster.directory.v1 import operations_pb2 as pb
 from muster.directory.v1 import sources_pb2, users_pb2
 from sqlalchemy import text
 
-from services.directory.operations.integrity import CHECKS, problems_of
+from services.directory.operations.integrity import problems_of
+from services.directory.operations.integrity_checks import CHECKS
 from services.directory.operations.leaving import leave
 from services.directory.rules import names
 from services.directory.rules.leaving import WayOut

@@ -201,6 +201,22 @@ def test_a_member_joins_the_groups_account_and_leaves_it_with_its_last_group(con
     assert list(user_of(office, ann).accounts) == [office.main_account]
 
 
+def test_who_is_in_another_group_there_by_hand_stays_by_hand_alone(connection, office):
+    school = office.account("School")
+    choir = office.group("Choir", account=school.name)
+    office.group("Crisis", account=school.name, group_id="CRISIS")
+    ann = connection.create()
+    connection.create_group("Everybody", "ALL", members=[ann.id])
+    crisis = connection.create_group("Crisis", "CRISIS", members=[ann.id])
+    user = f"{office.name}/users/{ann.id}"
+    office.change_members(choir.name, add=[user])
+    connection.change_group(crisis.id, remove=[ann.id])
+    assert school.name in user_of(office, ann).accounts
+    office.change_members(school.main_group, remove=[user])  # which the connection does not undo
+    assert list(user_of(office, ann).accounts) == [office.main_account]
+    assert office.members(choir.name) == []
+
+
 def test_a_users_groups_are_the_connections_own(connection, office):
     club = office.group("Book club")
     ann = connection.create()

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from sqlmodel import select
 
-from services.directory.operations import import_plans, import_reads
+from services.directory.operations import import_inputs, import_reads
 from services.directory.roster import settled_rows
 from services.directory.store import ids
 from services.directory.store.tables import RunStatus, Source, SourceState, User
@@ -57,7 +57,7 @@ class Files:
         """The rows that a file need not send tonight."""
         with self.night.store.read(self.night.tenant_id) as session:
             source = session.get_one(Source, (self.night.tenant_id, self.source_ids[name]))
-            last = import_plans.last_apply_of(session, source)
+            last = import_inputs.last_apply_of(session, source)
             pages = settled_rows.settled_hashes(session.connection(), source.tenant_id, source.id, last)
             joined = b"".join(pages)
         return {joined[place : place + 16] for place in range(0, len(joined), 16)}

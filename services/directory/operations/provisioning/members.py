@@ -201,7 +201,11 @@ def _remove(call: Call, group: Group, user_ids: Collection[int], moved: Moved) -
 
 
 def _leave_account(call: Call, group: Group, user_ids: Collection[int], moved: Moved) -> None:
-    """Who leaves the connection's last group of another account leaves that account, unless kept by hand (R39)."""
+    """Who leaves the connection's last group of another account leaves that account, unless kept by hand (R39).
+
+    A hand that put somebody into a group there holds the account, too, by a membership of its own: so the connection's
+    hold ends whatever else the person is in.
+    """
     if not user_ids or group.account_id == call.source.account_id:
         return
     account = call.session.get(Account, (call.tenant_id, group.account_id))
@@ -213,12 +217,11 @@ def _leave_account(call: Call, group: Group, user_ids: Collection[int], moved: M
           AND user_id IN (SELECT i.id FROM {each})
           AND NOT EXISTS (
               SELECT 1 FROM memberships m JOIN groups o ON o.tenant_id = m.tenant_id AND o.id = m.group_id
-              WHERE m.tenant_id = :t AND m.user_id = memberships.user_id AND m.origin_source_id IN (:s, :manual)
+              WHERE m.tenant_id = :t AND m.user_id = memberships.user_id AND m.origin_source_id = :s
                 AND o.account_id = :account AND NOT o.is_main)
         RETURNING user_id
         """,
         g=account.main_group_id,
-        manual=MANUAL,
         account=account.id,
         ids=call.ids(user_ids),
     )

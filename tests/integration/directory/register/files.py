@@ -22,11 +22,12 @@ class Files:
 
     def __init__(self, world: World, source: str) -> None:
         self.imports = world.support.imports
-        self.source = world.sources.resource(source)
+        self.world, self.source = world, source
 
     def plan(self, rows: Sequence[StagedRow], *, spares_settled: bool) -> imports_pb2.ImportRun:
         """Stage a file and plan it; settled rows travel by their hashes unless all are wanted."""
-        run = self.imports.CreateImportRun(imports_pb2.CreateImportRunRequest(source=self.source)).import_run
+        source = self.world.sources.resource(self.source)
+        run = self.imports.CreateImportRun(imports_pb2.CreateImportRunRequest(source=source)).import_run
         settled = self._settled(run.name) if spares_settled else frozenset()
         planned = self._stage_and_plan(run.name, rows, settled)
         if planned.status == imports_pb2.IMPORT_RUN_STATUS_STAGING:

@@ -101,11 +101,11 @@ class Hands:
     # --- sources and upkeep ---
 
     def detach(self, source: str, *, keep_users: bool) -> None:
-        """Detach a source, and take it into use again as a new beginning."""
+        """Detach a source, delete it, and begin anew with another."""
         name = self.world.sources.resource(source)
         users = sources_pb2.DETACHED_USERS_KEEP_AS_MANUAL if keep_users else sources_pb2.DETACHED_USERS_DELETE
         self.support.sources.DetachSource(sources_pb2.DetachSourceRequest(name=name, users=users))
-        self.support.sources.EnableSource(sources_pb2.EnableSourceRequest(name=name))
+        self.world.begin_anew(source)
 
     def purge(self) -> None:
         done = self.support.operations.PurgeExpired(operations_pb2.PurgeExpiredRequest())

@@ -38,7 +38,8 @@ class World:
             account=MAIN, creates_unknown_groups=creates_groups, grace_nights=grace_nights, limits=LIMITS
         )
         self._make_accounts()
-        self._make_sources()
+        self.make_payroll()
+        self.make_provider()
         self.hands, self.files, self.provider = Hands(self), Files(self, PAYROLL), Provider(self, PROVIDER)
 
     @property
@@ -92,7 +93,8 @@ class World:
         for group in self._groups():
             self.groups.put(names[group.account], group.name)
 
-    def _make_sources(self) -> None:
+    def make_payroll(self) -> None:
+        """Create the file, of which nights come at once."""
         limits = sources_pb2.Limits()
         for name, limit in vars(self.payroll.limits).items():
             getattr(limits, name).MergeFrom(sources_pb2.Limit(percent=limit.percent, floor=limit.floor))
@@ -108,9 +110,21 @@ class World:
         made = self.support.sources.CreateSource(request).source
         self.support.sources.EnableSource(sources_pb2.EnableSourceRequest(name=made.name))
         self.sources.put(PAYROLL, made.name)
+
+    def make_provider(self) -> None:
+        """Create the connection."""
         north = self.accounts.resource(NORTH)
         creates_all = sources_pb2.UNKNOWN_GROUPS_CREATE
         self.sources.put(PROVIDER, self.office.scim_source(PROVIDER, account=north, unknown_groups=creates_all).name)
+
+    def begin_anew(self, source: str) -> None:
+        """Put a new source of the same settings in the place of one that was detached."""
+        request = sources_pb2.DeleteSourceRequest(name=self.sources.resource(source))
+        self.support.sources.DeleteSource(request)
+        if source == PAYROLL:
+            self.make_payroll()
+        else:
+            self.make_provider()
 
     def _groups(self) -> list[groups_pb2.Group]:
         request = groups_pb2.ListGroupsRequest(tenant=self.office.name, page_size=1000)
