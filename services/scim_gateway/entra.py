@@ -106,6 +106,8 @@ def _tolerated_operation(kind: str, operation: Json, note: Note) -> Json:
         if isinstance(result.get("value"), dict):
             result["value"] = _tolerated_keys(kind, result["value"], note)
         return result
+    if result.get("op") == "remove" and result.get("value"):
+        note("remove_by_value")
     if isinstance(path, str):
         result["path"] = path = _tolerated_path(kind, path, note)
         if "value" in result:

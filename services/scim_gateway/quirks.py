@@ -12,6 +12,7 @@ QUIRKS = {
     "boolean_as_text": 'true and false come as text, "True". Entra ID: add ?aadOptscim062020 to the tenant URL.',
     "attribute_case": "an attribute's name has other capitals than its schema. Correct it in the attribute mapping.",
     "dotted_keys": "a replace without path has paths as its keys. Entra ID with ?aadOptscim062020 always does.",
+    "remove_by_value": "a remove names by value what goes. Entra ID: add ?aadOptscim062020 to the tenant URL.",
     "manager_as_id": "manager is a bare id or a list, not an object with value. Entra ID always does.",
     "unqualified_enterprise": "an enterprise attribute comes without its schema's URN. Map it with the URN in front.",
     "misspelt_enterprise_urn": "the enterprise schema is spelt …2.0User. Correct it in the attribute mapping.",

@@ -1,26 +1,53 @@
-"""What Entra ID and Okta send, flow by flow, and what they must get: one file a flow under recordings/.
+"""What identity providers send, flow by flow, and what they must get: one file a flow under recordings/.
 
 A step is a request, the status and the part of the body that must come, and what to remember of it for later steps as
 `{name}`. In an expected body an object may have more members than are named; "$absent" says that a member is not there.
+`quirks` are those that the flow's requests need, all of them together: so each tolerance has a recording that proves it.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog.testing
+
+from services.scim_gateway.quirks import QUIRKS
 
 _FOLDER = Path(__file__).parent / "recordings"
+_PAGE = Path(__file__).parents[2] / "docs" / "scim.md"
 _FLOWS = sorted(path.relative_to(_FOLDER).with_suffix("").as_posix() for path in _FOLDER.rglob("*.json"))
 
 
 @pytest.mark.parametrize("flow", _FLOWS)
 def test_a_provider_gets_what_it_expects(flow, provider):
     recording = json.loads((_FOLDER / f"{flow}.json").read_text())
+    with structlog.testing.capture_logs() as lines:
+        _play(flow, recording["steps"], provider)
+    needed = {quirk for line in lines if line["event"] == "scim" for quirk in line.get("quirks", ())}
+    assert sorted(needed) == recording["quirks"]
+
+
+def test_each_quirk_is_proved_by_a_recording():
+    recorded = {flow: json.loads((_FOLDER / f"{flow}.json").read_text())["quirks"] for flow in _FLOWS}
+    proved = {quirk for quirks in recorded.values() for quirk in quirks}
+    assert proved == set(QUIRKS)
+    told = dict(re.findall(r"^\| `([a-z_]+)` \|.*\| ([a-z]+/[a-z-]+) \|$", _PAGE.read_text(), re.MULTILINE))
+    assert told.keys() == set(QUIRKS)
+    assert all(quirk in recorded[flow] for quirk, flow in told.items()), told
+
+
+def test_each_dialect_has_its_documents():
+    listed = re.findall(r"^\| `([a-z]+)` \| .+ \| .+ \|$", (_FOLDER / "README.md").read_text(), re.MULTILINE)
+    assert sorted(listed) == sorted({flow.partition("/")[0] for flow in _FLOWS})
+
+
+def _play(flow: str, steps: list[dict[str, Any]], provider: Any) -> None:
     known: dict[str, str] = {}
-    for number, step in enumerate(recording["steps"], start=1):
+    for number, step in enumerate(steps, start=1):
         method, path = _filled(step["request"], known).split(" ", 1)
         answer = provider.call(method, path, _filled(step.get("body"), known), headers=step.get("headers"))
         told = f"{flow}, step {number}: {method} {path} gave {answer}"

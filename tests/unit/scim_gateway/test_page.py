@@ -40,7 +40,7 @@ def test_every_status_and_word_of_an_error_is_explained():
 
 
 def test_every_quirk_is_named_with_its_cure():
-    said = {codes(quirk)[0]: text for quirk, text in rows(section(TEXT, "Quirks"))}
+    said = {codes(quirk)[0]: text for quirk, text, _ in rows(section(TEXT, "Quirks"))}
     assert said == {name: text[0].upper() + text[1:] for name, text in QUIRKS.items()}
 
 
