@@ -33,6 +33,7 @@ _MAX_MAIL_CHARACTERS = 254
 
 _PHONE = re.compile(r"(?![^.]*\.0$)\(?[+\uff0b]?[\d\s().\-\u2010-\u2015\u2212/]+")
 """Not 701234567.0, which a spreadsheet or a script made of a phone: its zero would be read as a digit."""
+_SPACE = re.compile(r"\s")
 _NOT_DIGITS = re.compile(r"\D")
 _MAX_PHONE_DIGITS = 15  # E.164
 _PUNCTUATION = {ord(character): None for character in " -()./\xa0"}
@@ -178,6 +179,7 @@ def _learn_plan(start: str) -> _Plan:
 def _parsed_phone(text: str, region: str) -> Phone | None:
     if not _PHONE.fullmatch(text):
         return None
+    text = _SPACE.sub(" ", text)  # of which the library knows a few only
     digits = _NOT_DIGITS.sub("", text)
     is_international = "+" in text or "\uff0b" in text
     if not is_international and digits.startswith("00"):

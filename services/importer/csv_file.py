@@ -24,6 +24,9 @@ MAX_ROWS = 2_000_000
 DELIMITERS = (",", ";", "\t", "|")
 
 _SEP_LINE = re.compile(r'\ufeff?"?sep=(.)"?[\r\n]*', re.IGNORECASE)
+_WORKBOOKS = (b"pk\x03\x04", bytes.fromhex("d0cf11e0a1b11ae1"))  # .xlsx or another archive; .xls
+_PAGES = (b"<!doctype", b"<html", b"<?xml")
+_MAGIC_BYTES = 64
 _EOF = "#EOF"
 _MOST_DIGITS = 18
 
@@ -119,8 +122,21 @@ def _find_header(open_bytes: OpenBytes, decoding: Decoding, separator: str | Non
     if best is None or (best[0] == 0 and isinstance(refusal, TruncatedError)):
         raise refusal
     if best[0] == 0:
-        raise NoHeaderError
+        raise NoHeaderError(because=_stands_instead(open_bytes, best[2]))
     return best[1:]
+
+
+def _stands_instead(open_bytes: OpenBytes, record: Record) -> str:
+    """Name the usual things that are uploaded in the place of a CSV file, for the message; empty for others."""
+    with open_bytes() as raw:
+        start = raw.read(_MAGIC_BYTES).lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if start.startswith(_WORKBOOKS):
+        return "workbook"
+    if start.startswith(_PAGES):
+        return "web_page"
+    lone = record[1][0] if len(record[1]) == 1 else ""
+    is_quoted = any(known_headers(lone.split(delimiter)) for delimiter in DELIMITERS if delimiter in lone)
+    return "quoted_lines" if is_quoted else ""
 
 
 @dataclass(frozen=True)

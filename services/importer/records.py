@@ -12,6 +12,8 @@ from services.importer.errors import ImporterError, TruncatedError
 MAX_RECORD_CHARACTERS = 8 * 1024 * 1024
 """Beyond this a record is the rest of a file behind a lost quote; 64 fields of 64 KiB are half of it."""
 _MOST_HELD_CHARACTERS = 1024 * 1024
+_END_OF_FILE = "\x1a"
+"""Ctrl-Z: no part of the text when it stands at the very end, where no line end follows."""
 
 Record = tuple[int, list[str], int]
 """The physical line a record starts on, its fields, and how many characters it takes in the file.
@@ -114,6 +116,8 @@ class RecordReader:
         line = "\n"
         while True:
             following = readline(MAX_RECORD_CHARACTERS + 1)
+            if following[-1:] == _END_OF_FILE:  # `copy a.csv+b.csv c.csv` and other DOS heirs end a text with it
+                following = following.rstrip(_END_OF_FILE)
             if not following:
                 break
             line = following

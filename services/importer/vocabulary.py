@@ -51,6 +51,10 @@ _CAUSES = {
     "done_older": "{marker} is older than the file, left by an earlier upload; upload it anew after each file.",
     "eof_absent": "The last row is not #EOF with the number of rows, so the file may not be whole; upload it again.",
     "eof_differs": "The last row says {said} rows and {found} stand before it; export and upload the file again.",
+    # R13: what stands where a header should
+    "workbook": "The file is an Excel workbook or an archive, not a CSV file; save it as CSV UTF-8, and upload that.",
+    "web_page": "The file is a web page or XML, not a CSV file; look at what the export wrote, and upload a CSV file.",
+    "quoted_lines": "Quotes stand around whole lines, so each is one value; put them around single values, if at all.",
     # R3, R11: quotes
     "open_quote": "A quote opens in the row on line {line} and is never closed; export again, or double a stray quote.",
     "joined_lines": "A quote on line {first} joins the lines to line {last}, so none is read; double the quote.",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import tracemalloc
 
 import pytest
 
 from services.importer import csv_file as csv_file_module
+from services.importer.csv_file import read_csv_file
+from services.importer.errors import NoHeaderError
 from services.importer.row_layout import REJECTED
 from tests.builders import a_csv, a_row
 from tests.unit.importer.reading import read
@@ -138,6 +141,17 @@ def test_r3_white_space_behind_the_last_row_is_no_torn_record():
     assert read(a_csv(a_row(1)) + b"  ").refusal == ""
 
 
+@pytest.mark.parametrize("tail", [b"\x1a", b"EMP-0000003,Dag Falk,c@example.org\x1a", b"\r\n\x1a\x1a"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_r3_the_end_of_file_mark_of_dos_is_no_part_of_the_file(tail, encoding):
+    reading = read((a_csv(a_row(1)) + tail).decode().encode(encoding))
+    assert (reading.refusal, reading.codes, len(reading.rows)) == ("", [], 2 if b"Dag" in tail else 1)
+
+
+def test_r3_the_end_of_file_mark_of_dos_elsewhere_is_a_control_character():
+    assert read(a_csv(a_row(1, Name="Anna\x1aBerg"))).rejections == [(2, "control_character", "Name")]
+
+
 def ended(*rows, eof, delimiter=","):
     """A file with this last row, on a source that wants one."""
     return read(a_csv(*rows, eof, delimiter=delimiter), ends_with_eof=True)
@@ -253,6 +267,23 @@ def test_r7_more_than_64_columns_are_refused():
     extra = [f"Extra {number}" for number in range(61)]
     assert read(a_csv(a_row(), columns=[*BASIC, *extra])).refusal == ""
     assert read(a_csv(a_row(), columns=[*BASIC, *extra, "One more"])).refusal == "too_large"
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"PK\x03\x04" + bytes(range(256)), "workbook"),
+        (bytes.fromhex("d0cf11e0a1b11ae1") + bytes(600), "workbook"),
+        (b"\xef\xbb\xbf\r\n<!DOCTYPE html>\r\n<html>", "web page"),
+        (b'"UniqueID,Name,Mail"\r\n"EMP-0000001,Anna,a@example.org"\r\n', "Quotes"),
+        (b"Anna;a@example.org\r\n", "header"),
+    ],
+    ids=["xlsx", "xls", "a login page", "quoted lines", "no header"],
+)
+def test_r13_what_is_there_instead_of_a_header_is_said(data, said):
+    with pytest.raises(NoHeaderError) as caught:
+        read_csv_file(lambda: io.BytesIO(data))
+    assert said in caught.value.message
 
 
 def test_r14_blank_rows_and_rows_of_delimiters_are_no_rows():
