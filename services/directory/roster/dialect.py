@@ -36,6 +36,11 @@ class Dialect:
         """A staged Groups cell that lists nothing."""
         return "'[]'" if self.is_sqlite else "''"
 
+    @property
+    def first_group(self) -> str:
+        """The first Group ID of a row `r`, NULL or empty when it lists none."""
+        return "json_extract(r.groups, '$[0]')" if self.is_sqlite else "split_part(r.groups, E'\\x1f', 1)"
+
     def fresh_id(self, sequence: str) -> str:
         """An id nobody has; SQLite gives ids afterwards, in one step (plan_people.py)."""
         return "0" if self.is_sqlite else f"nextval('{sequence}_id_seq')"

@@ -9,8 +9,15 @@ from sqlalchemy import text
 if TYPE_CHECKING:
     from services.directory.roster.planner import Planner
 
+_VALUES = {
+    "UniqueID": "r.external_id",
+    "Mail": "r.email",
+    "Name": "r.display_name",
+    "Title": "r.title",
+    "TelephoneNumber": "r.phone",
+    "SecondaryTelephoneNumber": "r.secondary_phone",
+}
 _REJECTED, _WARNING = 1, 2
-_MASKED_MAIL = "CASE WHEN r.email = '' THEN '' ELSE substr(r.email, 1, 1) || '***@***' END"
 
 _REJECTIONS = {
     "duplicate_id": ("UniqueID", "This UniqueID stands in several rows that differ; leave one row of this person."),
@@ -33,6 +40,19 @@ _WARNINGS = {
 }
 
 
+def masked(value: str) -> str:
+    """Hide a value but for its first character; of a mail also the domain's first and its ending: `a***@e***.org`.
+
+    The importer masks what it finds likewise. SQL that both databases know has nothing to look for a character with:
+    `rtrim` of all others leaves what stands before it.
+    """
+    domain, ending = (f"length(rtrim({value}, replace({value}, '{sign}', '')))" for sign in "@.")
+    return (
+        f"CASE WHEN {value} LIKE '_%@_%._%' THEN substr({value}, 1, 1) || '***@' || substr({value}, {domain} + 1, 1)"
+        f" || '***' || substr({value}, {ending}, 25) WHEN {value} <> '' THEN substr({value}, 1, 1) || '***' ELSE '' END"
+    )
+
+
 def write_findings(planner: Planner, *, deferred: int, merged: int) -> None:
     """Make `findings`: every issue of the run, staged ones included, in the shape of import_issues."""
     planner.make(
@@ -47,19 +67,14 @@ def write_findings(planner: Planner, *, deferred: int, merged: int) -> None:
     for code, (column, message) in _REJECTIONS.items():
         _add(
             planner,
-            f"SELECT r.line, r.external_id, {_MASKED_MAIL} AS masked "
-            "FROM {verdicts} v JOIN {rows} r ON r.line = v.line "
-            f"WHERE v.code = '{code}'",
+            f"{_told(planner, column)} FROM {{verdicts}} v JOIN {{rows}} r ON r.line = v.line WHERE v.code = '{code}'",
             (_REJECTED, code, column, message),
         )
     if merged:
         for code in ("duplicate_identical", "duplicate_merged"):
-            _add(
-                planner,
-                "SELECT r.line, r.external_id, '' AS masked FROM {merged} m JOIN {rows} r ON r.line = m.line "
-                f"WHERE m.code = '{code}'",
-                (_WARNING, code, *_WARNINGS[code]),
-            )
+            column, message = _WARNINGS[code]
+            told = f"{_told(planner, column)} FROM {{merged}} m JOIN {{rows}} r ON r.line = m.line "
+            _add(planner, f"{told} WHERE m.code = '{code}'", (_WARNING, code, column, message))
     _add_people(planner, "taken_over", "p.state = 'take_over'")
     _add_people(planner, "restored", "p.state = 'restore'")
     _add_people(planner, "rekeyed", "p.state = 'rekey'")
@@ -79,6 +94,12 @@ def write_findings(planner: Planner, *, deferred: int, merged: int) -> None:
     _add_groups_outside(planner)
 
 
+def _told(planner: Planner, column: str) -> str:
+    """Begin a query for `_add`: what is told of a row `r`, the column's value masked."""
+    value = planner.dialect.first_group if column == "Groups" else _VALUES.get(column, "''")
+    return f"SELECT r.line, r.external_id, {masked(value)} AS masked"
+
+
 def _add(planner: Planner, query: str, finding: tuple[int, str, str, str]) -> None:
     """Add one finding for each (line, external_id, masked) of the query."""
     severity, code, column, message = finding
@@ -96,11 +117,9 @@ def _add(planner: Planner, query: str, finding: tuple[int, str, str, str]) -> No
 
 
 def _add_people(planner: Planner, code: str, condition: str) -> None:
-    query = (
-        f"SELECT r.line, r.external_id, {_MASKED_MAIL} AS masked "
-        "FROM {people} p JOIN {rows} r ON r.line = p.line WHERE "
-    )
-    _add(planner, query + condition, (_WARNING, code, *_WARNINGS[code]))
+    column, message = _WARNINGS[code]
+    query = f"{_told(planner, column)} FROM {{people}} p JOIN {{rows}} r ON r.line = p.line WHERE "
+    _add(planner, query + condition, (_WARNING, code, column, message))
 
 
 _DIFFERENCES = {
@@ -116,10 +135,9 @@ _DIFFERENCES = {
 def _add_differences(planner: Planner) -> None:
     """R41: the first file in position order says what a person is; where this one says otherwise, it is told."""
     for column, differs in _DIFFERENCES.items():
-        masked = _MASKED_MAIL if column == "Mail" else "''"
         _add(
             planner,
-            f"SELECT r.line, r.external_id, {masked} AS masked FROM {{people}} p JOIN {{rows}} r ON r.line = p.line "
+            f"{_told(planner, column)} FROM {{people}} p JOIN {{rows}} r ON r.line = p.line "
             "JOIN users u ON u.tenant_id = {t} AND u.id = p.user_id "
             f"WHERE NOT p.leads AND p.state <> 'settled' AND {differs}",
             (
@@ -154,9 +172,9 @@ def _add_unknown_groups(planner: Planner) -> None:
         return
     creates = planner.given.create_unknown_groups and planner.given.linked_group_id
     planner.run(
-        """
-        INSERT INTO {findings} (line, row_key, severity, code, column_name, masked_value, message)
-        SELECT l.line, r.external_id, 2, 'unknown_group:' || l.unknown_id, 'Groups', '',
+        f"""
+        INSERT INTO {{findings}} (line, row_key, severity, code, column_name, masked_value, message)
+        SELECT l.line, r.external_id, 2, 'unknown_group:' || l.unknown_id, 'Groups', {masked("l.unknown_id")},
                CASE WHEN k.synced_by IS NOT NULL
                    THEN 'The group with this Group ID is synced by "' || k.synced_by || '", and a group has one '
                         || 'syncing source; take it out of the file.'
@@ -167,9 +185,9 @@ def _add_unknown_groups(planner: Planner) -> None:
                         || CASE WHEN s.suggestion IS NULL THEN ''
                                 ELSE 'nearest Group ID: ' || s.suggestion || '; ' END
                         || 'correct the file, or give a group this ID.' END
-        FROM {listed} l JOIN {rows} r ON r.line = l.line
-        JOIN {unknown_groups} k ON k.group_external_id = l.unknown_id
-        LEFT JOIN {suggestions} s ON s.group_external_id = l.unknown_id
+        FROM {{listed}} l JOIN {{rows}} r ON r.line = l.line
+        JOIN {{unknown_groups}} k ON k.group_external_id = l.unknown_id
+        LEFT JOIN {{suggestions}} s ON s.group_external_id = l.unknown_id
         WHERE l.unknown_id IS NOT NULL
         """
         + ("AND (k.synced_by IS NOT NULL OR k.is_reserved)" if creates else "")
@@ -179,11 +197,11 @@ def _add_unknown_groups(planner: Planner) -> None:
 def _add_groups_outside(planner: Planner) -> None:
     """R41: a file touches only groups in its linked account and below. The code carries the ID."""
     planner.run(
-        """
-        INSERT INTO {findings} (line, row_key, severity, code, column_name, masked_value, message)
-        SELECT l.line, r.external_id, 2, 'group_out_of_scope:' || l.outside_id, 'Groups', '',
+        f"""
+        INSERT INTO {{findings}} (line, row_key, severity, code, column_name, masked_value, message)
+        SELECT l.line, r.external_id, 2, 'group_out_of_scope:' || l.outside_id, 'Groups', {masked("l.outside_id")},
                'The group with this Group ID is not in the account that this file is linked to, nor below it; take it '
                || 'out of the file, or link the file to an account above.'
-        FROM {listed} l JOIN {rows} r ON r.line = l.line WHERE l.outside_id IS NOT NULL
+        FROM {{listed}} l JOIN {{rows}} r ON r.line = l.line WHERE l.outside_id IS NOT NULL
         """
     )

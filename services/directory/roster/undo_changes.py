@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import text
 
 from services.directory.roster.plan_changes import DELETE, HASHED, RESTORE, UPDATE
+from services.directory.roster.plan_findings import masked
 from services.directory.roster.run_events import COLUMNS
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def write_findings(undo: Undo) -> None:
     """Name everybody who is left out, and the groups to which somebody cannot return."""
     key, former = (undo.dialect.json_value(f"t.{side}", "external_id") for side in ("after", "before"))
     name = f"coalesce({key}, {former}, c.external_id, o.email)"
+    mail = undo.dialect.json_value("t.before", "email")
     claim = """LEFT JOIN (
             SELECT user_id, min(external_id) AS external_id FROM claims WHERE tenant_id = {t} AND source_id = {s}
             GROUP BY user_id
@@ -54,7 +56,8 @@ def write_findings(undo: Undo) -> None:
         f"""
         SELECT CAST(0 AS bigint) AS line, {name} AS row_key, 2 AS severity, '{CHANGED_SINCE}' AS code,
                CASE k.code WHEN 'mail' THEN 'Mail' WHEN 'key' THEN 'UniqueID' ELSE '' END AS column_name,
-               '' AS masked_value,
+               CASE k.code WHEN 'mail' THEN {masked(f"coalesce({mail}, o.email)")}
+                           WHEN 'key' THEN {masked(name)} ELSE '' END AS masked_value,
                CASE k.code
                    WHEN 'mail' THEN 'Somebody else has the mail address of before the run; the person stays as now.'
                    WHEN 'key' THEN 'Somebody else has the key of before the run; the person stays as now.'
