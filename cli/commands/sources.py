@@ -195,8 +195,10 @@ def show_source(context: typer.Context, source: SourceArgument) -> None:
     """Show one source with all its settings."""
     session = session_of(context)
     with session.connect() as muster:
-        record = muster.sources.GetSource(sources_pb2.GetSourceRequest(name=source)).source
-    document = documents.source_settings(record)
+        found = muster.sources.GetSource(sources_pb2.GetSourceRequest(name=source))
+    document = documents.source_settings(found.source)
+    if found.HasField("drop_login"):
+        document["sftp"] |= {"hosted": True, "host": found.drop_login.host, "port": found.drop_login.port}
     session.output.show(document, output.facts(document))
 
 

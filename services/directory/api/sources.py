@@ -30,7 +30,7 @@ from services.directory.operations.replay import Attempt
 from services.directory.rules import names
 from services.directory.rules.errors import InvalidArgument
 from services.directory.rules.source_settings import PARSERS
-from services.directory.store.tables import SourceKind, SourceState
+from services.directory.store.tables import Source, SourceKind, SourceState
 
 _KINDS: Final = {
     pb.SOURCE_KIND_UNSPECIFIED: SourceKind.SFTP,
@@ -73,7 +73,8 @@ class SourceServicer(Servicer, sources_pb2_grpc.SourceServiceServicer):
                 actor=caller.actor,
                 now=now,
             )
-            return pb.CreateSourceResponse(source=source_message(created.source), drop_login=self._drop_login(created))
+            login = self._drop_login(created.source, created.drop_password)
+            return pb.CreateSourceResponse(source=source_message(created.source), drop_login=login)
 
         return self.write_once(request, context, tenant_id, pb.CreateSourceResponse, work)
 
@@ -82,7 +83,8 @@ class SourceServicer(Servicer, sources_pb2_grpc.SourceServiceServicer):
         tenant_id, source_id = names.parse(names.SOURCE, request.name, field="name")
         access.require(context, tenant_id)
         with self.store.read(tenant_id) as session:
-            return pb.GetSourceResponse(source=source_message(sources.get_source(session, tenant_id, source_id)))
+            source = sources.get_source(session, tenant_id, source_id)
+            return pb.GetSourceResponse(source=source_message(source), drop_login=self._drop_login(source))
 
     def ListSources(self, request: pb.ListSourcesRequest, context: grpc.ServicerContext) -> pb.ListSourcesResponse:
         """Page through a tenant's sources."""
@@ -269,13 +271,13 @@ class SourceServicer(Servicer, sources_pb2_grpc.SourceServiceServicer):
     def _imports(self) -> Imports:
         return Imports(self.store, self.stages, clock=self.clock)
 
-    def _drop_login(self, created: sources.CreatedSource) -> pb.DropLogin | None:
-        if not created.drop_password:
+    def _drop_login(self, source: Source, password: str = "") -> pb.DropLogin | None:
+        if source.kind != SourceKind.SFTP or source.sftp_host:
             return None
         return pb.DropLogin(
             host=self.drop.host,
             port=self.drop.port,
-            username=created.source.sftp_username,
-            password=created.drop_password,
-            path=created.source.sftp_path,
+            username=source.sftp_username,
+            password=password,
+            path=source.sftp_path,
         )

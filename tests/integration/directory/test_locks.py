@@ -11,11 +11,16 @@ from muster.directory.v1 import users_pb2_grpc
 from muster.runtime.client import OPTIONS
 from muster.runtime.errors import failure_of
 from muster.runtime.identity import bearer
+from sqlalchemy import text
+from sqlmodel import col, select
 
 from services.directory.rules import names
 from services.directory.rules.grants import Grant
 from services.directory.store.session import Lock
+from services.directory.store.tables import License, RunStatus
+from tests.integration.directory.nights import Night
 from tests.integration.directory.serving import Caller, Office, ServedDirectory
+from tests.stack.waiting import wait_until
 
 
 @pytest.fixture
@@ -80,3 +85,29 @@ def test_r44_another_tenant_does_not_wait_for_an_apply(office: Office, applying,
     if directory.store.is_sqlite:
         return  # one writer at a time there
     assert Office(support).user().name
+
+
+@pytest.fixture
+def night_under_way(store, night):
+    """A night whose apply has written everything but its seats, and waits there."""
+    run = night.plan("anna+CREW", "bo", "cia")
+    with store.write(night.tenant_id, lock=Lock.NONE) as session:
+        session.exec(select(License).where(col(License.tenant_id) == night.tenant_id).with_for_update()).one()
+        applying = threading.Thread(target=night.apply, args=(run,))
+        applying.start()
+        with store.engine.connect() as looking:
+            waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+            wait_until(lambda: looking.execute(waiting).scalar_one(), what="the apply to come to the seats")
+        yield applying
+    applying.join(30)
+    assert night.read(run).status == RunStatus.APPLIED
+
+
+@pytest.mark.parametrize("store", ["postgresql"], indirect=True)  # SQLite has one writer at a time
+def test_two_tenants_applies_run_at_once(store, night_under_way, tmp_path, clock):
+    other = Night(store, tmp_path / "other", clock)
+    applying = threading.Thread(target=other.apply, args=(other.plan("dan+CREW", "eva"),))
+    applying.start()
+    applying.join(20)
+    assert not applying.is_alive()
+    assert night_under_way.is_alive()

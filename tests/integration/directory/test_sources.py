@@ -154,7 +154,9 @@ def test_a_hosted_drop_gets_a_login_that_is_shown_once(office: Office, importer:
     assert (login.host, login.port, login.path) == (DROP.host, DROP.port, "/users.csv")
     assert login.username.startswith("office-")
     assert len(login.password) == 32
-    assert login.password not in str(get(office, answer.source))
+    shown = office.support.sources.GetSource(pb.GetSourceRequest(name=answer.source.name))
+    assert login.password not in str(shown)
+    assert shown.drop_login == pb.DropLogin(host=login.host, port=login.port, username=login.username, path=login.path)
     secret = secret_of(importer, answer.source)
     assert secret.credentials.password == login.password
     assert (secret.endpoint.host, secret.endpoint.host_key) == (DROP.host, DROP.host_key)

@@ -133,6 +133,23 @@ def test_a_scim_source_is_made_without_a_file_and_its_next_step_is_a_key(service
     assert request.source == expected
 
 
+def test_a_hosted_drop_says_where_to_upload(services, muster):
+    record = sources_pb2.Source(
+        name=SOURCE,
+        kind=sources_pb2.SOURCE_KIND_SFTP,
+        state=sources_pb2.SOURCE_STATE_TRIAL,
+        sftp=sources_pb2.SftpEndpoint(username="lake-1", path="/users.csv"),
+        unknown_groups=sources_pb2.UNKNOWN_GROUPS_IGNORE,
+        end_marker=sources_pb2.END_MARKER_NONE,
+        skip_means=sources_pb2.SKIP_MEANS_ABSENT,
+    )
+    login = sources_pb2.DropLogin(host="drop.example.org", port=2222, username="lake-1", path="/users.csv")
+    services.answer("GetSource", sources_pb2.GetSourceResponse(source=record, drop_login=login))
+    shown = muster("source", "show", SOURCE).document["sftp"]
+    assert (shown["hosted"], shown["host"], shown["port"]) == (True, "drop.example.org", 2222)
+    assert (shown["username"], shown["path"], shown["host_key"]) == ("lake-1", "/users.csv", None)
+
+
 def test_a_scim_source_is_shown_without_what_only_files_have(services, muster):
     record = sources_pb2.Source(
         name=SOURCE,
