@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from sqlalchemy import bindparam, text
@@ -12,17 +13,18 @@ from sqlmodel import Session
 
 from services.directory.store.tables import UtcDateTime
 
-_STATEMENTS: Final[dict[str, Any]] = {}
-"""Statements of fixed text, each prepared once."""
+_STATEMENTS: Final[dict[tuple[bool, str], str]] = {}
+"""Statements of fixed text as the drivers take them, each written once."""
 
 _LOCKS: Final = {
     "{for_update}": " FOR UPDATE",
     "{for_update_of_u}": " FOR NO KEY UPDATE OF u",
+    "{for_key_share}": " FOR KEY SHARE",
 }
 """Places in statements where PostgreSQL takes a lock; on SQLite there is one writer at a time."""
 
-_MOMENTS: Final = ("now", "until")
-"""Names of bound values that are moments."""
+_BOUND: Final = re.compile(r"(?<![:\w]):([a-z_]\w*)")
+"""A place for a value, which is no cast."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,10 @@ class TenantReads:
 
         `:ids` is what `ids` gave; in the text `{each}` stands for a relation `i(id)` of the bound `:ids`.
         """
-        return self.session.connection().execute(self._prepared(statement), {**self.bound, **values})
+        bound = {**self.bound, **values}
+        if self.is_sqlite:  # it has no time zones and keeps UTC; see UtcDateTime
+            bound = {name: _sqlite_value(value) for name, value in bound.items()}
+        return self.session.connection().exec_driver_sql(self._written(statement), bound)
 
     def query(self, statement: str, values: Mapping[str, Any]) -> Any:
         """Execute a statement whose text was written for this call."""
@@ -61,8 +66,9 @@ class TenantReads:
         kept = sorted(set(numbers))
         return f"[{','.join(map(str, kept))}]" if self.is_sqlite else kept
 
-    def _prepared(self, statement: str) -> Any:
-        key = f"{self.is_sqlite}{statement}"
+    def _written(self, statement: str) -> str:
+        """Write a statement as the driver takes it: SQLAlchemy's own reading of it costs more than running it."""
+        key = (self.is_sqlite, statement)
         if key not in _STATEMENTS:
             each = (
                 "(SELECT value AS id FROM json_each(:ids)) i"
@@ -72,10 +78,23 @@ class TenantReads:
             filled = statement.replace("{each}", each)
             for place, lock in _LOCKS.items():
                 filled = filled.replace(place, "" if self.is_sqlite else lock)
-            clause = text(filled)
-            moments = [bindparam(name, type_=UtcDateTime()) for name in _MOMENTS if f":{name}" in statement]
-            _STATEMENTS[key] = clause.bindparams(*moments)
+            if not self.is_sqlite:
+                filled = _BOUND.sub(r"%(\1)s", filled.replace("%", "%%"))
+            _STATEMENTS[key] = filled
         return _STATEMENTS[key]
+
+
+def moment_of(value: Any) -> datetime:
+    """Read a moment as the driver gives it: PostgreSQL's with its zone, SQLite's as text without one."""
+    if isinstance(value, str):
+        return datetime.fromisoformat(value).replace(tzinfo=UTC)
+    return value.astimezone(UTC)  # type: ignore[no-any-return]  # a driver's value
+
+
+def _sqlite_value(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")
+    return value
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import delete, insert, update
 from sqlalchemy.exc import IntegrityError
@@ -141,7 +141,7 @@ def _with_group_id(call: Call, external_id: str | None) -> Group | None:
     owner = party_of(call.session, call.tenant_id, group.owner_source_id)
     if owner is Party.MANUAL and _is_fed(call, group.id):
         owner = Party.FILE
-    verdict = over_group(owner, Party.SCIM, is_own=group.owner_source_id == call.source.id)
+    verdict = over_group(owner, Party.SCIM, is_own=group.owner_source_id == call.source_id)
     if verdict is Verdict.FREE:
         raise GroupIdTaken(group_external_id=external_id)
     if verdict is Verdict.REFUSED:
@@ -160,7 +160,7 @@ def _is_fed(call: Call, group_id: int) -> bool:
 
 def _adopt(call: Call, group: Group, wanted: ProvisionedGroup) -> None:
     """The connection syncs the group from now on; who is in it by hand stays."""
-    values = {"owner_source_id": call.source.id, "display_name": wanted.display_name}
+    values = {"owner_source_id": call.source_id, "display_name": wanted.display_name}
     _write(call, group.id, values | {"revision": group.revision + 1, "update_time": call.now})
     _keep(call, group.id, wanted, is_new=True)
     before = {} if group.display_name == wanted.display_name else {"display_name": group.display_name}
@@ -176,7 +176,7 @@ def _insert(call: Call, wanted: ProvisionedGroup) -> Group:
         "account_id": call.source.account_id,
         "display_name": wanted.display_name,
         "external_id": wanted.external_id,
-        "owner_source_id": call.source.id,
+        "owner_source_id": call.source_id,
         "create_time": call.now,
         "update_time": call.now,
     }
@@ -223,7 +223,7 @@ def _keep(call: Call, group_id: int, wanted: ProvisionedGroup, *, is_new: bool) 
     }
     connection = call.session.connection()
     if is_new:
-        key = {"tenant_id": call.tenant_id, "source_id": call.source.id, "kind": GROUP, "resource_id": group_id}
+        key = {"tenant_id": call.tenant_id, "source_id": call.source_id, "kind": GROUP, "resource_id": group_id}
         connection.execute(insert(ProvisionedResource), [key | row])
         return True
     is_other = col(ProvisionedResource.document) != wanted.document
@@ -236,18 +236,26 @@ def _require_own(call: Call, group_id: int, etag: str) -> Group:
 
     Errors: NotFound, StaleEtag.
     """
-    lock = True if etag else {"read": True, "key_share": True}
-    group = call.session.get(Group, (call.tenant_id, group_id), with_for_update=lock)
+    row = call.run(_GROUP_TO_CHANGE if etag else _GROUP_TO_STAY, g=group_id).mappings().first()
     resource = GROUP_NAME.format(call.tenant_id, group_id)
-    if group is None or group.owner_source_id != call.source.id or group.is_main:
+    if row is None or row["owner_source_id"] != call.source_id or row["is_main"]:
         raise NotFound(resource=resource)
-    require_etag(etag, resource=resource, revision=group.revision)
-    call.session.expunge(group)
-    return group
+    require_etag(etag, resource=resource, revision=row["revision"])
+    return Group(tenant_id=call.tenant_id, id=group_id, **row)
+
+
+_GROUP: Final = (
+    "SELECT account_id, display_name, external_id, is_main, owner_source_id, revision FROM groups"
+    " WHERE tenant_id = :t AND id = :g"
+)
+_GROUP_TO_CHANGE: Final = _GROUP + "{for_update}"
+_GROUP_TO_STAY: Final = _GROUP + "{for_key_share}"
 
 
 def _touch(call: Call, group_id: int) -> None:
-    _write(call, group_id, {"revision": col(Group.revision) + 1, "update_time": call.now})
+    call.run(
+        "UPDATE groups SET revision = revision + 1, update_time = :now WHERE tenant_id = :t AND id = :g", g=group_id
+    )
 
 
 def _write(call: Call, group_id: int, values: dict[str, Any]) -> None:
@@ -267,7 +275,7 @@ def _guarded(write: Any, wanted: ProvisionedGroup) -> None:
 def _key_of(call: Call, group_id: int) -> tuple[Any, ...]:
     return (
         col(ProvisionedResource.tenant_id) == call.tenant_id,
-        col(ProvisionedResource.source_id) == call.source.id,
+        col(ProvisionedResource.source_id) == call.source_id,
         col(ProvisionedResource.kind) == GROUP,
         col(ProvisionedResource.resource_id) == group_id,
     )

@@ -22,7 +22,7 @@ from services.directory.rules.names import short_name
 from services.directory.rules.ownership import Party, Verdict, over_user
 from services.directory.store.events import Change
 from services.directory.store.provisioning_tables import USER
-from services.directory.store.tables import MANUAL, Account, Group, User, UserState
+from services.directory.store.tables import MANUAL, Group, User, UserState
 
 _TAKES_MANUAL_USERS: Final = over_user(Party.MANUAL, Party.SCIM) is Verdict.TAKEOVER
 
@@ -174,8 +174,7 @@ def _others(call: Call, group_id: int, kept: Collection[int]) -> Iterable[int]:
 
 
 def _add(call: Call, group: Group, user_ids: Collection[int], moved: Moved) -> None:
-    account = call.session.get(Account, (call.tenant_id, group.account_id))
-    for group_id in (group.id, account.main_group_id if account else 0):
+    for group_id in (group.id, call.main_group_of(group.account_id)):
         if group_id:
             joined = call.run(
                 "INSERT INTO memberships (tenant_id, group_id, user_id, origin_source_id) "
@@ -208,8 +207,8 @@ def _leave_account(call: Call, group: Group, user_ids: Collection[int], moved: M
     """
     if not user_ids or group.account_id == call.source.account_id:
         return
-    account = call.session.get(Account, (call.tenant_id, group.account_id))
-    if account is None:
+    main_group_id = call.main_group_of(group.account_id)
+    if not main_group_id:
         return
     left = call.run(
         """
@@ -221,11 +220,11 @@ def _leave_account(call: Call, group: Group, user_ids: Collection[int], moved: M
                 AND o.account_id = :account AND NOT o.is_main)
         RETURNING user_id
         """,
-        g=account.main_group_id,
-        account=account.id,
+        g=main_group_id,
+        account=group.account_id,
         ids=call.ids(user_ids),
     )
-    _note(moved.removed, left.scalars(), account.main_group_id)
+    _note(moved.removed, left.scalars(), main_group_id)
 
 
 def _note(moved: dict[int, list[int]], user_ids: Iterable[int], group_id: int) -> None:

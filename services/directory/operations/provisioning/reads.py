@@ -12,12 +12,13 @@ from typing import Any, Final
 from sqlmodel import col, select
 
 from services.directory.operations.provisioning.call import Call
+from services.directory.operations.tenant_sql import moment_of
 from services.directory.rules.errors import NotFound
 from services.directory.rules.names import GROUP as GROUP_NAME
 from services.directory.rules.names import USER as USER_NAME
 from services.directory.rules.provisioned import document_of_register
-from services.directory.store.provisioning_tables import GROUP, USER, ProvisionedResource
-from services.directory.store.tables import MANUAL, Claim, Group, User, UserState
+from services.directory.store.provisioning_tables import GROUP, USER
+from services.directory.store.tables import MANUAL, Claim, User, UserState
 
 MEMBERS_A_CHUNK: Final = 5_000
 
@@ -75,24 +76,32 @@ def get_user(call: Call, user_id: int, *, with_groups: bool) -> UserView:
 
 def users_of(call: Call, user_ids: Sequence[int]) -> list[UserView]:
     """Read the connection's own users among these, in the order asked for."""
-    query = (
-        select(ProvisionedResource, User)
-        .join(User, (col(User.tenant_id) == call.tenant_id) & (col(User.id) == col(ProvisionedResource.resource_id)))
-        .where(*_own(call, USER), col(ProvisionedResource.resource_id).in_(user_ids))
-    )
-    found = {
-        user.id: UserView(
-            id=user.id,
-            document=kept.document,
-            is_active=kept.is_active,
-            management=Management.OWN,
-            revision=user.revision,
-            create_time=user.create_time,
-            update_time=user.update_time,
-        )
-        for kept, user in call.session.exec(query.execution_options(populate_existing=True))
-    }
+    rows = call.run(_OWN_USERS, ids=call.ids(user_ids))
+    found = {row[0]: own_view(row) for row in rows}
     return [found[user_id] for user_id in user_ids if user_id in found]
+
+
+def own_view(row: Any) -> UserView:
+    """Write one of the connection's own users, from a row of OWN_USER_COLUMNS."""
+    user_id, document, is_active, revision, create_time, update_time = row
+    return UserView(
+        id=user_id,
+        document=document,
+        is_active=bool(is_active),
+        management=Management.OWN,
+        revision=revision,
+        create_time=moment_of(create_time),
+        update_time=moment_of(update_time),
+    )
+
+
+OWN_USER_COLUMNS: Final = "r.resource_id, r.document, r.is_active, u.revision, u.create_time, u.update_time"
+_OWN_USERS: Final = f"""
+    SELECT {OWN_USER_COLUMNS} FROM {{each}}
+    JOIN provisioned_resources r
+      ON r.tenant_id = :t AND r.source_id = :s AND r.kind = {USER} AND r.resource_id = i.id AND NOT r.is_gone
+    JOIN users u ON u.tenant_id = :t AND u.id = r.resource_id
+"""
 
 
 def foreign_users(call: Call, user_ids: Iterable[int]) -> list[UserView]:
@@ -101,7 +110,7 @@ def foreign_users(call: Call, user_ids: Iterable[int]) -> list[UserView]:
         col(User.tenant_id) == call.tenant_id,
         col(User.id).in_(set(user_ids)),
         col(User.state) == UserState.ACTIVE,
-        col(User.owner_source_id) != call.source.id,
+        col(User.owner_source_id) != call.source_id,
     )
     users = list(call.session.exec(query.order_by(col(User.id)).execution_options(populate_existing=True)))
     keys = _unique_ids(call, users)
@@ -155,22 +164,26 @@ def get_group(call: Call, group_id: int) -> GroupView:
 
 def groups_of(call: Call, group_ids: Sequence[int]) -> list[GroupView]:
     """Read the connection's groups among these, in the order asked for."""
-    query = (
-        select(ProvisionedResource, Group)
-        .join(Group, (col(Group.tenant_id) == call.tenant_id) & (col(Group.id) == col(ProvisionedResource.resource_id)))
-        .where(*_own(call, GROUP), col(ProvisionedResource.resource_id).in_(group_ids))
-    )
+    rows = call.run(_OWN_GROUPS, ids=call.ids(group_ids))
     found = {
-        group.id: GroupView(
-            id=group.id,
-            document=kept.document,
-            revision=group.revision,
-            create_time=group.create_time,
-            update_time=group.update_time or group.create_time,
+        group_id: GroupView(
+            id=group_id,
+            document=document,
+            revision=revision,
+            create_time=moment_of(create_time),
+            update_time=moment_of(update_time),
         )
-        for kept, group in call.session.exec(query.execution_options(populate_existing=True))
+        for group_id, document, revision, create_time, update_time in rows
     }
     return [found[group_id] for group_id in group_ids if group_id in found]
+
+
+_OWN_GROUPS: Final = f"""
+    SELECT r.resource_id, r.document, g.revision, g.create_time, coalesce(g.update_time, g.create_time) FROM {{each}}
+    JOIN provisioned_resources r
+      ON r.tenant_id = :t AND r.source_id = :s AND r.kind = {GROUP} AND r.resource_id = i.id AND NOT r.is_gone
+    JOIN groups g ON g.tenant_id = :t AND g.id = r.resource_id
+"""
 
 
 def members(call: Call, group_id: int) -> Iterator[list[Reference]]:
@@ -199,15 +212,6 @@ MANAGED_MEMBERS: Final = """
     WHERE (m.origin_source_id = :s OR u.owner_source_id = :s) {condition}
 """
 """Members of the group `:g` whom the connection owns or added; never manual users (S14)."""
-
-
-def _own(call: Call, kind: int) -> tuple[Any, ...]:
-    return (
-        col(ProvisionedResource.tenant_id) == call.tenant_id,
-        col(ProvisionedResource.source_id) == call.source.id,
-        col(ProvisionedResource.kind) == kind,
-        col(ProvisionedResource.is_gone).is_(False),
-    )
 
 
 def _unique_ids(call: Call, users: Sequence[User]) -> Mapping[int, str]:

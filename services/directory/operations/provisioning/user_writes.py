@@ -41,7 +41,7 @@ def insert_user(call: Call, person: ProvisionedUser) -> int:
     row = {
         "tenant_id": call.tenant_id,
         "id": user_id,
-        "owner_source_id": call.source.id,
+        "owner_source_id": call.source_id,
         "create_time": call.now,
         "update_time": call.now,
         **state,
@@ -62,7 +62,7 @@ def take_over(call: Call, user: User, person: ProvisionedUser) -> None:
     """S9: the same user with the connection's attributes; password and manual groups stay, nothing is mailed."""
     before = {column: getattr(user, column) for column in COLUMNS}
     values = _register_values(person)
-    set_columns(call, user, values | {"owner_source_id": call.source.id})
+    set_columns(call, user, values | {"owner_source_id": call.source_id})
     _keep(call, user.id, person)
     groups = _enter_account(call, user.id)
     changed = [column for column, value in values.items() if before[column] != value]
@@ -76,7 +76,7 @@ def take_over(call: Call, user: User, person: ProvisionedUser) -> None:
     if not person.active:
         put_out(call, [user.id], WayOut.DEACTIVATED)
     else:
-        forget_refusal(call.session, call.tenant_id, call.source.id, person.name_key)
+        forget_refusal(call.session, call.tenant_id, call.source_id, person.name_key)
 
 
 def change_user(call: Call, user: User, person: ProvisionedUser, *, kept: Any) -> None:
@@ -109,7 +109,7 @@ def change_user(call: Call, user: User, person: ProvisionedUser, *, kept: Any) -
     else:
         _follow_active(call, user, person)
     if kept is None or not person.active or user.state != UserState.ACTIVE:
-        forget_refusal(call.session, call.tenant_id, call.source.id, person.name_key)
+        forget_refusal(call.session, call.tenant_id, call.source_id, person.name_key)
 
 
 def is_to_wake(user: User, person: ProvisionedUser) -> bool:
@@ -163,7 +163,7 @@ def _keep(call: Call, user_id: int, person: ProvisionedUser) -> None:
         "document": person.document,
         "folded": person.folded | {"id": short_name("usr", user_id)},
     }
-    key = {"tenant_id": call.tenant_id, "source_id": call.source.id, "kind": USER, "resource_id": user_id}
+    key = {"tenant_id": call.tenant_id, "source_id": call.source_id, "kind": USER, "resource_id": user_id}
     dialect = sqlite if call.is_sqlite else postgresql
     statement = dialect.insert(ProvisionedResource).values(**key, **said)
     statement = statement.on_conflict_do_update(index_elements=list(key), set_=said)
@@ -173,7 +173,7 @@ def _keep(call: Call, user_id: int, person: ProvisionedUser) -> None:
 def _take_seat(call: Call, person: ProvisionedUser) -> None:
     """Seat and user are one transaction (S5); whoever was refused one before is so no longer."""
     take_seat(call.session, call.tenant_id, actor=call.actor, now=call.now)
-    forget_refusal(call.session, call.tenant_id, call.source.id, person.name_key)
+    forget_refusal(call.session, call.tenant_id, call.source_id, person.name_key)
 
 
 def _enter_account(call: Call, user_id: int) -> list[Change]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from sqlmodel import col, select
 from sqlmodel.sql.expression import SelectOfScalar
@@ -130,8 +130,8 @@ def _locked(call: Call, user_id: int, etag: str) -> tuple[User, Any]:
     resource = USER_NAME.format(call.tenant_id, user_id)
     if user is None:
         raise NotFound(resource=resource)
-    kept = kept_facts(call, user_id) if user.owner_source_id == call.source.id else None
-    is_seen = user.state == UserState.ACTIVE if user.owner_source_id != call.source.id else kept and not kept.is_gone
+    kept = kept_facts(call, user_id) if user.owner_source_id == call.source_id else None
+    is_seen = user.state == UserState.ACTIVE if user.owner_source_id != call.source_id else kept and not kept.is_gone
     if not is_seen:
         raise NotFound(resource=resource)
     require_etag(etag, resource=resource, revision=user.revision)
@@ -158,17 +158,24 @@ def _gone_user(call: Call, person: ProvisionedUser) -> User | None:
     """
     same_key = col(ProvisionedResource.external_id) == person.external_id
     same_name = col(ProvisionedResource.name_key) == person.name_key
+    if (
+        call.run(
+            _GONE_BY_KEY if person.external_id else _GONE_BY_NAME, key=person.external_id or person.name_key
+        ).first()
+        is None
+    ):
+        return None
     query = (
         select(User)
         .join(ProvisionedResource, col(ProvisionedResource.resource_id) == col(User.id))
         .where(
             col(ProvisionedResource.tenant_id) == call.tenant_id,
-            col(ProvisionedResource.source_id) == call.source.id,
+            col(ProvisionedResource.source_id) == call.source_id,
             col(ProvisionedResource.kind) == USER,
             col(ProvisionedResource.is_gone).is_(True),
             same_key if person.external_id else same_name,
             col(User.tenant_id) == call.tenant_id,
-            col(User.owner_source_id) == call.source.id,
+            col(User.owner_source_id) == call.source_id,
             col(User.state) == UserState.DELETED,
             col(User.erase_time).is_(None),
         )
@@ -183,7 +190,20 @@ def _gone_user(call: Call, person: ProvisionedUser) -> User | None:
     return None
 
 
+_GONE: Final = (
+    f"SELECT 1 FROM provisioned_resources WHERE tenant_id = :t AND source_id = :s AND kind = {USER} AND is_gone"
+)
+_GONE_BY_KEY: Final = f"{_GONE} AND external_id = :key LIMIT 1"
+_GONE_BY_NAME: Final = f"{_GONE} AND name_key = :key LIMIT 1"
+
+
 def _holder_of(call: Call, email: str) -> User | None:
+    found = call.run(
+        f"SELECT id FROM users WHERE tenant_id = :t AND email = :email AND state = {UserState.ACTIVE}{{for_update}}",
+        email=email,
+    )
+    if found.first() is None:
+        return None
     query = select(User).where(
         col(User.tenant_id) == call.tenant_id, col(User.email) == email, col(User.state) == UserState.ACTIVE
     )
@@ -197,7 +217,7 @@ def _bearers_of(call: Call, person: ProvisionedUser) -> SelectOfScalar[int]:
     """Select the ids of the connection's users with this userName."""
     return select(ProvisionedResource.resource_id).where(
         col(ProvisionedResource.tenant_id) == call.tenant_id,
-        col(ProvisionedResource.source_id) == call.source.id,
+        col(ProvisionedResource.source_id) == call.source_id,
         col(ProvisionedResource.kind) == USER,
         col(ProvisionedResource.name_key) == person.name_key,
         col(ProvisionedResource.is_gone).is_(False),
@@ -205,10 +225,13 @@ def _bearers_of(call: Call, person: ProvisionedUser) -> SelectOfScalar[int]:
 
 
 def _require_free_name(call: Call, person: ProvisionedUser, *, user_id: int) -> None:
-    query = _bearers_of(call, person).where(
-        col(ProvisionedResource.resource_id) != user_id,
+    others = call.run(
+        f"SELECT 1 FROM provisioned_resources WHERE tenant_id = :t AND source_id = :s AND kind = {USER}"
+        " AND name_key = :name AND NOT is_gone AND resource_id <> :u LIMIT 1",
+        name=person.name_key,
+        u=user_id,
     )
-    if call.session.exec(query).first() is not None:
+    if others.first() is not None:
         raise UserNameTaken
 
 
@@ -220,7 +243,7 @@ def _require_free_email(call: Call, person: ProvisionedUser, *, user_id: int) ->
 
 def _verdict(call: Call, user: User) -> Verdict:
     owner = party_of(call.session, call.tenant_id, user.owner_source_id)
-    return over_user(owner, Party.SCIM, is_own=user.owner_source_id == call.source.id)
+    return over_user(owner, Party.SCIM, is_own=user.owner_source_id == call.source_id)
 
 
 def _taken(call: Call, holder: User) -> EmailTaken | OwnedByOtherSource:
