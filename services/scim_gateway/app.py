@@ -75,11 +75,12 @@ def make_app(
     base_url: str = "",
     token_minutes: int = DEFAULT_MINUTES,
     activity: ActivityLog | None = None,
+    with_shortcuts: bool = True,
 ) -> ASGIApp:
-    """The web application over one channel to the directory."""
+    """The web application over one channel to the directory; without shortcuts scim2-server answers everything."""
     slowing = Slowing(time.monotonic)
     gate = Gate(Turns(time.monotonic), slowing)
-    endpoint = ScimEndpoint(channel, gate, base_url=base_url, activity=activity)
+    endpoint = ScimEndpoint(channel, gate, base_url=base_url, activity=activity, with_shortcuts=with_shortcuts)
     tokens = TokenEndpoint(channel, slowing, base_url=base_url, minutes=token_minutes)
     app = Starlette(
         routes=[

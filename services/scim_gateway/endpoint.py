@@ -33,6 +33,7 @@ from services.scim_gateway.notes import Notes
 from services.scim_gateway.outline import body_outline, method_outline, path_outline
 from services.scim_gateway.problems import problem_of
 from services.scim_gateway.service import GatewayService
+from services.scim_gateway.shortcuts import short_answer
 from services.scim_gateway.storage import DirectoryStorage
 
 log = structlog.get_logger()
@@ -57,13 +58,20 @@ class ScimEndpoint:
     """Everything under /scim/v2. Between requests it keeps the channel to the directory and what the gate remembers."""
 
     def __init__(
-        self, channel: grpc.aio.Channel, gate: Gate, *, base_url: str = "", activity: ActivityLog | None = None
+        self,
+        channel: grpc.aio.Channel,
+        gate: Gate,
+        *,
+        base_url: str = "",
+        activity: ActivityLog | None = None,
+        with_shortcuts: bool = True,
     ) -> None:
         self._channel = channel
         self._gate = gate
         self._activity = activity or ActivityLog(channel)
         self._base_url = base_url.rstrip("/")
         self._service = GatewayService()
+        self._with_shortcuts = with_shortcuts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -118,6 +126,9 @@ class ScimEndpoint:
                 learn = functools.partial(self._gate.turns.learn, key)
                 storage = DirectoryStorage(self._channel, key, request_id=request_id, learn_tenant=learn)
                 notes.effects = storage.effects
+                answer = await short_answer(self._service, storage, request) if self._with_shortcuts else None
+                if answer is not None:
+                    return answer
                 handler = GatewayHandler(self._service, storage, notes, between_turns=turn.pass_on)
                 return await handler.handle(request)
         except Exception as error:  # noqa: BLE001 - the outermost place; error_of logs a fault

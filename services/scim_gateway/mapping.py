@@ -22,7 +22,11 @@ Json = dict[str, Any]
 
 def user_facts(user: Resource[Any], *, active: bool) -> pb.UserFacts:
     """Say what a user is; `active` counts where the user does not say it."""
-    attributes = _stored(user, _NOT_STORED_OF_USERS)
+    return facts_of(_stored(user, _NOT_STORED_OF_USERS), active=active)
+
+
+def facts_of(attributes: Json, *, active: bool) -> pb.UserFacts:
+    """Say what a user is, of whom these attributes are kept."""
     user_name = attributes.get("userName", "")
     return pb.UserFacts(
         user_name=user_name,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from http import HTTPStatus
 from typing import Any, Union
 
@@ -28,7 +29,7 @@ from scim2_server.conditions import Conditions
 from scim2_server.errors import MethodNotAllowedException
 from scim2_server.requests import ScimRequest
 from scim2_server.responses import ScimResponse
-from scim2_server.routing import Target
+from scim2_server.routing import Target, match
 from scim2_server.service import ScimService
 
 from services.scim_gateway import mapping
@@ -52,7 +53,13 @@ _NOBODY = (
 _PLACES = frozenset(
     ("", "users", "groups", "bulk", "me", ".search", "schemas", "resourcetypes", "serviceproviderconfig")
 )
-_LIST_RESPONSE = "urn:ietf:params:scim:api:messages:2.0:ListResponse"
+LIST_RESPONSE = "urn:ietf:params:scim:api:messages:2.0:ListResponse"
+
+
+@functools.lru_cache(maxsize=256)
+def _matched(method: str, path: str) -> Target:
+    """Match once what is asked several times while a request is served."""
+    return match(method, path)
 
 
 class GatewayService(ScimService):
@@ -83,7 +90,7 @@ class GatewayService(ScimService):
     def match(request: ScimRequest) -> Target:
         """Tell what a request asks for. What is served nowhere is not found, whatever the method."""
         try:
-            return ScimService.match(request)
+            return _matched(request.method.upper(), request.path)
         except MethodNotAllowedException:
             place = request.path.strip("/").partition("/")[0]
             if place.lower() not in _PLACES:
@@ -148,7 +155,7 @@ class GatewayService(ScimService):
     ) -> ScimResponse:
         """Write a page. `Resources` is there also when it is empty: Entra's connection test wants it."""
         page = found.page
-        body: dict[str, Any] = {"schemas": [_LIST_RESPONSE], "totalResults": page.total}
+        body: dict[str, Any] = {"schemas": [LIST_RESPONSE], "totalResults": page.total}
         if search_request.cursor is None:
             body["startIndex"] = search_request.start_index or 1
         elif search_request.count != 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
@@ -37,6 +38,12 @@ _MOST_START_INDEX = 2**31 - 1
 _KINDS = {USER: pb.PROVISIONED_KIND_USER, GROUP: pb.PROVISIONED_KIND_GROUP}
 
 
+@functools.lru_cache(maxsize=1)
+def _stub_of(channel: grpc.aio.Channel) -> Any:
+    """Make the stub of the process's one channel once: that costs more than a call's own work."""
+    return provisioning_pb2_grpc.ProvisioningServiceStub(channel)
+
+
 @dataclass(frozen=True)
 class Found:
     """A page of what was found, and the members of the groups on it."""
@@ -58,7 +65,7 @@ class DirectoryStorage(AsyncScimStorage):
         request_id: str = "",
         learn_tenant: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self._stub: Any = provisioning_pb2_grpc.ProvisioningServiceStub(channel)
+        self._stub: Any = _stub_of(channel)
         self.effects: dict[str, int] = {}
         """What its calls changed in the register: kinds of events, and how many of each."""
         self._metadata = (identity.bearer(key), (identity.REQUEST_ID, request_id or uuid.uuid4().hex))
@@ -125,19 +132,28 @@ class DirectoryStorage(AsyncScimStorage):
         names = [str(each.name) for each in resource_types]
         request = _search_of(names, search_request, position)
         request.with_groups = USER in names and keeps(search_request, USER)
-        page: pb.SearchProvisionedResponse = await self._call(self._stub.SearchProvisioned, request)
+        page = await self.find_page(request)
         if GROUP not in names or not keeps(search_request, GROUP):
             return Found(page, {})
         return Found(page, await self._members_of(each.group.id for each in page.resources if each.HasField("group")))
+
+    async def find_page(self, request: pb.SearchProvisionedRequest) -> pb.SearchProvisionedResponse:
+        """Find a page of what the directory keeps."""
+        page: pb.SearchProvisionedResponse = await self._call(self._stub.SearchProvisioned, request)
+        return page
+
+    async def create_user(self, facts: pb.UserFacts) -> pb.ProvisionedUser:
+        """Make a user."""
+        request = pb.CreateProvisionedUserRequest(facts=facts, request_id=_attempt(), unit_of_work=self._unit)
+        answer: pb.CreateProvisionedUserResponse = await self._call(self._stub.CreateProvisionedUser, request)
+        return answer.user
 
     async def create(self, resource_type: ResourceType, resource: Resource[Any]) -> Resource[Any]:
         """Make a resource; who does not say whether a user is active means that it is."""
         if resource_type.name == USER:
             if getattr(resource, "active", None) is None:
                 resource = resource.model_copy(update={"active": True})
-            facts = mapping.user_facts(resource, active=True)
-            request = pb.CreateProvisionedUserRequest(facts=facts, request_id=_attempt(), unit_of_work=self._unit)
-            return mapping.user_of((await self._call(self._stub.CreateProvisionedUser, request)).user)
+            return mapping.user_of(await self.create_user(mapping.user_facts(resource, active=True)))
         group = await self.create_group(resource)
         return await self.get(resource_type, group.id or "") if mapping.member_ids(resource) else group
 
@@ -223,10 +239,14 @@ class DirectoryStorage(AsyncScimStorage):
 
     async def write_group(self, request: pb.UpdateProvisionedGroupRequest) -> Resource[Any]:
         """Change a group's head, members or both, in one call; gives the head."""
+        return mapping.group_of(await self.change_group(request))
+
+    async def change_group(self, request: pb.UpdateProvisionedGroupRequest) -> pb.ProvisionedGroup:
+        """Change a group as `write_group` does; gives the head as the directory keeps it."""
         request.request_id, request.unit_of_work = _attempt(), self._unit
         self._may_leave = True
-        answer = await self._call(self._stub.UpdateProvisionedGroup, request)
-        return mapping.group_of(answer.group)
+        answer: pb.UpdateProvisionedGroupResponse = await self._call(self._stub.UpdateProvisionedGroup, request)
+        return answer.group
 
     async def _members_of(self, group_ids: Iterable[str]) -> dict[str, Members]:
         gate = asyncio.Semaphore(_GROUPS_AT_ONCE)

@@ -22,8 +22,9 @@ _numbers = itertools.count(1)
 class ServedGateway:
     """The gateway on a loopback port, in a thread with an event loop of its own."""
 
-    def __init__(self, directory: str):
+    def __init__(self, directory: str, *, with_shortcuts: bool = True):
         self._directory = directory
+        self._with_shortcuts = with_shortcuts
         self._listener = listen_on("127.0.0.1:0")
         self.origin: str = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self.url: str = f"{self.origin}/scim/v2"
@@ -35,7 +36,8 @@ class ServedGateway:
 
     async def _run(self):
         async with open_aio_channel(self._directory) as channel:
-            self._server = GatewayServer(make_app(channel), ready=self._serving.set)
+            app = make_app(channel, with_shortcuts=self._with_shortcuts)
+            self._server = GatewayServer(app, ready=self._serving.set)
             await self._server.serve(sockets=[self._listener])
 
     def stop(self):
