@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any, cast
 
 import grpc.aio
 import structlog
@@ -23,6 +24,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from services.scim_gateway.activity import ActivityLog
 from services.scim_gateway.endpoint import PREFIX, ScimEndpoint, not_found
@@ -62,6 +64,7 @@ async def serve(settings: GatewaySettings) -> None:
     async with open_aio_channel(settings.directory, timeout_s=DEADLINE_S) as channel:
         activity = ActivityLog(channel)
         app = make_app(channel, base_url=settings.base_url, token_minutes=settings.token_minutes, activity=activity)
+        app = behind_proxies(app, settings.trusted_proxies)
         server = GatewayServer(app, ready=lambda: announce(settings.listen, port))
         _end_when_told(server, with_stdin=settings.exit_with_stdin)
         await server.serve(sockets=[listener])
@@ -94,6 +97,17 @@ def make_app(
     app.router.redirect_slashes = False
     app.router.default = not_found
     return app
+
+
+def behind_proxies(app: ASGIApp, trusted: str) -> ASGIApp:
+    """Let a request come from where a trusted proxy says it came from, and by the scheme that it came to the proxy.
+
+    Of X-Forwarded-For the last address counts that is no trusted proxy's: anybody may have written those before it.
+    """
+    if not trusted:
+        return app
+    wrapped: Any = ProxyHeadersMiddleware(app, trusted_hosts=trusted.split(","))  # type: ignore[arg-type]  # the same
+    return cast("ASGIApp", wrapped)
 
 
 async def _healthy(_: Request) -> JSONResponse:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, StringConstraints, ValidationError
@@ -11,6 +12,19 @@ _PREFIX = "SCIM_GATEWAY_"
 
 Address = Annotated[str, StringConstraints(pattern=r"^[^\s:]+:[0-9]{1,5}$|^\[[0-9a-fA-F:]+\]:[0-9]{1,5}$")]
 """`host:port`."""
+
+
+def _networks(text: object) -> str:
+    """Check a list of networks, `10.0.0.0/8, 192.0.2.7`; gives it without spaces. Errors: ValueError."""
+    parts = [part.strip() for part in str(text).split(",") if part.strip()]
+    try:
+        return ",".join(str(ip_network(part)) for part in parts)
+    except ValueError:
+        raise ValueError("must be networks or addresses, with commas between them, such as 10.0.0.0/8") from None
+
+
+Networks = Annotated[str, BeforeValidator(_networks)]
+"""Networks and addresses, with commas between them."""
 
 LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(lambda text: str(text).upper())]
 
@@ -31,6 +45,8 @@ class GatewaySettings(BaseSettings):
     base_url: Annotated[str, StringConstraints(pattern=r"^(https?://[^\s?#]+)?$")] = ""
     """What identity providers call, such as `https://scim.example.org/scim/v2`, where a proxy stands in between; empty:
     what each request says."""
+    trusted_proxies: Networks = ""
+    """Networks of the proxies whose X-Forwarded-For and X-Forwarded-Proto are believed; empty: nobody's."""
     token_minutes: Annotated[int, Field(ge=60, le=360)] = 60
     """How long an access token opens (OAuth 2.0), 60 to 360 minutes."""
     exit_with_stdin: bool = False

@@ -2,7 +2,7 @@
 
 A step is a request, the status and the part of the body that must come, and what to remember of it for later steps as
 `{name}`. In an expected body an object may have more members than are named; "$absent" says that a member is not there.
-`quirks` are those that the flow's requests need, all of them together: so each tolerance has a recording that proves it.
+`quirks` are those that its requests need, all of them together: so each tolerance has a recording that proves it.
 """
 
 from __future__ import annotations

@@ -25,7 +25,8 @@ def test_a_missing_directory_is_named(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("LISTEN", "8080"), ("BASE_URL", "scim.example.org"), ("LOG_LEVEL", "loud")]
+    ("name", "value"),
+    [("LISTEN", "8080"), ("BASE_URL", "scim.example.org"), ("LOG_LEVEL", "loud"), ("TRUSTED_PROXIES", "10.0.0.1/8")],
 )
 def test_a_malformed_setting_is_named_and_not_shown(monkeypatch, name, value):
     monkeypatch.setenv(f"SCIM_GATEWAY_{name}", value)
