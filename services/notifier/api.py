@@ -23,7 +23,8 @@ from muster.runtime.errors import RpcError, failure_of, to_status
 from muster.runtime.names import InvalidNameError, decode_id, encode_id
 from muster.runtime.telemetry import fault_of
 
-from services.notifier.mail import STANDARD, Templates, without_link
+from services.notifier.mail import STANDARD, Templates
+from services.notifier.marks import readable
 from services.notifier.messages import Message, MessageState, MessageStore
 from services.notifier.samples import Sample, samples
 
@@ -154,7 +155,7 @@ class MessageServicer(messages_pb2_grpc.MessageServiceServicer):
         """Read one message with its bodies."""
         row = await self._authorized_row(request.name, context)
         message = _to_proto(row)
-        message.text, message.html = without_link(row.text), without_link(row.html)
+        message.text, message.html = readable(row.text), readable(row.html)
         return messages_pb2.GetMessageResponse(message=message)
 
     @_told
@@ -182,7 +183,7 @@ class MessageServicer(messages_pb2_grpc.MessageServiceServicer):
     def _preview(self, sample: Sample) -> messages_pb2.Preview:
         mail = sample.render(self._templates)
         kind = messages_pb2.MessageKind.ValueType(sample.kind)
-        text, html = without_link(mail.text), without_link(mail.html)
+        text, html = readable(mail.text), readable(mail.html)
         return messages_pb2.Preview(name=sample.name, kind=kind, subject=mail.subject, text=text, html=html)
 
     async def _authorized_row(self, name: str, context: Any) -> Message:

@@ -32,6 +32,7 @@ from services.notifier.notices import NoticeReader
 from services.notifier.samples import check
 from services.notifier.settings import Settings, SettingsError, load_settings
 from services.notifier.smtp import transport_of
+from services.notifier.turns import Turns
 
 log = structlog.get_logger()
 
@@ -112,6 +113,7 @@ async def serve(settings: Settings) -> None:
 
 def _outboxes(settings: Settings, store: MessageStore, channel: grpc.aio.Channel) -> list[Outbox]:
     """Make one for each mail that may be handed over at a time."""
+    turns = Turns(store, now=_now, lease=timedelta(seconds=settings.claim_s))
     return [
         Outbox(
             store,
@@ -119,7 +121,7 @@ def _outboxes(settings: Settings, store: MessageStore, channel: grpc.aio.Channel
             sender=settings.sender,
             now=_now,
             link_of=Links(channel).link_of,
-            claim=timedelta(seconds=settings.claim_s),
+            turns=turns,
         )
         for _ in range(settings.smtp_connections if settings.smtp_host else 1)
     ]

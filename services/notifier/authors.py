@@ -81,7 +81,7 @@ class Authors:
             return render(await self._reports.gather(reportable), self.templates)
 
         kind = MessageKind.NO_FILE if reportable.outcome is Outcome.NO_FILE else MessageKind.REPORT
-        return Occasion(kind, _the_same(reportable.recipients, write), reportable.source.language)
+        return Occasion(kind, _the_same(reportable.readers.addresses, write), reportable.source.language)
 
     async def _warning(self, event: events_pb2.Event) -> Occasion | None:
         shortage = await self._warnings.shortage(event)
@@ -91,7 +91,7 @@ class Authors:
         async def write() -> Mail:
             return render_warning(await self._warnings.gather(shortage), self.templates)
 
-        return Occasion(MessageKind.LICENSE, _the_same(shortage.recipients, write), shortage.source.language)
+        return Occasion(MessageKind.LICENSE, _the_same(shortage.readers.addresses, write), shortage.source.language)
 
     async def _notice(self, event: events_pb2.Event) -> Occasion | None:
         notice = await self._notices.of_event(event)
@@ -101,7 +101,7 @@ class Authors:
         async def write() -> Mail:
             return render_notice(notice, self.templates)
 
-        return Occasion(notice.kind, _the_same(notice.recipients, write), notice.language)
+        return Occasion(notice.kind, _the_same(notice.readers.addresses, write), notice.language)
 
     async def _letter(self, event: events_pb2.Event) -> Occasion | None:
         letters = await self._people.letters(event)

@@ -74,7 +74,7 @@ class Chores:
                 html=mail.html,
                 urgent=mail.urgent,
             )
-            for recipient in notice.recipients
+            for recipient in notice.readers.addresses
         ]
         bundle = Bundle(notice.tenant, event, notice.about, drafts)
         if await asyncio.to_thread(self._store.queue, [bundle], now=self._now()):

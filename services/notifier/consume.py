@@ -22,7 +22,7 @@ from services.notifier.license_warning import LICENSE_REFUSED
 from services.notifier.mail import Mail
 from services.notifier.messages import Bundle, CursorMovedError, Draft, MessageKind, MessageStore
 from services.notifier.read_ahead import ReadAhead
-from services.notifier.report import tenant_of
+from services.notifier.readers import tenant_of
 from services.notifier.report_data import Outcome
 from services.notifier.tables import PERSONAL
 

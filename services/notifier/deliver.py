@@ -20,6 +20,7 @@ from services.notifier.smtp import (
     Transport,
     compose,
 )
+from services.notifier.turns import NOTHING_SENT, Turns
 
 log = structlog.get_logger()
 
@@ -62,8 +63,9 @@ class Outbox:
     """Sends what is queued, one message at a time, those of the highest priority first.
 
     Messages wait in the store, so nothing is lost while the server or this process is down; any number of outboxes, in
-    any number of replicas, may share it. A process that is killed after the server accepted a message and before that
-    was stored leaves a claim that runs out: the message is sent again, with the same Message-ID, and counted.
+    any number of replicas, may share it; those of one process share their `turns`, too. A process that is killed after
+    the server accepted a message and before that was stored leaves a claim that runs out: the message is sent again,
+    with the same Message-ID, and counted.
     """
 
     def __init__(
@@ -74,14 +76,14 @@ class Outbox:
         sender: str,
         now: Callable[[], datetime],
         link_of: LinkOf = no_links,
-        claim: timedelta = CLAIM,
+        turns: Turns | None = None,
     ) -> None:
         self._store = store
         self._transport = transport
         self._sender = sender
         self._now = now
         self.link_of = link_of
-        self._claim = claim
+        self._turns = turns or Turns(store, now=now, lease=CLAIM)
         self._woken = asyncio.Event()
         self._troubles = 0
         self._pauses = 0
@@ -104,12 +106,13 @@ class Outbox:
 
     async def drain(self) -> None:
         """Try each message that is due once; stop early when the server does not answer at all."""
+        sent = NOTHING_SENT
         try:
-            while not self._is_paused():
-                message = await asyncio.to_thread(self._store.claim, self._now(), lease=self._claim)
+            while sent != NOTHING_SENT or not self._is_paused():
+                message = await self._turn_to_the_end(sent)
                 if message is None:
                     return
-                await self._attempt_to_the_end(message)
+                sent = message.key if await self._attempt_to_the_end(message) else NOTHING_SENT
         finally:
             await self._transport.rest()
 
@@ -125,18 +128,32 @@ class Outbox:
             return _LONGEST_NAP_S
         return min(_LONGEST_NAP_S, max(0.0, (due - self._now()).total_seconds()))
 
-    async def _attempt_to_the_end(self, message: Message) -> None:
+    async def _turn_to_the_end(self, sent: int) -> Message | None:
+        """Let what was sent be noted even when we are told to end; what is given to us then is given back at once."""
+        turn = asyncio.ensure_future(self._turns.next(sent=sent))
+        try:
+            return await asyncio.shield(turn)
+        except asyncio.CancelledError:
+            await asyncio.wait({turn}, timeout=_LAST_ATTEMPT_S)
+            message = turn.result() if turn.done() and not turn.exception() else None
+            if message is not None:
+                await asyncio.to_thread(self._store.postpone, message, message.last_error, until=self._now())
+            raise
+
+    async def _attempt_to_the_end(self, message: Message) -> bool:
         """Let an attempt end and be stored even when we are told to end, so that a clean end repeats nothing."""
         attempt = asyncio.ensure_future(self._attempt(message))
         try:
-            await asyncio.shield(attempt)
+            return await asyncio.shield(attempt)
         except asyncio.CancelledError:
             await asyncio.wait({attempt}, timeout=_LAST_ATTEMPT_S)
+            if attempt.done() and not attempt.exception() and attempt.result():
+                await asyncio.to_thread(self._store.mark_sent, message.key, now=self._now())
             attempt.cancel()
             raise
 
-    async def _attempt(self, message: Message) -> None:
-        """Hand one message over and store how that went."""
+    async def _attempt(self, message: Message) -> bool:
+        """Hand one message over, and store how that went unless it was taken; that, the next turn notes."""
         if message.possible_repeats:
             log.warning("message.may_be_repeated", message=message.key, times=message.possible_repeats)
         try:
@@ -159,8 +176,9 @@ class Outbox:
             await asyncio.to_thread(self._store.postpone, message, str(error), until=until)
         else:
             log.info("message.sent", message=message.key, attempts=message.attempts)
-            await asyncio.to_thread(self._store.mark_sent, message.key, now=self._now())
             self._troubles = self._pauses = 0
+            return True
+        return False
 
     async def _deferred(self, message: Message, error: DeferredError) -> None:
         if self._now() - (message.queue_time or message.create_time) >= GIVE_UP_AFTER:

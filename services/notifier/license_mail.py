@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from services.notifier.footer import why
 from services.notifier.license_warning import LicenseWarning
 from services.notifier.mail import STANDARD, Mail, Templates
+from services.notifier.marks import STRANGER, named
 from services.notifier.safe import neutral, plain
 from services.notifier.words import Words
 
@@ -34,12 +36,17 @@ def render_warning(warning: LicenseWarning, templates: Templates = STANDARD) -> 
         "link_label": words.say("license.link"),
         "facts_heading": words.say("heading.seats"),
         "facts": list(_facts(warning, words)),
-        "waiting": [neutral(user_name) or words.say("people.nameless") for user_name in warning.first],
+        "waiting": [named(neutral(user_name)) or words.say("people.nameless") for user_name in warning.first],
         "more": words.say("people.more", n=rest) if rest > 0 else "",
-        "footer": words.say("footer.why", source=plain(warning.source_name)),
+        "footer": why(
+            words,
+            tenant_name=warning.tenant_name,
+            source_name=warning.source_name,
+            to_administrators=warning.to_administrators,
+        ),
     }
     text, html = templates.fill("license", page)
-    return Mail(subject=subject, text=text, html=html, urgent=waiting >= URGENT_WAITING)
+    return Mail(subject=subject, text=text, html=html, urgent=waiting >= URGENT_WAITING, mentions=(STRANGER,))
 
 
 def _lead(warning: LicenseWarning, words: Words) -> Iterator[str]:

@@ -16,7 +16,7 @@ from muster.directory.v1 import (
     tenants_pb2_grpc,
 )
 
-from services.notifier.report import recipients_of, tenant_of
+from services.notifier.readers import Readers, ReadersOf, tenant_of
 from services.notifier.report_changes import MOST_NAMES
 from services.notifier.report_data import Seats
 
@@ -30,17 +30,13 @@ WARNED_AT = frozenset({1, 10, 100, 1_000, 2_500, 4_000})
 
 @dataclass(frozen=True)
 class Shortage:
-    """People without a seat, of whom the addresses of a source are warned."""
+    """People without a seat, of whom those who look after a source are warned."""
 
     license: str
     source: sources_pb2.Source
     waiting: int
     first: tuple[str, ...]
-
-    @property
-    def recipients(self) -> tuple[str, ...]:
-        """Addresses that get the warning, each once."""
-        return recipients_of(self.source)
+    readers: Readers
 
 
 @dataclass(frozen=True)
@@ -56,6 +52,7 @@ class LicenseWarning:
     first: tuple[str, ...]
     seats: Seats
     admin_url: str = ""
+    to_administrators: bool = False
 
 
 class LicenseWarningReader:
@@ -65,6 +62,7 @@ class LicenseWarningReader:
         self._licenses = licenses_pb2_grpc.LicenseServiceStub(channel)
         self._sources = sources_pb2_grpc.SourceServiceStub(channel)
         self._tenants = tenants_pb2_grpc.TenantServiceStub(channel)
+        self._readers = ReadersOf(channel)
         self._admin_url = admin_url
 
     async def shortage(self, event: events_pb2.Event) -> Shortage | None:
@@ -75,16 +73,14 @@ class LicenseWarningReader:
         if event.after.fields["refused"].number_value not in WARNED_AT:
             return None
         source = (await self._sources.GetSource(sources_pb2.GetSourceRequest(name=event.actor))).source
-        if not source.report_to:
-            log.warning("license_warning.nobody_to_tell", source=source.name, license=event.resource)
-            return None
         request = licenses_pb2.ListRefusalsRequest(license=event.resource, page_size=MOST_NAMES)
         refused = await self._licenses.ListRefusals(request)
         if not refused.total:
             log.info("license_warning.outdated", source=source.name, license=event.resource)
             return None
         first = tuple(refusal.user_name for refusal in refused.refusals)
-        return Shortage(event.resource, source, refused.total, first)
+        readers = await self._readers.source(source)
+        return Shortage(event.resource, source, refused.total, first, readers) if readers.addresses else None
 
     async def gather(self, shortage: Shortage) -> LicenseWarning:
         """Read everything the warning says."""
@@ -103,4 +99,5 @@ class LicenseWarningReader:
             first=shortage.first,
             seats=Seats(seats.seats_total, seats.seats_used, missing),
             admin_url=self._admin_url,
+            to_administrators=shortage.readers.are_administrators,
         )

@@ -13,13 +13,10 @@ from markupsafe import Markup, escape
 
 from services.notifier.words import TEMPLATES, Words, words_in
 
-LINK = "\N{LEFT CEILING}link\N{RIGHT CEILING}"
-"""Stands in a stored text for the link that opens something: it is made when the mail goes, and kept nowhere."""
-
 
 @dataclass(frozen=True)
 class Mail:
-    """A rendered mail, not yet addressed; `mentions` are resource names of people whom it names."""
+    """A rendered mail, not yet addressed, with its marks; `mentions` are resource names of people whom it names."""
 
     subject: str
     text: str
@@ -57,11 +54,6 @@ class Templates:
         """Fill the templates `name`.txt and `name`.html; a value that they ask for and `page` lacks is an error."""
         get = self._environment.get_template
         return get(f"{name}.txt").render(page), get(f"{name}.html").render(page)
-
-
-def without_link(text: str) -> str:
-    """Show a stored text without its link."""
-    return text.replace(LINK, "https://…")
 
 
 def _wrapped(text: str, indent: int = 0) -> str:

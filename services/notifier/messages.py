@@ -12,14 +12,15 @@ from typing import Any, cast
 from sqlalchemy import Update, case, func, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import defer
+from sqlalchemy.sql.dml import ReturningUpdate
 from sqlmodel import Session, col, select
 
 from services.notifier.database import open_engine, upgrade
-from services.notifier.tables import PERSONAL, Cursor, Mention, Message, MessageKind, MessageState, Priority, Table
+from services.notifier.erasure import NO_BODIES, erase
+from services.notifier.tables import Cursor, Mention, Message, MessageKind, MessageState, Priority, Table
 
 __all__ = ["Bundle", "CursorMovedError", "Draft", "Message", "MessageKind", "MessageState", "MessageStore", "Priority"]
 
-_ERASED: dict[str, Any] = {"text": "", "html": "", "attachment_name": "", "attachment": b"", "erase_when_done": False}
 _BODIES: tuple[Any, ...] = (Message.text, Message.html, Message.attachment)
 _ONLY_CURSOR = 1
 
@@ -95,29 +96,41 @@ class MessageStore:
                 if bundle.erased_user:  # what was queued before names the person; what comes after cannot
                     queued += _insert(session, waiting, now)
                     waiting.clear()
-                    _erase(session, bundle.tenant, bundle.erased_user)
+                    erase(session, bundle.tenant, bundle.erased_user)
             queued += _insert(session, waiting, now)
         return queued
 
-    def claim(self, now: datetime, *, lease: timedelta) -> Message | None:
-        """Take the message whose turn it is, with its bodies, and count the attempt; None when none is due.
+    def take_turns(self, sent: Sequence[int], *, wanted: int, now: datetime, lease: timedelta) -> list[Message]:
+        """Note what the mail server has taken, and claim the messages whose turn it is, with their bodies.
 
-        Nobody else gets it before the lease has run out. A claim that ran out was an attempt with an unknown end.
+        Each claim counts as an attempt. Nobody else gets the message before the lease has run out; a claim that ran out
+        was an attempt with an unknown end.
         """
-        due = select(Message.key).where(Message.state == MessageState.QUEUED, col(Message.next_attempt_at) <= now)
-        first = due.order_by(col(Message.priority), col(Message.next_attempt_at), col(Message.key)).limit(1)
+        with self._transaction() as session:
+            if sent:
+                session.connection().execute(_sent(sent, now))
+            taken = self._claims(wanted, now, lease) if wanted else None
+            found = list(session.scalars(taken)) if taken is not None else []
+        return sorted(found, key=lambda message: (message.priority, message.key))
+
+    def claim(self, now: datetime, *, lease: timedelta) -> Message | None:
+        """Claim one message; None when none is due."""
+        return next(iter(self.take_turns((), wanted=1, now=now, lease=lease)), None)
+
+    def _claims(self, wanted: int, now: datetime, lease: timedelta) -> ReturningUpdate[Any]:
+        waits = select(Message.key).where(Message.state == MessageState.QUEUED, col(Message.next_attempt_at) <= now)
+        first = waits.order_by(col(Message.priority), col(Message.next_attempt_at), col(Message.key)).limit(wanted)
         if self._skips_locked:
             first = first.with_for_update(skip_locked=True)
-        taken = update(Message).where(col(Message.key) == first.scalar_subquery())
+        due = first.cte("due")  # looked for once: a subquery that skips locked rows would find others at a second look
         values = {
             "claim": uuid.uuid4().hex,
             "attempts": Message.attempts + 1,
             "possible_repeats": Message.possible_repeats + case((col(Message.claim) != "", 1), else_=0),
             "next_attempt_at": now + lease,
         }
-        with self._transaction() as session:
-            found = session.connection().execute(taken.values(values).returning(col(Message.key))).first()
-            return session.get_one(Message, found[0]) if found else None
+        taken = update(Message).where(col(Message.key).in_(select(due.c.key))).values(values)
+        return taken.returning(Message)
 
     def next_due(self) -> datetime | None:
         """Say when the next queued message has its turn; None when nothing is queued."""
@@ -127,11 +140,13 @@ class MessageStore:
 
     def mark_sent(self, key: int, *, now: datetime) -> None:
         """Remember that the mail server accepted the message, whoever has a claim to it by now."""
-        self._end(update(Message).where(col(Message.key) == key), MessageState.SENT, send_time=now, last_error="")
+        with self._transaction() as session:
+            session.connection().execute(_sent((key,), now))
 
     def mark_failed(self, message: Message, error: str, *, state: MessageState = MessageState.FAILED) -> None:
         """Remember that the message will not be tried again, unless its claim has run out."""
-        self._end(_claimed(message), state, last_error=error)
+        with self._transaction() as session:
+            session.connection().execute(_claimed(message).values(state=state, claim="", last_error=error))
 
     def postpone(self, message: Message, error: str, *, until: datetime, in_doubt: bool = False) -> None:
         """Try the message again at `until`, unless its claim has run out; `in_doubt`: it may have arrived."""
@@ -158,7 +173,7 @@ class MessageStore:
         old = select(Message.key).where(
             col(Message.create_time) < before, col(Message.state).in_(ended), col(Message.text) != ""
         )
-        erase = update(Message).where(col(Message.key).in_(old.limit(limit))).values(_ERASED)
+        erase = update(Message).where(col(Message.key).in_(old.limit(limit))).values(NO_BODIES)
         with self._transaction() as session:
             return session.connection().execute(erase).rowcount
 
@@ -175,16 +190,6 @@ class MessageStore:
         with self._transaction() as session:
             return session.exec(select(Message).where(Message.tenant == tenant, Message.key == key)).one_or_none()
 
-    def _end(self, statement: Update, state: MessageState, **values: Any) -> None:
-        with self._transaction() as session:
-            ended = statement.values(state=state, claim="", **values).returning(
-                col(Message.key), col(Message.erase_when_done)
-            )
-            for key, erase in session.connection().execute(ended).all():
-                if erase:
-                    forget = update(Message).where(col(Message.key) == key).values(_ERASED)
-                    session.connection().execute(forget)
-
     @contextmanager
     def _transaction(self) -> Iterator[Session]:
         with Session(self._engine, expire_on_commit=False) as session, session.begin():
@@ -193,6 +198,11 @@ class MessageStore:
 
 def _claimed(message: Message) -> Update:
     return update(Message).where(col(Message.key) == message.key, col(Message.claim) == message.claim)
+
+
+def _sent(keys: Sequence[int], now: datetime) -> Update:
+    ended = {"state": MessageState.SENT, "send_time": now, "claim": "", "last_error": ""}
+    return update(Message).where(col(Message.key).in_(keys)).values(ended)
 
 
 def _insert(session: Session, bundles: Sequence[Bundle], now: datetime) -> int:
@@ -231,24 +241,7 @@ def _row(draft: Draft, bundle: Bundle, now: datetime) -> dict[str, Any]:
         "next_attempt_at": now,
         "claim": "",
         "possible_repeats": 0,
-        "erase_when_done": False,
     }
-
-
-def _erase(session: Session, tenant: str, user: str) -> None:
-    """Take a person out of messages; the rows stay. What waits to be reported to others loses its bodies afterwards."""
-    mentioned = select(Mention.message).where(Mention.tenant == tenant, Mention.user == user)
-    of_person = update(Message).where(col(Message.key).in_(mentioned))
-    personal, waits = col(Message.kind).in_(PERSONAL), col(Message.state) == MessageState.QUEUED
-    nowhere = {"recipient": "", "subject": "", "last_error": "", "claim": ""}
-    run = session.connection().execute
-    run(of_person.where(personal, waits).values({"state": MessageState.OBSOLETE}))
-    run(of_person.where(personal).values({**_ERASED, **nowhere}))
-    run(of_person.where(~personal, waits).values({"erase_when_done": True}))
-    run(of_person.where(~personal, ~waits).values(_ERASED))
-    # Rejected rows name people whom nobody can tell from here: what is attached of the tenant's goes.
-    with_rows = update(Message).where(col(Message.tenant) == tenant, col(Message.attachment_name) != "")
-    run(with_rows.values({"attachment_name": "", "attachment": b""}))
 
 
 def _move_cursor(session: Session, after: str, cursor: str) -> None:

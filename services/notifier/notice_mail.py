@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from services.notifier.failures import explained
+from services.notifier.footer import why
 from services.notifier.mail import STANDARD, Mail, Templates
 from services.notifier.notices import Notice, Subject
 from services.notifier.safe import plain
@@ -30,7 +31,12 @@ def render_notice(notice: Notice, templates: Templates = STANDARD) -> Mail:
         "problems": list(explained(notice.failures, words)) if notice.failures else [],
         "facts_heading": words.say("heading.about"),
         "facts": list(_facts(notice, words)),
-        "footer": _footer(notice, words),
+        "footer": why(
+            words,
+            tenant_name=notice.tenant_name,
+            source_name=notice.source_name,
+            to_administrators=notice.readers.are_administrators,
+        ),
     }
     text, html = templates.fill("notice", page)
     return Mail(subject=subject, text=text, html=html, urgent=notice.urgent)
@@ -91,9 +97,3 @@ def _facts(notice: Notice, words: Words) -> Iterator[tuple[str, str]]:
     if notice.seats:
         used, total, left = notice.seats.used, notice.seats.total, notice.seats.left
         yield words.say("fact.seats"), words.say("fact.seats_value", used=used, total=total, left=left)
-
-
-def _footer(notice: Notice, words: Words) -> str:
-    if notice.source_name:
-        return words.say("footer.why", source=plain(notice.source_name))
-    return words.say("footer.tenant", tenant=plain(notice.tenant_name))

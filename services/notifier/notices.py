@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import AsyncIterator, Iterable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import grpc.aio
@@ -23,7 +23,7 @@ from muster.directory.v1 import (
 )
 
 from services.notifier.failures import Failures, failures_of
-from services.notifier.report import recipients_of, tenant_of
+from services.notifier.readers import Readers, ReadersOf, tenant_of
 from services.notifier.report_data import Seats
 from services.notifier.tables import MessageKind
 
@@ -63,7 +63,7 @@ class Notice:
 
     subject: Subject
     about: str
-    recipients: tuple[str, ...]
+    readers: Readers
     tenant: str
     tenant_name: str
     language: str
@@ -98,6 +98,7 @@ class NoticeReader:
         self._licenses = licenses_pb2_grpc.LicenseServiceStub(channel)
         self._sources = sources_pb2_grpc.SourceServiceStub(channel)
         self._tenants = tenants_pb2_grpc.TenantServiceStub(channel)
+        self._readers = ReadersOf(channel)
         self._admin_url = admin_url
 
     async def of_event(self, event: events_pb2.Event) -> Notice | None:
@@ -112,22 +113,72 @@ class NoticeReader:
         """Give each key that ends soon, of all tenants, with the warning that is due."""
         async for tenant in self._every_tenant():
             for source in await self._sources_of(tenant.name):
-                if source.kind != sources_pb2.SOURCE_KIND_SCIM or not source.report_to:
+                if source.kind != sources_pb2.SOURCE_KIND_SCIM:
                     continue
                 async for key in self._every_key(source.name):
                     warning = _warning_due(key, now)
-                    if warning is not None:
-                        yield self._key_notice(tenant, source, key, urgent=warning == KEY_WARNINGS[0]), warning
+                    notice = await self._key_ends(tenant, source, key, warning) if warning else None
+                    if warning and notice:
+                        yield notice, warning
+
+    async def _key_ends(
+        self, tenant: tenants_pb2.Tenant, source: sources_pb2.Source, key: api_keys_pb2.ApiKey, warning: timedelta
+    ) -> Notice | None:
+        notice = await self._of_source(Subject.KEY_EXPIRES, tenant, source)
+        ends_at = key.expire_time.ToDatetime(tzinfo=UTC)
+        is_last = warning == KEY_WARNINGS[0]
+        return notice and replace(
+            notice, about=key.name, key=key.name, key_id=key.key_id, key_ends_at=ends_at, urgent=is_last
+        )
 
     async def _paused(self, event: events_pb2.Event) -> Notice | None:
         source = (await self._sources.GetSource(sources_pb2.GetSourceRequest(name=event.resource))).source
-        if source.state != sources_pb2.SOURCE_STATE_PAUSED or not source.report_to:
+        if source.state != sources_pb2.SOURCE_STATE_PAUSED:
             return None
+        notice = await self._of_source(Subject.PAUSED, await self._tenant(tenant_of(event.name)), source)
+        happened_at = event.time.ToDatetime(tzinfo=UTC)
+        return notice and replace(notice, happened_at=happened_at, by=event.actor, guarded=_guarded(event), urgent=True)
+
+    async def _failing(self, event: events_pb2.Event) -> Notice | None:
+        """Tell of a connection that fails still."""
+        asked = scim_activity_pb2.GetActivitySummaryRequest(source=event.resource)
+        if not (await self._activity.GetActivitySummary(asked)).HasField("failing_since"):
+            return None
+        source = (await self._sources.GetSource(sources_pb2.GetSourceRequest(name=event.resource))).source
+        notice = await self._of_source(Subject.FAILING, await self._tenant(tenant_of(event.name)), source)
+        happened_at = event.time.ToDatetime(tzinfo=UTC)
+        return notice and replace(notice, happened_at=happened_at, failures=failures_of(event), urgent=True)
+
+    async def _license(self, event: events_pb2.Event) -> Notice | None:
         tenant = await self._tenant(tenant_of(event.name))
-        return Notice(
-            subject=Subject.PAUSED,
+        request = licenses_pb2.GetLicenseRequest(name=f"{tenant.name}/license")
+        seats = (await self._licenses.GetLicense(request)).license
+        is_full = seats.seats_used >= seats.seats_total
+        is_near_full = seats.seats_used * 100 >= seats.seats_total * NEAR_FULL_PERCENT
+        if not (is_full if event.kind == LICENSE_FULL else is_near_full):
+            return None
+        readers = await self._readers.tenant(tenant.name, await self._sources_of(tenant.name))
+        notice = Notice(
+            subject=Subject.FULL if is_full else Subject.NEAR_FULL,
+            about=request.name,
+            readers=readers,
+            tenant=tenant.name,
+            tenant_name=tenant.display_name,
+            language=tenant.language,
+            seats=Seats(seats.seats_total, seats.seats_used),
+            admin_url=self._admin_url,
+        )
+        return notice if readers.addresses else None
+
+    async def _of_source(
+        self, subject: Subject, tenant: tenants_pb2.Tenant, source: sources_pb2.Source
+    ) -> Notice | None:
+        """Begin a notice about a source; None when there is nobody to tell."""
+        readers = await self._readers.source(source)
+        notice = Notice(
+            subject=subject,
             about=source.name,
-            recipients=recipients_of(source),
+            readers=readers,
             tenant=tenant.name,
             tenant_name=tenant.display_name,
             language=source.language or tenant.language,
@@ -135,78 +186,9 @@ class NoticeReader:
             source_name=source.display_name,
             is_file=source.kind == sources_pb2.SOURCE_KIND_SFTP,
             time_zone=source.time_zone,
-            happened_at=event.time.ToDatetime(tzinfo=UTC),
-            by=event.actor,
-            guarded=_guarded(event),
-            urgent=True,
             admin_url=self._admin_url,
         )
-
-    async def _failing(self, event: events_pb2.Event) -> Notice | None:
-        """Tell of a connection that fails still: its own addresses, or else all that the tenant has."""
-        asked = scim_activity_pb2.GetActivitySummaryRequest(source=event.resource)
-        if not (await self._activity.GetActivitySummary(asked)).HasField("failing_since"):
-            return None
-        source = (await self._sources.GetSource(sources_pb2.GetSourceRequest(name=event.resource))).source
-        tenant = await self._tenant(tenant_of(event.name))
-        recipients = recipients_of(source) or _addresses(await self._sources_of(tenant.name))
-        if not recipients:
-            return None
-        return Notice(
-            subject=Subject.FAILING,
-            about=source.name,
-            recipients=recipients,
-            tenant=tenant.name,
-            tenant_name=tenant.display_name,
-            language=source.language or tenant.language,
-            source=source.name,
-            source_name=source.display_name,
-            time_zone=source.time_zone,
-            happened_at=event.time.ToDatetime(tzinfo=UTC),
-            failures=failures_of(event),
-            urgent=True,
-            admin_url=self._admin_url,
-        )
-
-    async def _license(self, event: events_pb2.Event) -> Notice | None:
-        tenant = await self._tenant(tenant_of(event.name))
-        recipients = _addresses(await self._sources_of(tenant.name))
-        request = licenses_pb2.GetLicenseRequest(name=f"{tenant.name}/license")
-        seats = (await self._licenses.GetLicense(request)).license
-        is_full = seats.seats_used >= seats.seats_total
-        is_near_full = seats.seats_used * 100 >= seats.seats_total * NEAR_FULL_PERCENT
-        if not recipients or not (is_full if event.kind == LICENSE_FULL else is_near_full):
-            return None
-        return Notice(
-            subject=Subject.FULL if is_full else Subject.NEAR_FULL,
-            about=request.name,
-            recipients=recipients,
-            tenant=tenant.name,
-            tenant_name=tenant.display_name,
-            language=tenant.language,
-            seats=Seats(seats.seats_total, seats.seats_used),
-            admin_url=self._admin_url,
-        )
-
-    def _key_notice(
-        self, tenant: tenants_pb2.Tenant, source: sources_pb2.Source, key: api_keys_pb2.ApiKey, *, urgent: bool
-    ) -> Notice:
-        return Notice(
-            subject=Subject.KEY_EXPIRES,
-            about=key.name,
-            recipients=recipients_of(source),
-            tenant=tenant.name,
-            tenant_name=tenant.display_name,
-            language=source.language or tenant.language,
-            source=source.name,
-            source_name=source.display_name,
-            time_zone=source.time_zone,
-            key=key.name,
-            key_id=key.key_id,
-            key_ends_at=key.expire_time.ToDatetime(tzinfo=UTC),
-            urgent=urgent,
-            admin_url=self._admin_url,
-        )
+        return notice if readers.addresses else None
 
     async def _tenant(self, name: str) -> tenants_pb2.Tenant:
         return (await self._tenants.GetTenant(tenants_pb2.GetTenantRequest(name=name))).tenant
@@ -240,11 +222,6 @@ class NoticeReader:
             if not page.next_page_token:
                 return
             request.page_token = page.next_page_token
-
-
-def _addresses(sources: Iterable[sources_pb2.Source]) -> tuple[str, ...]:
-    """List the addresses that are told about any of these sources, each once."""
-    return tuple({address.casefold(): address for source in sources for address in recipients_of(source)}.values())
 
 
 def _guarded(event: events_pb2.Event) -> tuple[int, int] | None:

@@ -19,7 +19,7 @@ from muster.directory.v1 import (
     users_pb2_grpc,
 )
 
-from services.notifier.report import tenant_of
+from services.notifier.readers import tenant_of
 from services.notifier.tables import MessageKind, Priority
 
 INVITATION_CREATED, INVITATION_RESENT = "invitation.created", "invitation.resent"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from services.notifier.mail import LINK, STANDARD, Mail, Templates
+from services.notifier.mail import STANDARD, Mail, Templates
+from services.notifier.marks import LINK
 from services.notifier.people import RESET_HOURS, Letter, Occurrence
 from services.notifier.safe import neutral, plain
 from services.notifier.words import Words

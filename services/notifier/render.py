@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from services.notifier import sections
+from services.notifier import figures, sections
 from services.notifier.attachment import rejected_rows_csv
+from services.notifier.footer import why
 from services.notifier.mail import STANDARD, Mail, Templates
+from services.notifier.marks import STRANGER
 from services.notifier.report_data import Invitations, Outcome, ReportData
 from services.notifier.safe import neutral, plain
 from services.notifier.words import Words
@@ -48,15 +50,21 @@ def render(data: ReportData, templates: Templates = STANDARD) -> Mail:
         "facts": list(_facts(data, words)),
         "planned": planned,
         "counts": _counts(data, words),
-        "people": sections.people(data.people, data.counts, words),
+        "people": sections.people(data.people, data.counts, words, planned=planned),
         "shape": sections.shape(data.shape, words) if data.shape else [],
         "reach": sections.reach(data.reach, words),
         "rejected": sections.rejected(data.rejected, words),
+        "rejected_caption": words.say(f"caption.rejected{'_planned' if planned else ''}"),
         "rejected_notes": list(_rejected_notes(data, words)),
-        "warnings": sections.warnings(data.warnings, words),
-        "warnings_caption": words.say("caption.left_out" if data.outcome is Outcome.UNDONE else "caption.warnings"),
+        "warnings": sections.warnings(data.warnings, words, planned=planned),
+        "warnings_caption": words.say(_warnings_caption(data, planned=planned)),
         "warnings_note": "" if data.warnings_are_all else words.say("caption.warnings_not_all", n=len(data.warnings)),
-        "footer": words.say("footer.why", source=plain(data.source_name)),
+        "footer": why(
+            words,
+            tenant_name=data.tenant_name,
+            source_name=data.source_name,
+            to_administrators=data.to_administrators,
+        ),
     }
     text, html = templates.fill("report", page)
     attached = data.rejected_file
@@ -82,10 +90,18 @@ def _counts(data: ReportData, words: Words) -> list[tuple[str, str]]:
     return sections.counts(data.counts, words) if data.counts.rows or data.outcome in _WITH_CHANGES else []
 
 
+def _warnings_caption(data: ReportData, *, planned: bool) -> str:
+    if data.outcome is Outcome.UNDONE:
+        return "caption.left_out"
+    return "caption.warnings_planned" if planned else "caption.warnings"
+
+
 def _mentions(data: ReportData) -> tuple[str, ...]:
+    """List whom the mail names; whoever has no user yet, or perhaps none, is a stranger."""
     people = data.people
     named = (*people.created, *people.updated, *people.taken_over, *people.restored, *people.rekeyed, *people.deleted)
-    return tuple(person.user for person in named if person.user)
+    rows = [STRANGER] if data.rejected else []
+    return tuple(dict.fromkeys([*rows, *(person.user or STRANGER for person in named)]))
 
 
 def _is_urgent(data: ReportData) -> bool:
@@ -235,14 +251,15 @@ def _facts(data: ReportData, words: Words) -> Iterator[tuple[str, str]]:
     yield words.say("fact.status"), words.say(f"status.{data.outcome.value}")
     if data.reason:
         yield words.say("fact.reason"), plain(data.reason)
-    if data.message and data.reason:  # the directory's own sentence: English, and with the figures
-        yield words.say("fact.details"), plain(data.message, longest=500)
+    if data.message and data.reason:
+        yield words.say("fact.details"), figures.said(plain(data.message, longest=500), words)
     if data.dry_run:
         yield words.say("fact.dry_run"), words.say("fact.dry_run_yes")
     if data.seats:
         seats = words.say("fact.seats_value", used=data.seats.used, total=data.seats.total, left=data.seats.left)
         yield words.say("fact.seats"), seats
-    yield words.say("fact.ended"), words.moment(data.ended_at, data.time_zone)
+    ended = {Outcome.HELD: "held", Outcome.PLANNED: "planned"}.get(data.outcome, "ended")
+    yield words.say(f"fact.{ended}"), words.moment(data.ended_at, data.time_zone)
     yield words.say("fact.run"), plain(data.run)
     if data.undoes:
         yield words.say("fact.undone_run"), plain(data.undoes)
@@ -256,7 +273,7 @@ def _rejected_notes(data: ReportData, words: Words) -> Iterator[str]:
         if data.counts.rejected > sections.MOST_REJECTED:
             yield words.say("caption.rejected_more", n=data.counts.rejected - sections.MOST_REJECTED)
         if not data.rejected_file_is_whole:
-            yield f"{words.say('caption.rejected_part')} muster runs rejected {plain(data.run)}"
+            yield f"{words.say('caption.rejected_part')} `muster runs rejected {plain(data.run)}`"
         return
     if attached:
         yield words.say("caption.attachment", name=ATTACHMENT_NAME)
@@ -264,4 +281,4 @@ def _rejected_notes(data: ReportData, words: Words) -> Iterator[str]:
         yield words.say("caption.rejected_more", n=attached - sections.MOST_REJECTED)
     if data.counts.rejected > attached:
         missing = words.say("caption.rejected_not_attached", n=data.counts.rejected - attached)
-        yield f"{missing} muster runs show {plain(data.run)} --issues"
+        yield f"{missing} `muster runs show {plain(data.run)} --issues`"

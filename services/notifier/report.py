@@ -20,6 +20,7 @@ from muster.directory.v1 import (
 )
 from muster.runtime.errors import failure_of
 
+from services.notifier.readers import Readers, ReadersOf, tenant_of
 from services.notifier.report_changes import ChangesReader
 from services.notifier.report_data import (
     Counts,
@@ -65,11 +66,7 @@ class Reportable:
     run: imports_pb2.ImportRun
     source: sources_pb2.Source
     reason: str
-
-    @property
-    def recipients(self) -> tuple[str, ...]:
-        """Addresses that get the report, each once."""
-        return recipients_of(self.source)
+    readers: Readers
 
 
 class ReportReader:
@@ -81,6 +78,7 @@ class ReportReader:
         self._licenses = licenses_pb2_grpc.LicenseServiceStub(channel)
         self._sources = sources_pb2_grpc.SourceServiceStub(channel)
         self._tenants = tenants_pb2_grpc.TenantServiceStub(channel)
+        self._readers = ReadersOf(channel)
         self._admin_url = admin_url
 
     async def reportable(self, event: events_pb2.Event) -> Reportable | None:
@@ -102,7 +100,8 @@ class ReportReader:
             return None
         if outcome is Outcome.UNCHANGED and not source.report_unchanged:
             return None
-        return Reportable(outcome, run, source, _reason(event, run)) if source.report_to else None
+        readers = await self._readers.source(source)
+        return Reportable(outcome, run, source, _reason(event, run), readers) if readers.addresses else None
 
     async def gather(self, reportable: Reportable) -> ReportData:
         """Read everything the report says. A held run is reported as it was held, though it was decided since."""
@@ -149,6 +148,7 @@ class ReportReader:
             limit=_limit(reportable.reason, source),
             seats=Seats(seats.seats_total, seats.seats_used, _missing_seats(run, counts.deferred)),
             admin_url=self._admin_url,
+            to_administrators=reportable.readers.are_administrators,
             undoes=run.undoes,
         )
 
@@ -181,16 +181,6 @@ class ReportReader:
                 break
             request.page_token = page.next_page_token
         return tuple(found[:MOST_ISSUES])
-
-
-def recipients_of(source: sources_pb2.Source) -> tuple[str, ...]:
-    """List the addresses that are told about a source, each once."""
-    return tuple({address.casefold(): address for address in source.report_to}.values())
-
-
-def tenant_of(name: str) -> str:
-    """Cut the tenant's name off the front of the name of something it has."""
-    return "/".join(name.split("/")[:2])
 
 
 def _counts(counts: imports_pb2.ImportCounts) -> Counts:

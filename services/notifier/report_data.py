@@ -183,3 +183,5 @@ class ReportData:
     """Resource name of the run that was undone."""
     invitations: Invitations = Invitations.BY_HAND
     admin_url: str = ""
+    to_administrators: bool = False
+    """Whether it goes to the tenant's administrators, since the source has no address of its own."""

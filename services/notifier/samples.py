@@ -14,6 +14,7 @@ from services.notifier.notice_mail import render_notice
 from services.notifier.notices import Notice, Subject
 from services.notifier.people import Letter, Occurrence
 from services.notifier.person_mail import render_letter
+from services.notifier.readers import Readers
 from services.notifier.render import render
 from services.notifier.report_data import (
     Counts,
@@ -113,6 +114,7 @@ def _reports(language: str, tenant_name: str) -> Iterator[Sample]:
             report,
             outcome=Outcome.HELD,
             reason="delete_limit",
+            message="412 of 1622 people would be deleted.",
             counts=few,
             people=_people(leave=True),
             limit=LimitFigures(3, 20.0),
@@ -122,7 +124,8 @@ def _reports(language: str, tenant_name: str) -> Iterator[Sample]:
             report,
             outcome=Outcome.HELD,
             reason="shape_alarm",
-            message="12 of 2,000 people would have a TelephoneNumber, where 1,950 usually have one.",
+            message="12 of 2000 people would have a TelephoneNumber, where 1950 usually have one. "
+            'The group "Night shift" would shrink from 31 people to 4.',
             counts=Counts(rows=2_000, updated=1_938, unchanged=62),
             limit=LimitFigures(10, 50.0),
             reach=Reach(lost=1_938, groups_below=48, groups=_groups_out_of_reach()),
@@ -169,7 +172,7 @@ def _notices(language: str, tenant_name: str) -> Iterator[Sample]:
     of_tenant = Notice(
         subject=Subject.NEAR_FULL,
         about=f"{_TENANT}/license",
-        recipients=(),
+        readers=Readers(),
         tenant=_TENANT,
         tenant_name=tenant_name,
         language=language,
@@ -181,7 +184,13 @@ def _notices(language: str, tenant_name: str) -> Iterator[Sample]:
         "license_near_full": of_tenant,
         "license_full": replace(of_tenant, subject=Subject.FULL, seats=Seats(2_000, 2_000)),
         "connection_paused": replace(
-            of_source, subject=Subject.PAUSED, about=_SOURCE, happened_at=_NIGHT, by="guard", urgent=True
+            of_source,
+            subject=Subject.PAUSED,
+            about=_SOURCE,
+            happened_at=_NIGHT,
+            by="guard",
+            guarded=(120, 400),
+            urgent=True,
         ),
         "connection_failing": replace(
             of_source,
@@ -273,6 +282,9 @@ def _warnings() -> tuple[Issue, ...]:
     return (
         Issue(3, "EMP-0000003", "phone_national", "TelephoneNumber", "070***", ""),
         Issue(4, "EMP-0000004", "unknown_group:G-17", "Groups", "", ""),
+        Issue(1, "", "header_alias", "Mail", "", ""),
+        Issue(1, "", "header_alias", "TelephoneNumber", "", ""),
+        Issue(6, "EMP-0000006", "taken_over", "", "", ""),
     )
 
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 
+from services.notifier.marks import named
 from services.notifier.report_data import Counts, Issue, People, Person, Reach, Shape
 from services.notifier.safe import neutral, plain
 from services.notifier.words import Words
@@ -66,7 +67,7 @@ def counts(numbers: Counts, words: Words) -> list[tuple[str, str]]:
     ]
 
 
-def people(first: People, numbers: Counts, words: Words) -> list[PeopleSection]:
+def people(first: People, numbers: Counts, words: Words, *, planned: bool) -> list[PeopleSection]:
     """Name the first people of each kind of change and count the others."""
     totals = {
         "created": numbers.created,
@@ -82,10 +83,11 @@ def people(first: People, numbers: Counts, words: Words) -> list[PeopleSection]:
         if not named:
             continue
         rest = totals[kind] - len(named)
+        title = words.say(_people(kind, words, planned=planned))
         found.append(
             PeopleSection(
-                title=f"{words.say(f'people.{kind}')} ({words.number(max(totals[kind], len(named)))})",
-                note=words.say("people.taken_over_note") if kind == "taken_over" else "",
+                title=f"{title} ({words.number(max(totals[kind], len(named)))})",
+                note=words.say(_people("taken_over_note", words, planned=planned)) if kind == "taken_over" else "",
                 lines=tuple((_name(person, words), _details(person, words)) for person in named),
                 more=words.say("people.more", n=rest) if rest > 0 else "",
             )
@@ -93,8 +95,14 @@ def people(first: People, numbers: Counts, words: Words) -> list[PeopleSection]:
     return found
 
 
+def _people(key: str, words: Words, *, planned: bool) -> str:
+    """Give the text that speaks of what would be, where there is one and nothing has happened yet."""
+    would = f"people.{key}_planned"
+    return would if planned and words.has(would) else f"people.{key}"
+
+
 def _name(person: Person, words: Words) -> str:
-    return neutral(person.name) or words.say("people.nameless")
+    return named(neutral(person.name), person.user) or words.say("people.nameless")
 
 
 def _details(person: Person, words: Words) -> str:
@@ -156,7 +164,7 @@ def rejected(issues: Sequence[Issue], words: Words) -> list[RejectedRow]:
     return [
         RejectedRow(
             line=str(issue.line),
-            key=neutral(issue.key),
+            key=named(neutral(issue.key)),
             where=": ".join(filter(None, (plain(issue.column), neutral(issue.masked_value)))),
             code=plain(issue.code),
             wrong=_wrong("rejected", issue, words),
@@ -173,7 +181,7 @@ def rejected_cells(issues: Iterable[Issue], words: Words) -> Iterator[tuple[int,
         yield issue.line, issue.key, issue.column, issue.code, message
 
 
-def warnings(issues: Sequence[Issue], words: Words) -> list[WarningSection]:
+def warnings(issues: Sequence[Issue], words: Words, *, planned: bool) -> list[WarningSection]:
     """Sum warnings up by their word, the most frequent first, with the first lines and details as examples."""
     by_word: dict[str, list[Issue]] = {}
     for issue in issues:
@@ -181,7 +189,7 @@ def warnings(issues: Sequence[Issue], words: Words) -> list[WarningSection]:
     return [
         WarningSection(
             code=plain(word),
-            wrong=_wrong("warning", same[0], words),
+            wrong=_warned(same[0], words, planned=planned),
             count=words.number(len(same)),
             examples=_examples(same, words),
             cure=_cure_of_all(same, words),
@@ -190,14 +198,27 @@ def warnings(issues: Sequence[Issue], words: Words) -> list[WarningSection]:
     ]
 
 
+def _warned(issue: Issue, words: Words, *, planned: bool) -> str:
+    """Say what it is, or of a plan what it would be."""
+    would = f"warning_planned.{issue.code.partition(':')[0]}"
+    return words.say(would) if planned and words.has(would) else _wrong("warning", issue, words)
+
+
 def _examples(same: Sequence[Issue], words: Words) -> str:
-    details = Counter(neutral(issue.code.partition(":")[2], longest=60) for issue in same)
-    said = [f"{detail} ({words.number(n)})" for detail, n in details.most_common(_MOST_EXAMPLES) if detail]
+    details = Counter(neutral(_detail(issue), longest=60) for issue in same)
+    most = [(detail, n) for detail, n in details.most_common(_MOST_EXAMPLES) if detail]
+    said = [f"{detail} ({words.number(n)})" if n > 1 else detail for detail, n in most]
     lines = list(dict.fromkeys(str(issue.line) for issue in same if issue.line))
     if lines:
         more = ", …" if len(lines) > _MOST_EXAMPLES else ""
         said.append(words.say("column.lines", lines=", ".join(lines[:_MOST_EXAMPLES]) + more))
     return "; ".join(said)
+
+
+def _detail(issue: Issue) -> str:
+    """Give the word's detail; of a column that goes by another name, which column it is."""
+    word, _, detail = issue.code.partition(":")
+    return detail or (issue.column if word == "header_alias" else "")
 
 
 def _wrong(role: str, issue: Issue, words: Words) -> str:

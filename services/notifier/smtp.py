@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import email.policy
+import hashlib
 import html
 import os
 import ssl
 from codecs import BOM_UTF8
+from email.headerregistry import AddressHeader, BaseHeader, HeaderRegistry
 from email.message import EmailMessage
 from email.utils import format_datetime, parseaddr
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
 import aiosmtplib
 import stamina
 
-from services.notifier.mail import LINK
+from services.notifier.marks import LINK, unmarked
 from services.notifier.messages import Message
 from services.notifier.safe import plain
 from services.notifier.settings import Settings
@@ -24,6 +27,21 @@ from services.notifier.settings import Settings
 _CONNECT_TRIES = 3
 _LOGIN_CODES = (530, 534, 535, 538)
 """Answers that speak of our login and not of the message: they end when somebody corrects the settings."""
+
+
+class _Headers(HeaderRegistry):
+    """Parses a header once: most of a mail's are those of the mail before."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._parsed = lru_cache(maxsize=256)(super().__call__)
+
+    def __call__(self, name: str, value: Any) -> BaseHeader:
+        """Give the header. Errors: ValueError, IndexError."""
+        return self._parsed(name, value)
+
+
+_POLICY = email.policy.SMTP.clone(header_factory=_Headers())
 
 
 class DeliveryError(Exception):
@@ -70,7 +88,7 @@ def transport_of(settings: Settings) -> Transport:
 
 def compose(message: Message, sender: str, *, link: str = "") -> EmailMessage:
     """Write a message as a mail, the same in every repeat, its link put in. `RefusedError` when it has no address."""
-    mail = EmailMessage(policy=email.policy.SMTP)
+    mail = EmailMessage(policy=_POLICY)
     try:
         mail["From"] = sender
         mail["To"] = message.recipient
@@ -78,15 +96,16 @@ def compose(message: Message, sender: str, *, link: str = "") -> EmailMessage:
         mail["Message-ID"] = message.message_id
     except (ValueError, IndexError) as error:  # the parser of addresses raises both for broken ones
         raise RefusedError("this is no mail address") from error
-    if [address.addr_spec for address in mail["To"].addresses] != [message.recipient] or "@" not in message.recipient:
+    to: AddressHeader = mail["To"]
+    if [address.addr_spec for address in to.addresses] != [message.recipient] or "@" not in message.recipient:
         raise RefusedError("this is no mail address")
     mail["Date"] = format_datetime(message.create_time)
     mail["Auto-Submitted"] = "auto-generated"
     if message.urgent:
         mail["Importance"] = "high"
         mail["X-Priority"] = "1"
-    mail.set_content(message.text.replace(LINK, link))
-    mail.add_alternative(message.html.replace(LINK, html.escape(link)), subtype="html")
+    mail.set_content(unmarked(message.text).replace(LINK, link))
+    mail.add_alternative(unmarked(message.html).replace(LINK, html.escape(link)), subtype="html")
     if message.attachment_name:
         mail.add_attachment(
             message.attachment,
@@ -95,7 +114,19 @@ def compose(message: Message, sender: str, *, link: str = "") -> EmailMessage:
             filename=message.attachment_name,
             params={"charset": "utf-8"} if message.attachment.startswith(BOM_UTF8) else {},
         )
+    _set_boundaries(mail, message.message_id)
     return mail
+
+
+def _set_boundaries(mail: EmailMessage, message_id: str) -> None:
+    """Name the parts' boundaries after the mail: the same in every repeat, and no search for one that is free.
+
+    No line of a part is one, since it has bits of the Message-ID; and quoted-printable and base64 write no `=_`.
+    """
+    digest = hashlib.blake2b(message_id.encode(), digest_size=10).hexdigest()
+    several = (part for part in mail.walk() if part.is_multipart())
+    for number, part in enumerate(several):
+        part.set_boundary(f"=_{digest}_{number}")
 
 
 class FileTransport:

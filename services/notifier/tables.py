@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 
 from sqlalchemy import (
     BigInteger,
-    Boolean,
     Column,
     DateTime,
     Dialect,
@@ -17,7 +16,6 @@ from sqlalchemy import (
     LargeBinary,
     Text,
     UniqueConstraint,
-    false,
 )
 from sqlalchemy.orm import registry
 from sqlalchemy.types import TypeDecorator
@@ -134,14 +132,10 @@ class Message(Table, table=True):
         default=0, sa_column=Column("possible_repeats", Integer, nullable=False, server_default="0")
     )
     """Attempts of which nobody knows whether the mail server took the message."""
-    erase_when_done: bool = Field(
-        default=False, sa_column=Column("erase_when_done", Boolean, nullable=False, server_default=false())
-    )
-    """It names somebody whose data was erased while it waited."""
 
 
 class Mention(Table, table=True):
-    """A message is written to, or names, this person."""
+    """A message is written to, or names, this person; without a `user` it names strangers."""
 
     __tablename__ = "mention"
 

@@ -13,7 +13,7 @@ from muster.runtime.client import open_aio_channel, open_channel
 from muster.runtime.errors import failure_of
 
 from services.notifier.api import MessageServicer
-from services.notifier.mail import LINK
+from services.notifier.marks import LINK
 from services.notifier.messages import Bundle, Draft, MessageKind, MessageState, MessageStore
 from tests.stack.loop import LoopThread
 from tests.unit.notifier.directory_double import NOTIFIER_TOKEN, TENANT, TENANT_TOKEN, a_directory

@@ -10,7 +10,7 @@ import pytest
 from muster.directory.v1 import imports_pb2
 
 from services.notifier.deliver import LinkLaterError, LinkMissingError, ObsoleteError
-from services.notifier.mail import LINK
+from services.notifier.marks import LINK
 from services.notifier.messages import Bundle, Draft, MessageKind, MessageState
 from services.notifier.safe import plain
 from services.notifier.smtp import SmtpTransport

@@ -11,6 +11,7 @@ from muster.directory.v1 import licenses_pb2
 
 from services.directory.rules.grants import Grant
 from services.directory.store.session import Store
+from services.notifier.marks import unmarked
 from services.notifier.messages import MessageKind, MessageState
 from tests.integration.directory.connection import connect
 from tests.integration.directory.serving import Office, ServedDirectory, refused
@@ -46,7 +47,7 @@ def _follow_all(notifier, directory):
 
 
 def _body(notifier, message):
-    return notifier.store.get(message.tenant, message.key).text
+    return unmarked(notifier.store.get(message.tenant, message.key).text)
 
 
 def test_the_first_refusal_is_told_at_once_with_the_name(start, directory):

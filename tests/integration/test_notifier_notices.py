@@ -10,6 +10,7 @@ from muster.directory.v1 import api_keys_pb2, imports_pb2, sources_pb2
 from muster.runtime.client import open_aio_channel
 
 from services.notifier.chores import Chores
+from services.notifier.marks import unmarked
 from services.notifier.messages import MessageKind
 from services.notifier.notices import NoticeReader
 from tests.unit.notifier.directory_double import SOURCE, TENANT, a_directory
@@ -37,7 +38,7 @@ def _follow_all(notifier, directory):
 
 
 def _body(notifier, message):
-    return notifier.store.get(message.tenant, message.key).text
+    return unmarked(notifier.store.get(message.tenant, message.key).text)
 
 
 def test_a_paused_connection_is_told_with_how_to_resume_it(notifier, directory):
@@ -120,6 +121,43 @@ def test_a_license_that_was_full_and_is_not_any_more_is_no_news(notifier, direct
     directory.license.seats_used = used
     directory.add_event(kind, directory.license.name)
     assert _follow_all(notifier, directory) == []
+
+
+TO_ADMINISTRATORS = {
+    "guard": lambda directory: directory.add_event("source.paused", SOURCE, actor="guard", people=120, active=400),
+    "failing": lambda directory: _fails(directory, problems=PROBLEMS),
+    "full": lambda directory: directory.add_event("license.full", directory.license.name),
+    "refused": lambda directory: directory.refuse("ada"),
+    "held": lambda directory: directory.add_run("held", reason="delete_limit"),
+    "applied": lambda directory: directory.add_run("applied"),
+}
+
+
+@pytest.mark.parametrize("occasion", TO_ADMINISTRATORS)
+def test_what_no_address_is_set_for_goes_to_the_tenants_administrators(notifier, directory, occasion):
+    directory.source.state = sources_pb2.SOURCE_STATE_PAUSED
+    directory.license.seats_used = directory.license.seats_total
+    del directory.source.report_to[:]
+    directory.add_administrator("eva@ingleby.example")
+    directory.add_administrator("school@ingleby.example", account=f"{TENANT}/accounts/acc_1")
+    directory.add_administrator("olle@ingleby.example")
+    TO_ADMINISTRATORS[occasion](directory)
+    messages = _follow_all(notifier, directory)
+    assert [message.recipient for message in messages] == ["eva@ingleby.example", "olle@ingleby.example"]
+    text = " ".join(_body(notifier, messages[0]).split())
+    assert "because you are an administrator of Ingleby Council" in text
+    directory.source.report_to.append(REPORT_TO)
+    TO_ADMINISTRATORS[occasion](directory)
+    assert _follow_all(notifier, directory)[2:] == [] or notifier.messages()[-1].recipient == REPORT_TO
+    assert len(notifier.messages()) <= 3
+
+
+def test_a_key_that_ends_is_told_to_the_administrators_where_no_address_is_set(notifier, directory):
+    _a_key(directory, days=2)
+    del directory.source.report_to[:]
+    assert _do_chores(notifier, directory) == [], "nobody is there to be told"
+    directory.add_administrator("eva@ingleby.example")
+    assert [message.recipient for message in _do_chores(notifier, directory)] == ["eva@ingleby.example"]
 
 
 def _do_chores(notifier, directory):

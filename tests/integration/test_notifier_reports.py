@@ -9,6 +9,7 @@ import pytest
 from muster.directory.v1 import imports_pb2, sources_pb2
 
 from services.notifier import report
+from services.notifier.marks import unmarked
 from services.notifier.messages import Bundle, MessageKind, MessageState
 from tests.unit.notifier.directory_double import a_directory
 from tests.unit.notifier.running import Notifier, to_files
@@ -41,7 +42,7 @@ def _follow_all(notifier, directory):
 
 
 def _body(notifier, message):
-    return notifier.store.get(message.tenant, message.key).text
+    return unmarked(notifier.store.get(message.tenant, message.key).text)
 
 
 @pytest.mark.parametrize("status", ["applied", "held", "refused", "no_file", "failed"])
@@ -121,7 +122,7 @@ def test_a_held_run_shows_its_plan_and_the_limit_of_its_source(notifier, directo
     (message,) = _follow_all(notifier, directory)
     text = _body(notifier, message)
     assert "40 people would be deleted." in text
-    assert "more than 3 and more than 20 %." in text
+    assert "more than 3 and more than 20\N{NO-BREAK SPACE}%." in text
     assert f"muster runs approve {run} --without-deletions" in text
 
 

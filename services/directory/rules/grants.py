@@ -136,7 +136,8 @@ _METHODS: Final = {
     "AdministratorService": {
         "CreateAdministrator": Rule(_WRITE, "parent"),
         "GetAdministrator": Rule(_WRITE, "name"),
-        "ListAdministrators": Rule(_WRITE, "parent"),
+        # The notifier writes to them about sources that have no address of their own.
+        "ListAdministrators": Rule(_WRITE | {Grant.NOTIFIER}, "parent"),
         "UpdateAdministrator": Rule(_WRITE, "administrator.name"),
         "DeleteAdministrator": Rule(_WRITE, "name"),
         "ResetAdministratorPassword": Rule(_WRITE, "name"),

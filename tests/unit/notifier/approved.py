@@ -15,7 +15,8 @@ from typing import Any, Self
 
 from PIL import Image, ImageChops, ImageStat
 
-from services.notifier.mail import STANDARD, Mail, without_link
+from services.notifier.mail import STANDARD, Mail
+from services.notifier.marks import readable
 from services.notifier.samples import samples
 from services.notifier.words import LANGUAGES
 
@@ -42,7 +43,7 @@ def mails() -> Iterator[tuple[str, str, Mail]]:
 def text_of(mail: Mail) -> str:
     """Write the mail as it is approved: subject, text, and the name of its attachment."""
     attached = f"\n[{mail.attachment_name}]\n{mail.attachment.decode('utf-8-sig')}" if mail.attachment else ""
-    return f"Subject: {mail.subject}\n\n{without_link(mail.text)}{attached}".replace("\r\n", "\n")
+    return f"Subject: {mail.subject}\n\n{readable(mail.text)}{attached}".replace("\r\n", "\n")
 
 
 def chromium() -> str:
@@ -103,12 +104,12 @@ def _write(*, pictures: bool) -> None:
         folder = FOLDER / language
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"{name}.txt").write_text(text_of(mail), "utf-8")
-        (folder / f"{name}.html").write_text(without_link(mail.html), "utf-8")
+        (folder / f"{name}.html").write_text(readable(mail.html), "utf-8")
     if pictures:
         with Camera() as camera:
             for language, name, mail in mails():
                 look = LOOK_OF[language]
-                picture = camera.picture_of(without_link(mail.html), look)
+                picture = camera.picture_of(readable(mail.html), look)
                 few = picture.quantize(_COLOURS, method=Image.Quantize.MAXCOVERAGE)
                 few.save(FOLDER / language / f"{name}.{look}.png", optimize=True)
 

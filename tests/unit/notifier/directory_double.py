@@ -12,6 +12,8 @@ from typing import Any, Self
 
 import grpc
 from muster.directory.v1 import (
+    administrators_pb2,
+    administrators_pb2_grpc,
     api_keys_pb2,
     api_keys_pb2_grpc,
     events_pb2,
@@ -42,6 +44,7 @@ class RowsAreGoneError(errors.RpcError):
 
 
 class DirectoryDouble(
+    administrators_pb2_grpc.AdministratorServiceServicer,
     api_keys_pb2_grpc.ApiKeyServiceServicer,
     scim_activity_pb2_grpc.ScimActivityServiceServicer,
     events_pb2_grpc.EventServiceServicer,
@@ -66,6 +69,7 @@ class DirectoryDouble(
             time_zone="Europe/Stockholm",
             sftp=sources_pb2.SftpEndpoint(path="/users.csv"),
         )
+        self.administrators: list[administrators_pb2.Administrator] = []
         self.runs: dict[str, imports_pb2.ImportRun] = {}
         self.changes: dict[str, list[imports_pb2.ImportChange]] = {}
         self.issues: dict[str, list[imports_pb2.ImportIssue]] = {}
@@ -99,6 +103,7 @@ class DirectoryDouble(
     def come_back(self) -> None:
         """Answer, on the same port as before."""
         self._server = grpc.server(futures.ThreadPoolExecutor(16), options=[("grpc.so_reuseport", 0)])
+        administrators_pb2_grpc.add_AdministratorServiceServicer_to_server(self, self._server)
         api_keys_pb2_grpc.add_ApiKeyServiceServicer_to_server(self, self._server)
         users_pb2_grpc.add_UserServiceServicer_to_server(self, self._server)
         events_pb2_grpc.add_EventServiceServicer_to_server(self, self._server)
@@ -123,6 +128,13 @@ class DirectoryDouble(
         self.runs[name] = imports_pb2.ImportRun(name=name, source=SOURCE, status=value, **fields)
         self.add_event(f"run.{status}", name)
         return name
+
+    def add_administrator(self, email: str, *, account: str = "") -> None:
+        """Have an administrator of the tenant, or of an account of it."""
+        role = (
+            administrators_pb2.ADMINISTRATOR_ROLE_ACCOUNT if account else administrators_pb2.ADMINISTRATOR_ROLE_TENANT
+        )
+        self.administrators.append(administrators_pb2.Administrator(email=email, role=role, account=account))
 
     def refuse(self, user_name: str) -> None:
         """Refuse a person a seat for the first time, and write the event."""
@@ -207,6 +219,11 @@ class DirectoryDouble(
     def ListSources(self, request, context):
         self._answer("ListSources", context)
         return sources_pb2.ListSourcesResponse(sources=[self.source])
+
+    def ListAdministrators(self, request, context):
+        self._answer("ListAdministrators", context)
+        assert request.parent == TENANT
+        return administrators_pb2.ListAdministratorsResponse(administrators=self.administrators)
 
     def GetActivitySummary(self, request, context):
         self._answer("GetActivitySummary", context)

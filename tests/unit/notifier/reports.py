@@ -6,9 +6,16 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+from services.notifier.mail import Mail
+from services.notifier.marks import unmarked
 from services.notifier.report_data import Counts, Issue, Outcome, People, Person, ReportData, Seats
 
 RUN = "tenants/ten_000017/importRuns/run_000034"
+
+
+def as_mailed(mail: Mail) -> Mail:
+    """Give a mail as its reader gets it, without the marks that it has in the store."""
+    return replace(mail, text=unmarked(mail.text), html=unmarked(mail.html))
 
 
 def a_report(outcome: Outcome = Outcome.APPLIED, **changes: Any) -> ReportData:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from PIL import Image
 
-from services.notifier.mail import without_link
+from services.notifier.marks import readable
 from services.notifier.messages import MessageKind
 from services.notifier.samples import samples
 from tests.unit.notifier import approved
@@ -19,7 +19,7 @@ AGAIN = "if this is meant: python -m tests.unit.notifier.approved pictures"
 def test_a_mail_says_what_was_approved(name):
     text, html = (approved.FOLDER / f"{name}.{ending}" for ending in ("txt", "html"))
     assert approved.text_of(MAILS[name]) == text.read_text("utf-8"), AGAIN
-    assert without_link(MAILS[name].html) == html.read_text("utf-8"), AGAIN
+    assert readable(MAILS[name].html) == html.read_text("utf-8"), AGAIN
 
 
 def test_nothing_is_approved_that_no_mail_is():
@@ -62,13 +62,13 @@ def camera():
 def test_a_mail_looks_as_was_approved(name, camera):
     look = approved.LOOK_OF[name.partition("/")[0]]
     with Image.open(approved.FOLDER / f"{name}.{look}.png") as picture:
-        seen = camera.picture_of(without_link(MAILS[name].html), look)
+        seen = camera.picture_of(readable(MAILS[name].html), look)
         assert approved.difference(seen, picture) == "", AGAIN
 
 
 @pytest.mark.long
 def test_another_colour_a_missing_line_and_another_width_would_be_seen(camera):
-    html = without_link(MAILS["en/report_applied"].html)
+    html = readable(MAILS["en/report_applied"].html)
     picture = camera.picture_of(html, approved.DESKTOP)
     for other in (
         html.replace("#f6f8fa", "#223344"),

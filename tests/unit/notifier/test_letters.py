@@ -7,11 +7,12 @@ from datetime import UTC, datetime
 
 import pytest
 
-from services.notifier.mail import LINK
+from services.notifier.marks import LINK
 from services.notifier.notice_mail import render_notice
 from services.notifier.notices import Notice, Subject
 from services.notifier.people import Letter, Occurrence
 from services.notifier.person_mail import masked, render_letter
+from services.notifier.readers import Readers
 from services.notifier.report_data import Seats
 from tests.unit.notifier.pages import HOSTILE, Page
 
@@ -30,7 +31,7 @@ LETTER = Letter(
 NOTICE = Notice(
     subject=Subject.PAUSED,
     about="tenants/ten_000017/sources/src_000012",
-    recipients=(),
+    readers=Readers(),
     tenant="tenants/ten_000017",
     tenant_name="Ingleby Council",
     language="en",

@@ -6,10 +6,17 @@ from dataclasses import replace
 
 import pytest
 
-from services.notifier.license_mail import URGENT_WAITING, render_warning
+from services.notifier import license_mail
+from services.notifier.license_mail import URGENT_WAITING
 from services.notifier.license_warning import WARNED_AT, LicenseWarning
 from services.notifier.report_data import Seats
 from tests.unit.notifier.pages import HOSTILE, Page
+from tests.unit.notifier.reports import as_mailed
+
+
+def render_warning(warning):
+    return as_mailed(license_mail.render_warning(warning))
+
 
 TENANT = "tenants/ten_000017"
 
