@@ -63,14 +63,16 @@ def _passed(plan: Plan, given: LimitInput) -> Iterator[Passed]:
     """Every limit that was passed, in the rule's order: R6's `older_than_last` first, the shape's alarm last."""
     yield from _older_than_last(given)
     yield from _people_passed(plan, given)
-    for _, removed, size in plan.membership_removals:
+    for group, removed, size in plan.membership_removals:
         if _exceeds(given, "membership", removed, size):
-            yield Passed("membership_limit", f"{removed} of {size} people would leave one group.")
+            yield Passed("membership_limit", f'{removed} of {size} people would leave the group "{group}".')
     created, owned = plan.counts["created"], plan.users_owned
     if not given.is_first_applied and _exceeds(given, "create", created, owned):
         yield Passed("create_limit", f"{created} people would be added to {owned}.")
     if plan.administrators_taken_over:
-        yield Passed("admin_takeover", f"{plan.administrators_taken_over} administrators would be taken over.")
+        count = plan.administrators_taken_over
+        administrators = "1 administrator" if count == 1 else f"{count} administrators"
+        yield Passed("admin_takeover", f"{administrators} would be taken over.")
     if not given.is_first_applied:
         said = alarms(plan.shapes, given.recent_shapes, shape_limit(given.limits))
         yield from (Passed("shape_alarm", sentence) for sentence in said)

@@ -268,15 +268,16 @@ def _joined(planner: Planner, condition: str) -> str:
     return f"coalesce(string_agg(CASE WHEN {condition} THEN group_id::text END, ',' ORDER BY group_id), '')"
 
 
-def removals_per_group(planner: Planner) -> list[tuple[int, int, int]]:
-    """For R8's membership_limit: each group with removals, how many, and how many people are in it today."""
+def removals_per_group(planner: Planner) -> list[tuple[str, int, int]]:
+    """For R8's membership_limit: each group with removals by name, how many, and how many people are in it today."""
     sql = """
-        SELECT q.group_id, q.removed, (
+        SELECT g.display_name, q.removed, (
             SELECT count(DISTINCT m.user_id) FROM memberships m WHERE m.tenant_id = {t} AND m.group_id = q.group_id)
         FROM (SELECT group_id, count(*) AS removed FROM {moves} WHERE NOT is_added GROUP BY group_id) q
+        JOIN groups g ON g.tenant_id = {t} AND g.id = q.group_id
         ORDER BY q.group_id
     """
     return [
-        (int(group), int(removed), int(size))
+        (str(group), int(removed), int(size))
         for group, removed, size in planner.connection.execute(text(sql.format(**planner.words)))
     ]

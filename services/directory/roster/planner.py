@@ -67,8 +67,8 @@ class Plan:
     users_owned: int
     deletions_left_out_before: int
     administrators_taken_over: int
-    membership_removals: list[tuple[int, int, int]]
-    """Per group with removals: its id, how many, and how many people were in it."""
+    membership_removals: list[tuple[str, int, int]]
+    """Per group with removals: its name, how many, and how many people were in it."""
     reach: Reach
     shapes: Shapes
 

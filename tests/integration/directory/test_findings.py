@@ -8,6 +8,7 @@ from sqlalchemy import literal_column, select
 
 from services.directory.operations import import_reads
 from services.directory.roster.plan_findings import masked
+from services.directory.store.tables import RunStatus
 from services.importer import issues
 from tests.integration.directory.test_undo import a_group, a_manual_user, settings
 
@@ -38,6 +39,18 @@ def test_what_a_plan_finds_is_told_with_line_column_and_a_masked_value(night, cl
         (8, "duplicate_merged", "Groups", "A***"),
         (9, "unknown_group:ACRON", "Groups", "A***"),
     ]
+
+
+def test_r8_a_plan_that_empties_a_group_names_it(night, clock):
+    a_group(night, "Crew", "CREW")
+    names = [f"p{number}" for number in range(12)]
+    night.apply(night.plan(*(f"{name}+CREW" for name in names)))
+    clock.tick(timedelta(days=1))
+
+    held = night.plan(*(f"{name}+" for name in names[:11]), f"{names[11]}+CREW")
+
+    assert (held.status, held.reason) == (RunStatus.HELD, "membership_limit")
+    assert '11 of 12 people would leave the group "Crew".' in held.message
 
 
 def test_the_plan_masks_a_value_as_the_importer_does(store):
