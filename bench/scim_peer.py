@@ -17,6 +17,8 @@ from scim2_server.utils import (
     load_default_service_provider_config,
 )
 
+from bench.scim_people import person_json
+
 
 def main() -> None:
     """Fill the storage, print where it listens as one JSON line, and serve until killed."""
@@ -37,7 +39,7 @@ def main() -> None:
         user_model: Any = provider.model_for(users)
         group_model: Any = provider.model_for(groups)
         people = [
-            str(storage.create(users, user_model(user_name=f"person{number}@example.org")).id)
+            str(storage.create(users, user_model.model_validate(person_json(f"person{number}@example.org"))).id)
             for number in range(options.people)
         ]
         made = {

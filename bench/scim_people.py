@@ -36,8 +36,12 @@ def person_json(user_name: str) -> dict[str, Any]:
     }
 
 
-def fill(database_url: str, source: str, *, people: int, sizes: Sequence[int]) -> tuple[list[str], dict[int, str]]:
+def fill(
+    database_url: str, source: str, *, people: int, sizes: Sequence[int], spare: int = 0
+) -> tuple[list[str], dict[int, str]]:
     """Make people, and groups of the first so many of them; gives the ids of all.
+
+    The last `spare` of them are in a group of their own, so that they stay when they leave the others (S7).
 
     One is made by the directory's own operation, and the others like it: its rows, written at once.
     """
@@ -51,6 +55,8 @@ def fill(database_url: str, source: str, *, people: int, sizes: Sequence[int]) -
     with store.write(tenant_id, wait_s=60) as session:
         call = begin(session, tenant_id, source_id, now=datetime.now(UTC))
         found = {size: _group(call, made[:size]) for size in sizes}
+        if spare:
+            _group(call, made[-spare:])
     store.close()
     _analyse(database_url)
     return [names.short_name("usr", each) for each in made], found

@@ -8,6 +8,10 @@ import pytest
 from muster.directory.v1 import filters_pb2 as f
 from muster.directory.v1 import provisioning_pb2 as pb
 
+from services.directory.operations.provisioning.call import begin
+from services.directory.operations.provisioning.search import Search, search
+from services.directory.rules.filters import Attribute, Comparison, Operator
+from services.directory.rules.names import SOURCE, parse
 from tests.integration.directory.connection import (
     GROUP,
     NE,
@@ -273,3 +277,25 @@ def test_a_user_name_of_the_connections_own_finds_nobody_else(directory, support
     office.user("eve.own@example.org")
     assert connection.find("userName", "eve.own@example.org") == [own.id]
     assert connection.find("userName", "eve@example.org") == [manual.name.rpartition("/")[2]]
+
+
+NAMED = {
+    "userName": ("BEN@Example.org", " ben@example.org", "A\u030asa@example.org", "hand@example.org", "nobody", "x\0y"),
+    "externalId": ("Ext-1", "ext-1", " Ext-1", "x\0y", ""),
+}
+
+
+def test_who_is_asked_for_by_name_is_found_as_by_any_search(connection):
+    connection.office.user("hand@example.org")
+    tenant_id, source_id = parse(SOURCE, connection.source, field="source")
+    with connection.directory.store.read(tenant_id) as session:
+        call = begin(session, tenant_id, source_id, now=connection.directory.clock())
+        for path, values in NAMED.items():
+            for value in values:
+                asked = Comparison(Attribute((path,), is_case_exact=path == "externalId"), Operator.EQ, value)
+                pages = (
+                    [{}] if value != values[0] else [{"count": 0}, {"offset": 1}, {"with_groups": True}, {"token": ""}]
+                )
+                for page in pages:
+                    wanted = Search(filters={USER: asked}, sorts={}, **page)
+                    assert search(call, wanted) == search(call, wanted, by_name=False), (path, value, page)

@@ -256,7 +256,7 @@ def _named_users(call: Call, tree: Filter | None) -> list[tuple[User, str]]:
         elif _is_eq(part, ("userName",)) or _is_eq(part, ("emails", "value")) or _is_eq(part, ("emails",)):
             emails.add(contact.comparable_email(part.value))  # type: ignore[union-attr,arg-type]
         elif _is_eq(part, ("externalId",)):
-            keys.add(part.value)  # type: ignore[union-attr,arg-type]
+            keys.add(part.value.replace("\0", ""))  # type: ignore[union-attr]  # NUL is no text to PostgreSQL
     found: dict[int, tuple[User, str]] = {}
     is_other = (
         col(User.tenant_id) == call.tenant_id,
