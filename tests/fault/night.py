@@ -68,6 +68,15 @@ class Night:
         wait_until(lambda: len(self.customer.runs(self.source)) > runs_before, every_s=0.01, what="the run to begin")
         return night
 
+    def begin_undo(self, applied: imports_pb2.ImportRun) -> imports_pb2.ImportRun:
+        """Plan the undo of a run and approve it; the directory is at it when this returns."""
+        planned = self.system.imports.PlanUndo(imports_pb2.PlanUndoRequest(import_run=applied.name)).import_run
+        assert self.register() == self.new  # shown, and nothing put back yet
+        request = imports_pb2.ApplyImportRequest(import_run=planned.name, plan_hash=planned.plan_hash)
+        undo: imports_pb2.ImportRun = self.system.imports.ApplyImport(request).import_run
+        assert status_of(undo) == "applying"
+        return undo
+
     def wait_for(self, point: Point) -> None:
         """Watch the night until it has come to `point`; it must not be over by then."""
         reached = wait_until(lambda: self._reached(point), timeout_s=60, every_s=0.002, what=point.name)

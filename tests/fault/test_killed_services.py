@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 
 from tests.fault.night import Night, Point
@@ -83,6 +85,32 @@ def test_a_report_comes_once_though_the_notifier_was_killed_during_the_night(nig
     run = ended.result(60)
     assert run is not None
     night.assert_reported([run])
+
+
+@pytest.mark.mostly("postgresql")
+@pytest.mark.parametrize("looks", [0, *(pytest.param(looks, marks=pytest.mark.long) for looks in (5, 20, 60))])
+def test_a_directory_killed_amid_an_undo_puts_everything_back_once(night: Night, looks: int):
+    applied = night.customer.run(night.source)
+    assert night.register() == night.new
+    undo = night.begin_undo(applied)
+    for _ in range(looks):  # each takes some milliseconds of the undo's
+        night.run()
+
+    night.system.restart(Service.DIRECTORY)
+
+    ended = night.customer.at_rest(undo.name)
+    assert outcome_of(ended) == "applied"  # by the new directory, without anybody asking
+    assert status_of(night.customer.get_run(applied.name)) == "undone"
+    assert night.register() == night.old
+    assert night.customer.seats()[1] == len(night.old)
+    assert (ended.counts.deleted, ended.counts.restored) == (applied.counts.created, applied.counts.deleted)
+    events = Counter(night.events_of(ended))
+    assert (events["run.applied"], events["user.deleted"], events["user.restored"]) == (
+        1,
+        applied.counts.created,
+        applied.counts.deleted,
+    )
+    assert night.events_of(applied).count("run.undone") == 1
 
 
 @pytest.mark.mostly("sqlite")
