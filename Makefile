@@ -49,10 +49,11 @@ format: install ## ruff's formatter and its safe fixes
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: install ## 100,000 rows against raw SQL; SCIM calls beside scim2-server in memory; the directory's calls a second
+bench: install ## 100,000 rows against raw SQL; SCIM calls beside scim2-server in memory; the directory's calls a second; mails
 	$(BIN)/python -m bench.import_bench
 	$(BIN)/python -m bench.scim_bench
 	$(BIN)/python -m bench.directory_bench
+	$(BIN)/python -m bench.mail_bench --messages 5000 --connections 4
 
 ci: lint test ## what CI runs: lint, then all tests; containers are required where CI=true
 

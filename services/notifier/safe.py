@@ -5,8 +5,12 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from services.notifier.marks import LINK
+
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")  # noqa: RUF001 - some read the wide ones too
 _LONGEST = 200
+_OF_A_LINK = frozenset({LINK[0], LINK[-1]})
+"""The brackets of a link's mark: no value may look like one."""
 
 
 def plain(value: str, *, longest: int = _LONGEST) -> str:
@@ -32,4 +36,6 @@ def without_addresses(text: str) -> str:
 
 def _is_invisible(character: str) -> bool:
     category = unicodedata.category(character)
-    return category in {"Cc", "Cs", "Zl", "Zp"} or (category == "Cf" and character not in "\u200c\u200d")
+    if character in _OF_A_LINK or category in {"Cc", "Cs", "Zl", "Zp"}:
+        return True
+    return category == "Cf" and character not in "\u200c\u200d"
