@@ -90,14 +90,14 @@ class Direct:
 
 
 @contextmanager
-def direct(directory: str) -> Iterator[Direct]:
+def direct(directory: str, *, with_shortcuts: bool = True) -> Iterator[Direct]:
     """Open a gateway that is called directly."""
     with asyncio.Runner() as runner:
 
         async def opened():
             channel = open_aio_channel(directory)
             activity = ActivityLog(channel)
-            return channel, activity, make_app(channel, activity=activity)
+            return channel, activity, make_app(channel, activity=activity, with_shortcuts=with_shortcuts)
 
         channel, activity, app = runner.run(opened())
         try:

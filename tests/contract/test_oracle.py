@@ -1,0 +1,52 @@
+"""Whatever identity providers send: the gateway answers and keeps what scim2-server in memory does."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import hypothesis
+import pytest
+from hypothesis.stateful import run_state_machine_as_test
+
+from tests.contract.direct import direct
+from tests.contract.oracle.machine import Traffic
+from tests.contract.oracle.tenant import Tenant
+
+pytestmark = [
+    pytest.mark.timeout(1800),  # a failure takes its time to shrink
+    pytest.mark.filterwarnings("ignore:.*:DeprecationWarning"),
+]
+
+STEPS = 30
+STEPS_IN_ALL = 12_000
+"""Of the long form, on both databases together, with and without the gateway's short ways."""
+
+
+def live(directory, support, examples: int, *, always_the_same: bool = False, with_shortcuts: bool = True) -> None:
+    """Let it live; `always_the_same` is for a run that must find nothing new on another one's change."""
+    with direct(directory.target, with_shortcuts=with_shortcuts) as called:
+
+        class TrafficHere(Traffic):
+            make_tenant = staticmethod(partial(Tenant, called, support))
+
+        run_state_machine_as_test(
+            TrafficHere,
+            settings=hypothesis.settings(
+                max_examples=examples,
+                stateful_step_count=STEPS,
+                derandomize=always_the_same,
+                deadline=None,
+                suppress_health_check=list(hypothesis.HealthCheck),
+            ),
+        )
+
+
+@pytest.mark.mostly("sqlite")
+def test_the_gateway_says_what_the_oracle_says(directory, support):
+    live(directory, support, 1, always_the_same=True)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("with_shortcuts", [True, False], ids=["short ways", "the long way"])
+def test_the_gateway_says_what_the_oracle_says_for_long(directory, support, with_shortcuts):
+    live(directory, support, STEPS_IN_ALL // 4 // STEPS, with_shortcuts=with_shortcuts)
