@@ -1,4 +1,4 @@
-"""The story: two nights of a town, a file cut short, a mass deletion, a full license; then an identity provider."""
+"""The story: two nights of a town, a file cut short, a mass deletion, an undo, a full license; then a provider."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ _LEAVERS, _MOVERS, _PROMOTED, _JOINERS = range(100, 112), range(200, 225), range
 _BAD_ROW = 400
 _MAYA = 9000
 _LOST_DEPARTMENTS = range(30, 50)
+_MISTAKEN = range(3000, 3003)
 _MAIL_PATIENCE_S = 30.0
 
 
@@ -60,7 +61,7 @@ def tell(stage: Stage, line: Mapping[str, Any], host_key: str, now: datetime) ->
     _first_night(stage, town)
     _second_night(stage, town, maya)
     _cut_short(stage, town)
-    _mass_deletion(stage, town)
+    _undo(stage, town, _mass_deletion(stage, town))
     _full_license(stage, town)
     scim_story.tell(stage, line)
 
@@ -158,14 +159,14 @@ def _cut_short(stage: Stage, town: Town) -> None:
     _count_people(stage, town)
 
 
-def _mass_deletion(stage: Stage, town: Town) -> None:
+def _mass_deletion(stage: Stage, town: Town) -> str:
     stage.step(
         "A mass deletion",
         f"The export forgets {len(_LOST_DEPARTMENTS)} departments; three people are new. Muster holds the plan, and\n"
         "the administrator takes the new people and leaves the deletions out.",
     )
     lost = {person.number for person in town.people.values() if person.department in _LOST_DEPARTMENTS}
-    town.hire(3000, 3)
+    town.hire(_MISTAKEN.start, len(_MISTAKEN))
     file = town.export(lambda person: person.number not in lost)
     held = _night(stage, town, file, status=EXIT_HELD)
     stage.check("the run", held["status"], "held")
@@ -178,6 +179,25 @@ def _mass_deletion(stage: Stage, town: Town) -> None:
     stage.check("people created", run["counts"]["created"], 3)
     stage.check("people deleted", run["counts"]["deleted"], 0)
     _count_people(stage, town)
+    return str(run["run"])
+
+
+def _undo(stage: Stage, town: Town, run: str) -> None:
+    stage.step(
+        "Undo",
+        "The three new people were a mistake. An undo is shown before it is done; afterwards the source is in trial\n"
+        "until the next go-ahead.",
+    )
+    planned = stage.run("runs", "undo", run, "--dry-run")
+    stage.check("the undo", planned["status"], "planned")
+    stage.check("people who would be deleted", planned["plan"]["deleted"], len(_MISTAKEN))
+    _count_people(stage, town)
+    undone = stage.run("runs", "undo", run)
+    stage.check("the run that was undone", undone["status"], "undone")
+    for number in _MISTAKEN:
+        del town.people[number]
+    _count_people(stage, town)
+    stage.run("source", "enable", str(town.line["sftp_source"]))
 
 
 def _full_license(stage: Stage, town: Town) -> None:
