@@ -19,10 +19,11 @@ MOST_TERMS = 200
 MOST_NAMES = 100
 """Attributes that `attributes` and `excludedAttributes` name."""
 MOST_OPERATIONS = 200
-"""Operations of a PATCH that speak of more than members, five times as many in a bulk request."""
+"""Operations of a PATCH that speak of more than members, more in a bulk request."""
 MOST_MEMBER_OPERATIONS = 5_000
 """Operations of a PATCH that speak of members only, each of which costs little."""
-_IN_A_BULK = 5
+IN_A_BULK = 5
+"""How many times as many operations a bulk request's PATCHes may have together."""
 
 _QUOTED = re.compile(r'"(?:[^"\\]+|\\.)*+"?', re.DOTALL)
 _TERM = re.compile(r"\(|\b(?:and|or|not)\b", re.IGNORECASE)
@@ -33,7 +34,7 @@ class Bounds:
     """What one request may still ask for."""
 
     def __init__(self, *, is_bulk: bool = False) -> None:
-        factor = _IN_A_BULK if is_bulk else 1
+        factor = IN_A_BULK if is_bulk else 1
         self._terms = MOST_TERMS
         self._operations = MOST_OPERATIONS * factor
         self._member_operations = MOST_MEMBER_OPERATIONS * factor

@@ -8,13 +8,14 @@ from muster.directory.v1 import error_reason_pb2
 from muster.runtime.errors import scim_status_of
 
 from services.directory.rules.activity import KEY_TROUBLES
-from services.scim_gateway import schemas
+from services.scim_gateway import bounds, schemas
 from services.scim_gateway.problems import PROBLEMS
 from services.scim_gateway.quirks import QUIRKS
 from services.scim_gateway.settings import GatewaySettings
 from tests.unit.docs.pages import codes, page, rows, section
 
 TEXT = page("docs/scim.md")
+_WORDS = {5: "five"}
 
 
 def test_the_features_are_those_that_are_published():
@@ -28,6 +29,15 @@ def test_the_features_are_those_that_are_published():
             assert numbers <= set(re.findall(r"\d+", said[name])), name
     assert str(config["pagination"]["defaultPageSize"]) in said["pagination"]
     assert "bearer" in said["authenticationSchemes"]
+
+
+def test_the_bounds_are_those_that_are_kept():
+    said = " ".join(section(TEXT, "Fairness").split()).replace(",", "")
+    assert f"at most {bounds.MOST_TERMS} of `and` `or` `not` and parentheses" in said
+    assert f"`attributes` names at most {bounds.MOST_NAMES} " in said
+    told = f"at most {bounds.MOST_OPERATIONS} operations not counting {bounds.MOST_MEMBER_OPERATIONS} on members"
+    assert told in said
+    assert f"{_WORDS[bounds.IN_A_BULK]} times as many" in said
 
 
 def test_every_status_and_word_of_an_error_is_explained():
