@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import csv
-import random
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 GROUPS = 2000
@@ -24,6 +24,10 @@ COLUMNS = (
 Person = tuple[str, ...]
 """Values in the order of COLUMNS."""
 
+_NOW = datetime.now(UTC)
+_STAMPS = tuple(f"{_NOW - timedelta(hours=hours):%Y-%m-%d %H:%M:%S}" for hours in (26, 2))
+"""When each night was exported: an older one would be warned about (R6), and so be read every night (R5)."""
+
 
 def group_ids() -> list[str]:
     """The customer's Group IDs."""
@@ -33,16 +37,16 @@ def group_ids() -> list[str]:
 def first_night(count: int) -> Iterator[Person]:
     """Everyone, for the first time."""
     for number in range(count):
-        yield _person(number, stamp="2026-11-20 22:00:00")
+        yield _person(number, stamp=_STAMPS[0])
 
 
 def second_night(count: int) -> Iterator[Person]:
     """The night after: every TimeStamp has moved; most people have not."""
     for number in range(count):
         if number % 200 != 3:
-            yield _person(number, stamp="2026-11-21 22:00:00", has_new_title=number % 100 == 7)
+            yield _person(number, stamp=_STAMPS[1], has_new_title=number % 100 == 7)
     for number in range(count, count + count // 100):
-        yield _person(number, stamp="2026-11-21 22:00:00")
+        yield _person(number, stamp=_STAMPS[1])
 
 
 def write_csv(path: Path, people: Iterator[Person]) -> None:
@@ -54,8 +58,7 @@ def write_csv(path: Path, people: Iterator[Person]) -> None:
 
 
 def _person(number: int, *, stamp: str, has_new_title: bool = False) -> Person:
-    choice = random.Random(number)
-    groups = sorted({f"GRP-{choice.randrange(GROUPS):05d}" for _ in range(1 + number % 2)})
+    groups = sorted({f"GRP-{_scattered(2 * number + place):05d}" for place in range(1 + number % 2)})
     return (
         f"EMP-{number:08d}",
         f"Given{number % 700} Family{number}",
@@ -69,3 +72,8 @@ def _person(number: int, *, stamp: str, has_new_title: bool = False) -> Person:
         f"Office {number % 90}",
         str(1000 + number % 500),
     )
+
+
+def _scattered(number: int) -> int:
+    """A group's number: the same for the same person every night, and no neighbour's (Knuth's multiplier)."""
+    return (number * 2_654_435_761 % (1 << 32) >> 8) % GROUPS

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from muster.directory.v1 import imports_pb2
-from sqlalchemy import text
+from sqlalchemy import ColumnElement, and_, not_, or_, text
 from sqlmodel import Session, col, select
 
 from services.directory.operations.import_endings import expire_held
@@ -93,10 +93,20 @@ def _left_something(session: Session, source: Source, last: ImportRun) -> bool:
 
 
 def _has_issues(session: Session, run: ImportRun) -> bool:
+    """Whether there was anything to say of a row; what its columns are called is no reason to read a file again."""
     query = select(ImportIssue.number).where(
-        col(ImportIssue.tenant_id) == run.tenant_id, col(ImportIssue.run_id) == run.id
+        col(ImportIssue.tenant_id) == run.tenant_id, col(ImportIssue.run_id) == run.id, not_(_is_of_the_file())
     )
     return session.exec(query.limit(1)).first() is not None
+
+
+def _is_of_the_file() -> ColumnElement[bool]:
+    """Say of an issue that it tells how the file as a whole was read, which the same bytes repeat."""
+    code = col(ImportIssue.code)
+    return and_(
+        col(ImportIssue.row_key) == "",
+        or_(code.in_(["encoding_guessed", "header_alias"]), code.startswith("unknown_column:")),
+    )
 
 
 def _has_misses(session: Session, source: Source) -> bool:
@@ -132,6 +142,17 @@ def _record(
     license_ = session.get(License, source.tenant_id, populate_existing=True)
     assert license_ is not None
     run.seats_total, run.seats_used = license_.seats_total, license_.seats_used
+    _say_again(session, last, run)
     end_run(imports, session, run, RunStatus.UNCHANGED, reason="", message="", actor=Actor(source_id=source.id))
     session.flush()
     return run
+
+
+def _say_again(session: Session, last: ImportRun, run: ImportRun) -> None:
+    """Copy what the last run said of the file: the normal path would say it, too (R10, R12)."""
+    query = select(ImportIssue).where(
+        col(ImportIssue.tenant_id) == last.tenant_id, col(ImportIssue.run_id) == last.id, _is_of_the_file()
+    )
+    session.flush()  # the run comes before its issues
+    for issue in session.exec(query.order_by(col(ImportIssue.number))).all():
+        session.add(ImportIssue(**issue.model_dump(exclude={"run_id"}), run_id=run.id))

@@ -107,7 +107,7 @@ class Night:
         with self.store.read(self.tenant_id) as session:
             return session.get(ImportRun, (self.tenant_id, recorded[0]))
 
-    def plan_again(self, run_id, *people, settled=(), warned=(), rejected=(), newest_timestamp=None):
+    def plan_again(self, run_id, *people, settled=(), warned=(), rejected=(), noticed=(), newest_timestamp=None):
         """Stage rows for an open run, and plan it."""
         lines = dict(zip(people, range(2, 2 + len(people)), strict=True))
         rows = [_row(line, person, is_rejected=person in rejected) for person, line in lines.items()]
@@ -115,7 +115,8 @@ class Night:
             [row for row, person in zip(rows, people, strict=True) if person not in settled],
             [(lines[person], hash_of(person)) for person in people if person in settled],
             [_issue(lines[person], "phone_national", 2) for person in warned]
-            + [_issue(lines[person], "name_missing", 1) for person in rejected],
+            + [_issue(lines[person], "name_missing", 1) for person in rejected]
+            + [imports_pb2.ImportIssue(line=1, code=code, severity=2) for code in noticed],
         )
         checksum = zlib.crc32("".join(f"{external_id}\n" for external_id in block.external_ids).encode())
         end = imports_pb2.ImportEnd(row_count=len(rows), checksum=zlib.crc32(block.settled_hashes, checksum))

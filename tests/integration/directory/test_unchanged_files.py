@@ -13,7 +13,17 @@ from services.directory.operations.sources import update_source
 from services.directory.operations.unchanged_files import STALE_AFTER
 from services.directory.operations.user_updates import delete_user, update_user
 from services.directory.operations.users import NewUser, create_user
-from services.directory.store.tables import Claim, Event, ImportRun, License, RunStatus, Source, User, UserState
+from services.directory.store.tables import (
+    Claim,
+    Event,
+    ImportIssue,
+    ImportRun,
+    License,
+    RunStatus,
+    Source,
+    User,
+    UserState,
+)
 from tests.integration.directory.nights import SOMEBODY
 
 pytestmark = pytest.mark.mostly("postgresql")
@@ -105,6 +115,19 @@ def test_r5_who_was_deleted_by_hand_is_back_the_next_night_though_the_file_did_n
 def test_r5_a_file_with_something_to_say_about_is_read_every_night(night, said):
     night.apply(night.plan("anna", "bo", **{said: ["bo"]}))
     assert night.find_unchanged("anna", "bo") is None
+
+
+def test_r5_what_a_files_columns_are_called_is_said_again_without_reading_it(night):
+    said = ["unknown_column:Office", "header_alias"]
+    night.apply(night.plan("anna", "bo", noticed=said))
+    run = night.find_unchanged("anna", "bo")
+    assert run.status == RunStatus.UNCHANGED
+    with night.store.read(night.tenant_id) as session:
+        issues = session.exec(
+            select(ImportIssue).where(ImportIssue.run_id == run.id).order_by(ImportIssue.number)
+        ).all()
+    assert sorted(issue.code for issue in issues) == sorted(said)
+    assert night.find_unchanged("anna", "bo").status == RunStatus.UNCHANGED, "and once more"
 
 
 def test_r5_deferred_people_are_tried_every_night(night):
