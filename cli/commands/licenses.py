@@ -32,8 +32,8 @@ def set_seats(
     session.output.show(document, output.facts(document))
     if over := document["seats_over"]:
         session.output.note(
-            f"{over} more users are active than there are seats. Nobody loses access; nobody is added, restored or"
-            f" woken until {over + 1} seats more are bought or freed."
+            f"Active users beyond the seats: {over}. Nobody loses access; nobody is added, restored or woken until"
+            f" {over + 1} more seats are bought or freed."
         )
 
 

@@ -5,9 +5,10 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Final
+from typing import Final, TypeVar
 
 import grpc
+from google.protobuf.message import Message
 from muster.directory.v1 import sources_pb2 as pb
 from muster.directory.v1 import sources_pb2_grpc
 from sqlmodel import Session
@@ -30,7 +31,7 @@ from services.directory.operations.replay import Attempt
 from services.directory.rules import names
 from services.directory.rules.errors import InvalidArgument
 from services.directory.rules.source_settings import PARSERS
-from services.directory.store.tables import Source, SourceKind, SourceState
+from services.directory.store.tables import Source, SourceKind
 
 _KINDS: Final = {
     pb.SOURCE_KIND_UNSPECIFIED: SourceKind.SFTP,
@@ -48,6 +49,9 @@ _RELEASES: Final = {
     pb.RELEASE_REASON_TENANT_BUSY: claims.Release.TENANT_BUSY,
     pb.RELEASE_REASON_WORKER_ENDS: claims.Release.WORKER_ENDS,
 }
+
+_StepRequest = pb.EnableSourceRequest | pb.DisableSourceRequest | pb.PauseSourceRequest | pb.ResumeSourceRequest
+_StepAnswer = TypeVar("_StepAnswer", bound=Message)
 
 
 class SourceServicer(Servicer, sources_pb2_grpc.SourceServiceServicer):
@@ -123,49 +127,21 @@ class SourceServicer(Servicer, sources_pb2_grpc.SourceServiceServicer):
 
     def EnableSource(self, request: pb.EnableSourceRequest, context: grpc.ServicerContext) -> pb.EnableSourceResponse:
         """Give the go-ahead: runs apply from now on."""
-        tenant_id, source_id = names.parse(names.SOURCE, request.name, field="name")
-        caller = access.require(context, tenant_id)
-
-        def work(session: Session, now: datetime) -> pb.EnableSourceResponse:
-            source = sources.set_state(session, tenant_id, source_id, SourceState.ENABLED, actor=caller.actor, now=now)
-            return pb.EnableSourceResponse(source=source_message(source))
-
-        return self.write_once(request, context, tenant_id, pb.EnableSourceResponse, work)
+        return self._step(request, context, pb.EnableSourceResponse, source_states.enable_source)
 
     def DisableSource(
         self, request: pb.DisableSourceRequest, context: grpc.ServicerContext
     ) -> pb.DisableSourceResponse:
         """Stop runs of the source."""
-        tenant_id, source_id = names.parse(names.SOURCE, request.name, field="name")
-        caller = access.require(context, tenant_id)
-
-        def work(session: Session, now: datetime) -> pb.DisableSourceResponse:
-            source = sources.set_state(session, tenant_id, source_id, SourceState.DISABLED, actor=caller.actor, now=now)
-            return pb.DisableSourceResponse(source=source_message(source))
-
-        return self.write_once(request, context, tenant_id, pb.DisableSourceResponse, work)
+        return self._step(request, context, pb.DisableSourceResponse, source_states.disable_source)
 
     def PauseSource(self, request: pb.PauseSourceRequest, context: grpc.ServicerContext) -> pb.PauseSourceResponse:
         """Stop an enabled source until it is resumed."""
-        tenant_id, source_id = names.parse(names.SOURCE, request.name, field="name")
-        caller = access.require(context, tenant_id)
-
-        def work(session: Session, now: datetime) -> pb.PauseSourceResponse:
-            source = source_states.pause_source(session, tenant_id, source_id, actor=caller.actor, now=now)
-            return pb.PauseSourceResponse(source=source_message(source))
-
-        return self.write_once(request, context, tenant_id, pb.PauseSourceResponse, work)
+        return self._step(request, context, pb.PauseSourceResponse, source_states.pause_source)
 
     def ResumeSource(self, request: pb.ResumeSourceRequest, context: grpc.ServicerContext) -> pb.ResumeSourceResponse:
         """Enable a paused source again."""
-        tenant_id, source_id = names.parse(names.SOURCE, request.name, field="name")
-        caller = access.require(context, tenant_id)
-
-        def work(session: Session, now: datetime) -> pb.ResumeSourceResponse:
-            source = source_states.resume_source(session, tenant_id, source_id, actor=caller.actor, now=now)
-            return pb.ResumeSourceResponse(source=source_message(source))
-
-        return self.write_once(request, context, tenant_id, pb.ResumeSourceResponse, work)
+        return self._step(request, context, pb.ResumeSourceResponse, source_states.resume_source)
 
     def DetachSource(self, request: pb.DetachSourceRequest, context: grpc.ServicerContext) -> pb.DetachSourceResponse:
         """Part a source from all that it keeps."""
@@ -266,6 +242,22 @@ class SourceServicer(Servicer, sources_pb2_grpc.SourceServiceServicer):
             return pb.ReleaseClaimResponse(next_run_time=timestamp(source.due_at) if source.due_at else None)
 
         return self.write_once(request, context, tenant_id, pb.ReleaseClaimResponse, work)
+
+    def _step(
+        self,
+        request: _StepRequest,
+        context: grpc.ServicerContext,
+        answer_type: type[_StepAnswer],
+        step: source_states.Step,
+    ) -> _StepAnswer:
+        """Bring the source that the request names into another state."""
+        tenant_id, source_id = names.parse(names.SOURCE, request.name, field="name")
+        caller = access.require(context, tenant_id)
+
+        def work(session: Session, now: datetime) -> _StepAnswer:
+            return answer_type(source=source_message(step(session, tenant_id, source_id, actor=caller.actor, now=now)))
+
+        return self.write_once(request, context, tenant_id, answer_type, work)
 
     @property
     def _imports(self) -> Imports:

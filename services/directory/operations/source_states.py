@@ -1,8 +1,9 @@
-"""Pause and resume sources, and delete those that own nothing."""
+"""Enable, disable, pause and resume sources, and delete those that own nothing."""
 
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Protocol
 
 from sqlalchemy import text
 from sqlmodel import Session
@@ -17,6 +18,23 @@ from services.directory.rules.etags import require_etag
 from services.directory.rules.names import SOURCE
 from services.directory.store.events import Actor, Change, append_events
 from services.directory.store.tables import Source, SourceKind, SourceState
+
+
+class Step(Protocol):
+    """What brings a source into another state."""
+
+    def __call__(self, session: Session, tenant_id: int, source_id: int, *, actor: Actor, now: datetime) -> Source:
+        """Bring it there; again changes nothing."""
+
+
+def enable_source(session: Session, tenant_id: int, source_id: int, *, actor: Actor, now: datetime) -> Source:
+    """Give the go-ahead; again changes nothing. Errors: NotFound, FailedPrecondition (detached)."""
+    return set_state(session, tenant_id, source_id, SourceState.ENABLED, actor=actor, now=now)
+
+
+def disable_source(session: Session, tenant_id: int, source_id: int, *, actor: Actor, now: datetime) -> Source:
+    """Stop a source; again changes nothing. Errors: NotFound."""
+    return set_state(session, tenant_id, source_id, SourceState.DISABLED, actor=actor, now=now)
 
 
 def pause_source(session: Session, tenant_id: int, source_id: int, *, actor: Actor, now: datetime) -> Source:

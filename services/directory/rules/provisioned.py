@@ -78,8 +78,8 @@ class ProvisionedGroup:
 def check_user(facts: UserFacts, *, region: str) -> ProvisionedUser:
     """Check a user's facts; `region` is for phones in national form. Errors: InvalidArgument, all that is wrong."""
     checks = FieldChecks()
-    user_name = checks.parse("userName", _parse_key, facts.user_name)
-    external_id = checks.parse("externalId", _parse_optional_key, facts.external_id)
+    user_name, name_key = checks.parse("userName", _parse_name, facts.user_name) or ("", "")
+    external_id = checks.parse("externalId", _parse_key, facts.external_id)
     display_name = checks.parse("displayName", _parse_display_name, facts.display_name or facts.user_name)
     title = checks.parse("title", _fit_title, facts.title)
     email = checks.parse("emails", _parse_email, facts.email or facts.user_name)
@@ -87,7 +87,7 @@ def check_user(facts: UserFacts, *, region: str) -> ProvisionedUser:
     checks.end()
     return ProvisionedUser(
         user_name=user_name,
-        name_key=fold_text(user_name),
+        name_key=name_key,
         external_id=external_id,
         active=facts.active,
         display_name=display_name,
@@ -159,18 +159,23 @@ def document_of_register(*, email: str, external_id: str, fields: Mapping[str, s
     return {name: value for name, value in document.items() if value not in ("", [])}
 
 
-def _parse_key(value: str) -> str:
-    key = _parse_optional_key(value)
-    if not key:
+def _parse_name(value: str) -> tuple[str, str]:
+    """Read a userName, and what an index finds its bearer by."""
+    name, name_key = _parse_key_and_folded(value)
+    if not name:
         raise InvalidValueError("must not be empty")
-    return key
+    return name, name_key
 
 
-def _parse_optional_key(value: str) -> str:
-    _fold_name(value)
+def _parse_key(value: str) -> str:
+    return _parse_key_and_folded(value)[0]
+
+
+def _parse_key_and_folded(value: str) -> tuple[str, str]:
     if any(unicodedata.category(character) == "Cc" for character in value):
         raise InvalidValueError("must not contain control characters")
-    return value.strip()
+    key = value.strip()
+    return key, _fold_name(key)
 
 
 def _parse_display_name(value: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from urllib.parse import parse_qs, urlsplit
+from zlib import crc32
 
 from google.protobuf.message import Message
 from muster.directory.v1 import (
@@ -24,9 +25,11 @@ from muster.directory.v1 import (
 
 from services.directory.rules import names
 from services.directory.store.tables import Source
+from tests.builders import a_staged_row
 from tests.integration.directory.connection import Connection, connect, group_facts, user_facts
 from tests.integration.directory.serving import Caller, Office, ServedDirectory, make_administrator
 from tests.integration.directory.watching import Watcher, cursor_now
+from tests.integration.roster.engine import block_of
 from tests.stack.waiting import wait_until
 
 PASSWORD = "correct horse battery"
@@ -91,6 +94,27 @@ class Prepared:
             if enabled:
                 self.support.sources.EnableSource(sources_pb2.EnableSourceRequest(name=made[-1]))
         return made
+
+    def applied_file(self):
+        """A file whose last night was applied, and what the importer says of it."""
+        source = sources_pb2.Source(display_name="Nightly", account=self.office.main_account)
+        made = self.support.sources.CreateSource(
+            sources_pb2.CreateSourceRequest(tenant=self.office.name, source=source)
+        ).source.name
+        self.support.sources.EnableSource(sources_pb2.EnableSourceRequest(name=made))
+        facts = imports_pb2.ImportFileFacts(file_name="users.csv", sha256=b"s" * 32, reading=b"r")
+        imports = self.support.imports
+        run = imports.CreateImportRun(imports_pb2.CreateImportRunRequest(source=made)).import_run.name
+        row = a_staged_row()
+        end = imports_pb2.ImportEnd(row_count=1, checksum=crc32(f"{row.external_id}\n".encode()))
+        start = imports_pb2.StageImportStart(import_run=run, file=facts)
+        steps = ({"start": start}, {"block": block_of([row], frozenset())}, {"end": end})
+        imports.StageImportRows(iter([imports_pb2.StageImportRowsRequest(**step) for step in steps]))
+        plan = imports.PlanImport(imports_pb2.PlanImportRequest(import_run=run)).import_run
+        imports.ApplyImport(imports_pb2.ApplyImportRequest(import_run=run, plan_hash=plan.plan_hash))
+        watch = imports.WatchImportRun(imports_pb2.WatchImportRunRequest(import_run=run))
+        assert [answer.import_run.status for answer in watch][-1] == imports_pb2.IMPORT_RUN_STATUS_APPLIED
+        return made, facts
 
     def paused_files(self):
         for name in (paused := self.files(enabled=True)):
@@ -175,6 +199,14 @@ def _named(request: type[Message], names: Iterable[str], field: str = "name", **
 def _released(sources: Iterable[str], claim: str) -> Pair:
     reason = sources_pb2.RELEASE_REASON_TENANT_BUSY
     return _named(sources_pb2.ReleaseClaimRequest, sources, "source", claim=claim, reason=reason)
+
+
+def _unchanged(source: str, facts: imports_pb2.ImportFileFacts) -> Pair:
+    """The same bytes, under their name and under another."""
+    other = imports_pb2.ImportFileFacts()
+    other.CopyFrom(facts)
+    other.file_name = "users-2.csv"
+    return [imports_pb2.RecordUnchangedFileRequest(source=source, file=each) for each in (facts, other)]
 
 
 def _titled(request: type[Message], field: str, kind: type[Message], name: str) -> Pair:
@@ -292,12 +324,7 @@ REQUESTS: dict[str, Callable[[Prepared], Pair]] = {
     "CreateImportRun": lambda p: _two(
         imports_pb2.CreateImportRunRequest, "dry_run", (False, True), source=p.files(enabled=True)[0]
     ),
-    "RecordUnchangedFile": lambda p: _two(
-        imports_pb2.RecordUnchangedFileRequest,
-        "file",
-        [imports_pb2.ImportFileFacts(file_name=name) for name in ("a.csv", "b.csv")],
-        source=p.files(enabled=True)[0],
-    ),
+    "RecordUnchangedFile": lambda p: _unchanged(*p.applied_file()),
     "CreateProvisionedUser": lambda p: _two(
         provisioning_pb2.CreateProvisionedUserRequest, "facts", p.about_to_provision(_FACTS)
     ),

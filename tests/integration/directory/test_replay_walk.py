@@ -18,8 +18,8 @@ from tests.integration.directory.mutations import REQUESTS, Prepared
 from tests.integration.directory.walking import all_methods, call, filled
 
 ONCE = [method for method in all_methods() if "request_id" in method.input_type.fields_by_name]
-WITHOUT_EVENT = {"ClaimDueSource", "DeleteSubscription", "RecordUnchangedFile", "ReleaseClaim"}
-"""What is no part of the register: a place in the stream, who has claimed a source, the first look at a file."""
+WITHOUT_EVENT = {"ClaimDueSource", "DeleteSubscription", "ReleaseClaim"}
+"""What is no part of the register: a place in the stream, and who has claimed a source."""
 WORN_BY_USE = {"api_keys", "request_replays"}
 """Tables that change when somebody calls, whatever the call does."""
 

@@ -167,7 +167,7 @@ def test_license_set_below_what_is_used_says_so(services, muster):
     services.answer("UpdateLicense", licenses_pb2.UpdateLicenseResponse(license=seats))
     answer = muster("license", "set", "--tenant", TENANT, "--seats", "2")
     assert answer.document == {"seats_total": 2, "seats_used": 5, "seats_over": 3}
-    assert "3 more users are active than there are seats" in answer.err
+    assert "beyond the seats: 3. Nobody loses access" in answer.err
 
 
 def test_messages_say_kind_and_state_in_words(services, muster):

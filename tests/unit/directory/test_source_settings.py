@@ -11,7 +11,8 @@ from services.directory.rules import source_settings as settings
 from services.directory.rules.checks import InvalidValueError
 from services.directory.rules.drops import drop_password, drop_username, password_sha256
 
-OUTPUT_ONLY = {"name", "kind", "state", "last_run", "etag", "create_time", "next_run_time", "guard_trip_time"}
+OUTPUT_ONLY = {"name", "kind", "state", "last_run", "etag", "create_time", "next_run_time"}
+OUTPUT_ONLY |= {"guard_trip_time", "detach_time"}
 TEXT_PARSERS = [
     settings.parse_host,
     settings.parse_host_key,
