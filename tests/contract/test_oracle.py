@@ -9,6 +9,7 @@ import pytest
 from hypothesis.stateful import run_state_machine_as_test
 
 from tests.contract.direct import direct
+from tests.contract.oracle.dialects import Dialect
 from tests.contract.oracle.machine import Traffic
 from tests.contract.oracle.tenant import Tenant
 
@@ -39,6 +40,26 @@ def live(directory, support, examples: int, *, always_the_same: bool = False, wi
                 suppress_health_check=list(hypothesis.HealthCheck),
             ),
         )
+
+
+@pytest.mark.mostly("sqlite")
+def test_every_dialect_is_understood_as_the_plain_form_is(directory, support):
+    with direct(directory.target) as called:
+        Traffic.make_tenant = staticmethod(partial(Tenant, called, support))
+        traffic = Traffic()
+        traffic.begin()
+        for dialect in Dialect:
+            traffic.activate(dialect, 0, active=False)
+            traffic.set_attributes(dialect, 1, {"title": dialect.value, "name.givenName": "Ann"})
+            traffic.set_selected(dialect, 2, 'emails[type eq "work"].value')
+            traffic.manage(dialect, 2, 0, clears=False)
+            traffic.add_members(dialect, 1, [0, 3])
+            traffic.everything_is_the_same()
+            traffic.activate(dialect, 0, active=True)
+            traffic.clear(dialect, 1, "title")
+            traffic.manage(dialect, 2, 0, clears=True)
+            traffic.remove_members(dialect, 1, [0, 3])
+            traffic.everything_is_the_same()
 
 
 @pytest.mark.mostly("sqlite")
