@@ -171,8 +171,8 @@ class AccessInterceptor(grpc.ServerInterceptor):  # type: ignore[type-arg]  # no
     def _caller(self, token: str | None, now: datetime) -> Caller:
         if not token:
             raise Unauthenticated
-        with self._store.read(None) as session:
-            caller = authenticate(session, token, pepper=self._pepper, now=now)
+        with self._store.look_up() as connection:
+            caller = authenticate(connection, token, pepper=self._pepper, now=now)
         if caller is None:
             raise Unauthenticated
         return caller

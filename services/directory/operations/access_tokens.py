@@ -66,4 +66,8 @@ def _key_id(session: Session, client_id: str, client_secret: str, *, pepper: byt
     if not is_same(given, kept.secret_hmac if kept else None) or kept is None:
         return None
     is_this = kept.kind == KeyKind.CLIENT_SECRET and client_id_of(kept.source_id) == client_id
-    return kept.key_id if is_this and key_opens(kept, now) and is_open(session, kept.tenant_id) else None
+    return (
+        kept.key_id
+        if is_this and key_opens(kept.expire_time, now, is_revoked=kept.is_revoked) and is_open(session, kept.tenant_id)
+        else None
+    )

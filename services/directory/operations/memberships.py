@@ -82,9 +82,9 @@ def replace_memberships(
     _require_active(sql, wanted)
     by_hand = f"SELECT user_id FROM memberships WHERE tenant_id = :t AND group_id = :g AND origin_source_id = {MANUAL}"
     leaving = sql.run(f"{by_hand} AND user_id NOT IN (SELECT i.id FROM {{each}})", g=group_id, ids=wanted)
-    removed = _remove(sql, group, leaving.scalars().all())
+    removed = _remove(sql, group, leaving.scalars())
     joining = sql.run(f"SELECT i.id FROM {{each}} WHERE i.id NOT IN ({by_hand})", g=group_id, ids=wanted)
-    added = _join(sql, group, joining.scalars().all())
+    added = _join(sql, group, joining.scalars())
     _tell(sql, removed, added, actor)
     return MembershipsChanged(
         added=sum(1 for pair in added if pair[0] == group_id),
@@ -161,7 +161,7 @@ def _require_active(sql: TenantSql, wanted: Any) -> None:
         "SELECT i.id, u.state FROM {each} LEFT JOIN users u ON u.tenant_id = :t AND u.id = i.id "
         f"WHERE u.state IS NULL OR u.state <> {int(UserState.ACTIVE)} ORDER BY i.id LIMIT 1",
         ids=wanted,
-    ).one_or_none()
+    ).first()
     if found is None:
         return
     if found.state is None:

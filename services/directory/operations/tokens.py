@@ -6,11 +6,10 @@ import hmac
 import secrets
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import bindparam
-from sqlalchemy import select as columns
-from sqlmodel import Session, col, select
+from sqlalchemy.engine import Connection
+from sqlmodel import Session
 
 from services.directory.operations.scope import Scope
 from services.directory.rules.errors import NotFound
@@ -27,10 +26,11 @@ from services.directory.rules.tokens import (
     Form,
     token_hmac,
 )
-from services.directory.store.administrator_tables import Administrator, AdministratorSession, Role
+from services.directory.store.administrator_tables import Role
 from services.directory.store.events import Actor
-from services.directory.store.provisioning_tables import ApiKey, KeyKind
-from services.directory.store.tables import ServiceToken, Source, SourceState, Tenant
+from services.directory.store.provisioning_tables import KeyKind
+from services.directory.store.statements import Statement, moment
+from services.directory.store.tables import ServiceToken, SourceState, Tenant
 
 
 @dataclass(frozen=True)
@@ -103,20 +103,23 @@ def create_token(session: Session, grant: Grant, tenant_id: int, *, pepper: byte
     return minted.token
 
 
-def authenticate(session: Session, token: str, *, pepper: bytes, now: datetime) -> Caller | None:
-    """Find the caller by its token or key; None for one unknown, wrong, revoked or expired, all alike."""
+def authenticate(connection: Connection, token: str, *, pepper: bytes, now: datetime) -> Caller | None:
+    """Find the caller by its token or key; None for one unknown, wrong, revoked or expired, all alike.
+
+    One statement, which looks across tenants, and nothing is remembered: what is taken from a caller is gone at once.
+    """
     said = ACCESS_TOKEN.read(token, pepper=pepper)
     if said is not None:
-        return _client(session, said, now)
+        return _client(connection, said, now)
     given = token_hmac(token, pepper=pepper)
     key_id = API_KEY.id_of(token)
     if key_id is not None:
-        return _connection(session, key_id, given, now)
+        return _connection(connection, key_id, given, now)
     token_id = ADMINISTRATOR_SESSION.id_of(token)
     if token_id is not None:
-        return _administrator(session, token_id, given, now)
+        return _administrator(connection, token_id, given, now)
     token_id = SERVICE_TOKEN.id_of(token)
-    return None if token_id is None else _service(session, token_id, given)
+    return None if token_id is None else _service(connection, token_id, given)
 
 
 def is_same(given: bytes, kept: bytes | None) -> bool:
@@ -124,9 +127,9 @@ def is_same(given: bytes, kept: bytes | None) -> bool:
     return hmac.compare_digest(given, kept if kept is not None else bytes(len(given))) and kept is not None
 
 
-def key_opens(key: ApiKey, now: datetime) -> bool:
+def key_opens(expire_time: datetime | None, now: datetime, *, is_revoked: bool) -> bool:
     """Say whether a key is neither revoked nor expired."""
-    return not key.is_revoked and (key.expire_time is None or key.expire_time > now)
+    return not is_revoked and (expire_time is None or expire_time > now)
 
 
 def is_open(session: Session, tenant_id: int) -> bool:
@@ -135,76 +138,83 @@ def is_open(session: Session, tenant_id: int) -> bool:
     return not tenant_id or (tenant is not None and tenant.delete_time is None)
 
 
-def _service(session: Session, token_id: str, given: bytes) -> Caller | None:
-    kept = session.connection().execute(_SERVICE_TOKEN, {"token": token_id}).first()
+def _service(connection: Connection, token_id: str, given: bytes) -> Caller | None:
+    kept = _SERVICE_TOKEN.run_on(connection, {"token": token_id}).first()
     if not is_same(given, kept.secret_hmac if kept else None) or kept is None or kept.revoked:
         return None
-    if not is_open(session, kept.tenant_id):
+    if kept.tenant_id and not kept.tenant_lives:
         return None
     return Caller(token_id=token_id, grant=Grant(kept.grant_name), tenant_id=kept.tenant_id)
 
 
-_SERVICE_TOKEN: Final = columns(
-    col(ServiceToken.secret_hmac), col(ServiceToken.grant), col(ServiceToken.tenant_id), col(ServiceToken.revoked)
-).where(col(ServiceToken.token_id) == bindparam("token"))
-"""Asked for by every call of a service: built once, and read without a model."""
+_LIVES: Final = "t.id IS NOT NULL AND t.delete_time IS NULL AS tenant_lives"
+
+_SERVICE_TOKEN: Final = Statement(f"""
+    SELECT s.secret_hmac, s.grant_name, s.tenant_id, s.revoked, {_LIVES}
+    FROM service_tokens s LEFT JOIN tenants t ON t.id = s.tenant_id WHERE s.token_id = :token
+""")
 
 
-def _administrator(session: Session, token_id: str, given: bytes, now: datetime) -> Caller | None:
-    kept = session.get(AdministratorSession, token_id)
-    if not is_same(given, kept.secret_hmac if kept else None) or kept is None or kept.expire_time <= now:
+def _administrator(connection: Connection, token_id: str, given: bytes, now: datetime) -> Caller | None:
+    kept = _ADMINISTRATOR.run_on(connection, {"token": token_id}).first()
+    if not is_same(given, kept.secret_hmac if kept else None) or kept is None:
         return None
-    administrator = session.get(Administrator, (kept.tenant_id, kept.administrator_id))
-    if administrator is None or not is_open(session, administrator.tenant_id):
+    expire_time = moment(kept.expire_time)
+    if expire_time is None or expire_time <= now or (kept.tenant_id and not kept.tenant_lives):
         return None
     return Caller(
         token_id=token_id,
-        grant=_GRANT_OF_ROLE[Role(administrator.role)],
-        tenant_id=administrator.tenant_id,
-        administrator_id=administrator.id,
-        account_id=administrator.account_id,
+        grant=_GRANT_OF_ROLE[Role(kept.role)],
+        tenant_id=kept.tenant_id,
+        administrator_id=kept.id,
+        account_id=kept.account_id,
     )
 
 
-def _connection(session: Session, key_id: str, given: bytes, now: datetime) -> Caller | None:
-    found = _key_and_state(session, key_id)
-    if not is_same(given, found[0].secret_hmac if found else None) or found is None:
+_ADMINISTRATOR: Final = Statement(f"""
+    SELECT s.secret_hmac, s.expire_time, a.tenant_id, a.id, a.role, a.account_id, {_LIVES}
+    FROM administrator_sessions s
+    JOIN administrators a ON a.tenant_id = s.tenant_id AND a.id = s.administrator_id
+    LEFT JOIN tenants t ON t.id = s.tenant_id
+    WHERE s.token_id = :token
+""")
+
+
+def _connection(connection: Connection, key_id: str, given: bytes, now: datetime) -> Caller | None:
+    kept = _KEY.run_on(connection, {"key": key_id}).first()
+    if not is_same(given, kept.secret_hmac if kept else None) or kept is None or kept.kind != KeyKind.KEY:
         return None
-    return _caller_of_key(session, *found, now) if found[0].kind == KeyKind.KEY else None
+    return _caller_of_key(kept, now)
 
 
-def _client(session: Session, said: AccessToken, now: datetime) -> Caller | None:
+def _client(connection: Connection, said: AccessToken, now: datetime) -> Caller | None:
     """Look at the client's secret again, so that a token ends with it at once."""
-    found = _key_and_state(session, said.key_id)
-    if found is None or said.expire_time <= now or found[0].kind != KeyKind.CLIENT_SECRET:
+    kept = _KEY.run_on(connection, {"key": said.key_id}).first()
+    if kept is None or said.expire_time <= now or kept.kind != KeyKind.CLIENT_SECRET:
         return None
-    return _caller_of_key(session, *found, now)
+    return _caller_of_key(kept, now)
 
 
-def _key_and_state(session: Session, key_id: str) -> tuple[ApiKey, int, datetime | None] | None:
-    return session.exec(_KEY, params={"key": key_id}).first()
+_KEY: Final = Statement(f"""
+    SELECT k.key_id, k.secret_hmac, k.kind, k.is_revoked, k.expire_time, k.tenant_id, k.source_id,
+     s.state, s.guard_trip_time IS NOT NULL AS is_paused_by_guard, {_LIVES}
+    FROM api_keys k
+    JOIN sources s ON s.tenant_id = k.tenant_id AND s.id = k.source_id AND s.delete_time IS NULL
+    LEFT JOIN tenants t ON t.id = k.tenant_id
+    WHERE k.key_id = :key
+""")
 
 
-_KEY: Final = (
-    select(ApiKey, Source.state, Source.guard_trip_time)
-    .join(Source, (col(Source.tenant_id) == col(ApiKey.tenant_id)) & (col(Source.id) == col(ApiKey.source_id)))
-    .where(col(ApiKey.key_id) == bindparam("key"), col(Source.delete_time).is_(None))
-)
-"""Asked for by every call of a connection: built once."""
-
-
-def _caller_of_key(
-    session: Session, key: ApiKey, state: int, guard_trip_time: datetime | None, now: datetime
-) -> Caller | None:
-    if not key_opens(key, now) or not is_open(session, key.tenant_id):
+def _caller_of_key(kept: Any, now: datetime) -> Caller | None:
+    if not key_opens(moment(kept.expire_time), now, is_revoked=kept.is_revoked) or not kept.tenant_lives:
         return None
     return Caller(
-        token_id=key.key_id,
+        token_id=kept.key_id,
         grant=Grant.CONNECTION,
-        tenant_id=key.tenant_id,
-        source_id=key.source_id,
-        source_state=SourceState(state),
-        is_paused_by_guard=guard_trip_time is not None,
+        tenant_id=kept.tenant_id,
+        source_id=kept.source_id,
+        source_state=SourceState(kept.state),
+        is_paused_by_guard=bool(kept.is_paused_by_guard),
     )
 
 

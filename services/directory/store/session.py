@@ -6,18 +6,21 @@ On PostgreSQL each is of a tenant, or looks across tenants, and row-level securi
 from __future__ import annotations
 
 import enum
+import select
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import create_engine, event
-from sqlalchemy.engine import Connection, Engine, make_url
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.engine import URL, Connection, Engine, make_url
+from sqlalchemy.exc import DisconnectionError, IntegrityError, OperationalError
 from sqlmodel import Session
 
-from services.directory.store.fence import Reach, step_in
+from services.directory.store.fence import PLATFORM, Reach, step_in
+from services.directory.store.statements import execute
 
 FOLD_ON_SQLITE = "muster_lower"
 """Lower case of any script, on SQLite."""
@@ -38,6 +41,18 @@ class Lock(enum.Enum):
     EXCLUSIVE = "pg_advisory_xact_lock"
 
 
+class Transaction(Session):
+    """A session in a transaction that the store has begun and will end; models cost only those who use them."""
+
+    def __init__(self, begun: Connection) -> None:
+        super().__init__(begun)
+        self._begun = begun
+
+    def connection(self, *arguments: Any, **options: Any) -> Connection:
+        """Give the transaction's own connection, without joining it as a session that loads or flushes does."""
+        return super().connection(*arguments, **options) if arguments or options else self._begun
+
+
 class Store:
     """The database. Leaving a `write` block commits; an exception inside rolls everything back.
 
@@ -48,35 +63,61 @@ class Store:
     def __init__(self, database_url: str) -> None:
         self.engine = open_engine(database_url, fenced=True)
         self.is_sqlite = self.engine.dialect.name == "sqlite"
+        # Look-ups across tenants, one statement each, so that no transaction need be begun and ended for them.
+        self._look_ups = self.engine if self.is_sqlite else _open_postgresql(make_url(database_url), role=PLATFORM)
         self.commits = Commits()
         # SQLite's own wait polls with growing sleeps; in one process a lock hands the turn over at once.
         self._sqlite_turn = threading.Lock()
+        self._reading = lru_cache(maxsize=1024)(self._make_reading)
 
     @contextmanager
     def read(self, tenant_id: int | None) -> Iterator[Session]:
         """Read one consistent state of a tenant (None: across tenants); nothing is written."""
-        with Session(self.reading(tenant_id)) as session:
-            yield session
+        with self.reading(tenant_id).connect() as connection:
+            _begin(connection)
+            with Transaction(connection) as session:
+                yield session
+
+    @contextmanager
+    def look_up(self) -> Iterator[Connection]:
+        """Give a connection that reads across tenants, each statement by itself; see `statements.Statement.run_on`."""
+        with self._look_ups.connect() as connection:
+            yield connection
 
     @contextmanager
     def write(
-        self, tenant_id: int | None, *, lock: Lock = Lock.SHARED, wait_s: float = WRITER_WAIT_S
+        self,
+        tenant_id: int | None,
+        *,
+        lock: Lock = Lock.SHARED,
+        wait_s: float = WRITER_WAIT_S,
+        turn: tuple[int, int] | None = None,
     ) -> Iterator[Session]:
-        """Write in one transaction under the tenant's lock (None: no tenant's); `TenantLockedError` after `wait_s`."""
-        with self._turn(wait_s), Session(self.writing(tenant_id, lock=lock, wait_s=wait_s)) as session:
-            _begin(session)
-            yield session
-            session.commit()
+        """Write in one transaction under the tenant's lock (None: no tenant's); `TenantLockedError` after `wait_s`.
+
+        `turn` is a lock of its own kind, of which the transaction takes hold as well, however long that takes.
+        """
+        engine = self.writing(tenant_id, lock=lock, wait_s=wait_s, turn=turn)
+        with self._turn(wait_s), engine.connect() as connection:
+            _begin(connection)
+            with Transaction(connection) as session:
+                yield session
+                session.flush()
+            connection.commit()
         self.commits.ring()
 
     def reading(self, tenant_id: int | None) -> Engine:
         """Give the engine whose transactions each see one consistent state of a tenant (None: across tenants)."""
-        reach = Reach.ALL_TENANTS if tenant_id is None else tenant_id
-        return self.engine.execution_options(
-            postgresql_begin=f"BEGIN ISOLATION LEVEL REPEATABLE READ; {step_in(reach)}"
-        )
+        return self._reading(tenant_id)
 
-    def writing(self, tenant_id: int | None, *, lock: Lock = Lock.SHARED, wait_s: float = WRITER_WAIT_S) -> Engine:
+    def writing(
+        self,
+        tenant_id: int | None,
+        *,
+        lock: Lock = Lock.SHARED,
+        wait_s: float = WRITER_WAIT_S,
+        turn: tuple[int, int] | None = None,
+    ) -> Engine:
         """Give the engine whose transactions hold a tenant (None: none, and look across tenants) from their begin.
 
         For whoever needs a connection of its own; `write` also takes turns within the process and tells of commits.
@@ -88,6 +129,8 @@ class Store:
             wait_ms = max(1, int(wait_s * 1000))  # 0 would wait for ever
             steps += [f"SET LOCAL lock_timeout = {wait_ms}", f"SELECT {lock.value}({int(tenant_id)})"]
             steps += ["SET LOCAL lock_timeout = 0"]
+        if turn is not None:
+            steps += [f"SELECT pg_advisory_xact_lock({turn[0]}, {turn[1]})"]
         return self.engine.execution_options(
             postgresql_begin="; ".join(steps), sqlite_begin="BEGIN IMMEDIATE", sqlite_wait_s=wait_s
         )
@@ -95,6 +138,13 @@ class Store:
     def close(self) -> None:
         """Give all connections back."""
         self.engine.dispose()
+        self._look_ups.dispose()
+
+    def _make_reading(self, tenant_id: int | None) -> Engine:
+        reach = Reach.ALL_TENANTS if tenant_id is None else tenant_id
+        return self.engine.execution_options(
+            postgresql_begin=f"BEGIN ISOLATION LEVEL REPEATABLE READ; {step_in(reach)}"
+        )
 
     @contextmanager
     def _turn(self, wait_s: float) -> Iterator[None]:
@@ -139,9 +189,9 @@ def violates(error: IntegrityError, index: str, column: str) -> bool:
     return diagnosis.constraint_name == index if diagnosis is not None else column in str(error.orig)
 
 
-def _begin(session: Session) -> None:
+def _begin(connection: Connection) -> None:
     try:
-        session.connection()
+        connection.begin()
     except OperationalError as error:
         is_locked = getattr(error.orig, "sqlstate", None) == "55P03"  # lock_not_available
         if is_locked or "database is locked" in str(error.orig):
@@ -156,19 +206,7 @@ def open_engine(database_url: str, *, fenced: bool = False) -> Engine:
     """
     url = make_url(database_url)
     if url.get_backend_name() != "sqlite":
-        engine = create_engine(
-            url,
-            isolation_level="AUTOCOMMIT" if fenced else "READ COMMITTED",
-            pool_size=40,
-            max_overflow=8,
-            pool_use_lifo=True,
-            pool_pre_ping=True,
-            hide_parameters=True,  # values of people stay out of errors and logs
-            connect_args={"connect_timeout": 5},
-        )
-        if fenced:
-            event.listen(engine, "begin", _begin_postgresql)
-        return engine
+        return _open_postgresql(url, fenced=fenced)
     if url.database:
         Path(url.database).parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(
@@ -184,13 +222,48 @@ def open_engine(database_url: str, *, fenced: bool = False) -> Engine:
     return engine
 
 
+def _open_postgresql(url: URL, *, fenced: bool = False, role: str = "") -> Engine:
+    """Open a pool; with a `role` each connection has that one for good, and each statement is a transaction."""
+    engine = create_engine(
+        url,
+        isolation_level="AUTOCOMMIT" if fenced or role else "READ COMMITTED",
+        pool_size=8 if role else 32,
+        max_overflow=8,
+        pool_use_lifo=True,
+        hide_parameters=True,  # values of people stay out of errors and logs
+        connect_args={"connect_timeout": 5},
+    )
+    if role:
+        event.listen(engine, "connect", lambda connection, _: _take_for_good(connection, role))
+    event.listen(engine, "checkout", _require_connected)
+    if fenced:
+        event.listen(engine, "begin", _begin_postgresql)
+    return engine
+
+
+def _take_for_good(dbapi_connection: Any, role: str) -> None:
+    dbapi_connection.execute(f"SET ROLE {role}")
+    dbapi_connection.commit()
+
+
+def _require_connected(dbapi_connection: Any, *_: Any) -> None:
+    """Let the pool replace a connection that PostgreSQL has ended.
+
+    An idle one has nothing to read but its end, which is seen without the round trip of a ping.
+    """
+    waiting = select.poll()
+    waiting.register(dbapi_connection.fileno(), select.POLLIN)
+    if dbapi_connection.closed or waiting.poll(0):
+        raise DisconnectionError
+
+
 def _begin_postgresql(connection: Connection) -> None:
     """Begin, step behind the fence and take locks in one round trip: connections are in autocommit, and we say BEGIN.
 
     Both roles and all settings are LOCAL, so that nothing of a transaction is left to the connection's next one.
     """
     options = connection.get_execution_options()
-    connection.exec_driver_sql(str(options.get("postgresql_begin", f"BEGIN; {step_in(Reach.STAGES)}")))
+    execute(connection, str(options.get("postgresql_begin", f"BEGIN; {step_in(Reach.STAGES)}")))
 
 
 def _set_up_sqlite(dbapi_connection: Any, _: Any) -> None:
@@ -209,5 +282,12 @@ def _set_up_sqlite(dbapi_connection: Any, _: Any) -> None:
 
 def _begin_sqlite(connection: Connection) -> None:
     options = connection.get_execution_options()
-    connection.exec_driver_sql(f"PRAGMA busy_timeout = {int(options.get('sqlite_wait_s', WRITER_WAIT_S) * 1000)}")
-    connection.exec_driver_sql(str(options.get("sqlite_begin", "BEGIN")))
+    wait_ms = int(options.get("sqlite_wait_s", WRITER_WAIT_S) * 1000)
+    if connection.info.get(_WAIT) != wait_ms:
+        execute(connection, f"PRAGMA busy_timeout = {wait_ms}")
+        connection.info[_WAIT] = wait_ms
+    execute(connection, str(options.get("sqlite_begin", "BEGIN")))
+
+
+_WAIT: Final = "busy_timeout_ms"
+"""What a connection remembers of itself."""

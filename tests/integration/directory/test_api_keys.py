@@ -36,8 +36,8 @@ def source(office: Office) -> sources_pb2.Source:
 
 
 def caller_of(directory: ServedDirectory, key: str) -> TokenCaller | None:
-    with directory.store.read(None) as session:
-        return authenticate(session, key, pepper=PEPPER, now=directory.clock())
+    with directory.store.look_up() as connection:
+        return authenticate(connection, key, pepper=PEPPER, now=directory.clock())
 
 
 def listed(office: Office, source: sources_pb2.Source) -> dict[str, str]:

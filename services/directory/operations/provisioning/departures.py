@@ -43,7 +43,7 @@ def let_go(call: Call, user_ids: Collection[int]) -> None:
             ids=call.ids(user_ids),
         )
         return
-    alone = call.run(f"SELECT u.id {_ALONE}", ids=call.ids(user_ids)).scalars().all()
+    alone = call.run(f"SELECT u.id {_ALONE}", ids=call.ids(user_ids)).scalars()
     put_out(call, alone, WayOut.LAST_GROUP_GONE)
 
 
@@ -63,6 +63,6 @@ def judge(call: Call, unit: str) -> int:
         "SELECT u.id FROM users u JOIN {each} ON i.id = u.id WHERE u.tenant_id = :t ORDER BY u.id{for_update_of_u}",
         ids=call.ids(people),
     )
-    alone = call.run(f"SELECT u.id {_ALONE}", ids=call.ids(people)).scalars().all()
+    alone = call.run(f"SELECT u.id {_ALONE}", ids=call.ids(people)).scalars()
     is_agreed = bool(waiting) and all(row.is_agreed for row in waiting)
     return len(put_out(call, alone, WayOut.LAST_GROUP_GONE, is_agreed=is_agreed))

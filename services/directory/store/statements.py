@@ -1,0 +1,141 @@
+"""Run statements of fixed text on the database's own driver: for what is asked on every call.
+
+SQLAlchemy takes 0.1 ms for a statement that it has compiled before, and 0.4 ms where models are made of the rows; the
+drivers take 0.002 and 0.03 ms (docs/adr/0020). Whoever listens for statements on the engine is told of these as well.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import namedtuple
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any, Final, cast
+
+from sqlalchemy.engine import Connection
+from sqlalchemy.exc import DBAPIError, NoResultFound
+from sqlmodel import Session
+
+_BOUND: Final = re.compile(r"(?<![:\w]):(\w+)")
+"""A bound value, `:name`; `::bigint` is a cast."""
+
+
+class Rows:
+    """What a statement gave: rows, whose values have the names of their columns, and how many it touched."""
+
+    def __init__(self, rows: list[Any], rowcount: int) -> None:
+        self._rows = rows
+        self.rowcount = rowcount
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._rows)
+
+    def all(self) -> list[Any]:
+        """All rows."""
+        return self._rows
+
+    def first(self) -> Any:
+        """The first row, or None."""
+        return self._rows[0] if self._rows else None
+
+    def one(self) -> Any:
+        """The first row, which there must be. Errors: NoResultFound."""
+        if not self._rows:
+            raise NoResultFound
+        return self._rows[0]
+
+    def scalars(self) -> list[Any]:
+        """The first value of each row."""
+        return [row[0] for row in self._rows]
+
+    def scalar_one(self) -> Any:
+        """The only value. Errors: NoResultFound."""
+        return self.one()[0]
+
+
+class Statement:
+    """One statement for both databases, with `:name` where a value is bound; text that differs is given apart."""
+
+    def __init__(self, text: str, *, sqlite: str = "") -> None:
+        self._sqlite = sqlite or text
+        self._postgresql = _BOUND.sub(r"%(\1)s", text.replace("%", "%%"))
+        self._row: Any = None
+
+    def run(self, session: Session, **values: Any) -> Rows:
+        """Execute it in the session's transaction; what the session has not flushed, it does not see."""
+        return self.run_on(session.connection(), values)
+
+    def run_on(self, connection: Connection, values: Mapping[str, Any]) -> Rows:
+        """Execute it on a connection, in a transaction that has begun or in one of its own.
+
+        Errors: those of SQLAlchemy for the driver's.
+        """
+        if connection.dialect.name == "sqlite":
+            text, values = self._sqlite, {name: _for_sqlite(value) for name, value in values.items()}
+        else:
+            text = self._postgresql
+        cursor = execute(connection, text, values)
+        if cursor.description is None:
+            return Rows([], cursor.rowcount)
+        if self._row is None:
+            names = [column[0] for column in cursor.description]
+            self._row = _row_of(names)
+        return Rows(list(map(self._row, cursor.fetchall())), cursor.rowcount)
+
+
+@lru_cache(maxsize=512)
+def statement(text: str) -> Statement:
+    """Make a statement of a text that was written for one call, and may come again."""
+    return Statement(text)
+
+
+def execute(connection: Connection, text: str, values: Mapping[str, Any] | None = None) -> Any:
+    """Execute a text as the driver takes it; gives its cursor. Errors: those of SQLAlchemy for the driver's."""
+    cursor = connection.connection.cursor()
+    for tell in connection.dispatch.before_cursor_execute:
+        tell(connection, cursor, text, values, None, False)
+    try:
+        cursor.execute(text, values) if values else cursor.execute(text)
+    except connection.dialect.loaded_dbapi.Error as error:
+        raise _told(connection, error) from error
+    return cursor
+
+
+def moment(value: str | datetime | None) -> datetime | None:
+    """Read a time as a driver gives it: SQLite keeps text."""
+    if isinstance(value, str):
+        return datetime.fromisoformat(value).replace(tzinfo=UTC)
+    return value.astimezone(UTC) if value is not None else None
+
+
+def _row_of(names: list[str]) -> Callable[[Iterable[Any]], Any]:
+    """Make a row's type of a statement's columns; one without a usable name has its place's."""
+    row: Any = namedtuple("Row", names, rename=True)  # type: ignore[misc]  # noqa: PYI024 - known when it has run
+    return cast("Callable[[Iterable[Any]], Any]", row._make)
+
+
+def _for_sqlite(value: Any) -> Any:
+    """Write a time as tables.UtcDateTime does."""
+    if not isinstance(value, datetime):
+        return value
+    if value.tzinfo is None:
+        raise ValueError("a naive datetime cannot be stored")
+    return value.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")
+
+
+def _told(connection: Connection, error: Exception) -> BaseException:
+    """Tell an error as SQLAlchemy does, without the values; a connection that is lost is never used again."""
+    dialect = connection.dialect
+    is_lost = dialect.is_disconnect(error, connection.connection.dbapi_connection, None)  # type: ignore[arg-type]
+    if is_lost:
+        connection.invalidate(error)
+    return DBAPIError.instance(
+        None,
+        None,
+        error,
+        dialect.loaded_dbapi.Error,
+        hide_parameters=True,
+        connection_invalidated=is_lost,
+        dialect=dialect,
+    )
