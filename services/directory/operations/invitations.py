@@ -15,6 +15,7 @@ from services.directory.operations.scope import Scope
 from services.directory.operations.tenant_sql import TenantSql
 from services.directory.operations.tenants import get_tenant, require_living
 from services.directory.operations.user_states import require_active
+from services.directory.operations.user_views import Invited
 from services.directory.rules import links
 from services.directory.rules.errors import (
     AcceptUrlMissing,
@@ -179,7 +180,7 @@ def accept(session: Session, link: Derived, password: NewPassword, *, actor: Act
     return user.id
 
 
-def state_of(invitation: Invitation, now: datetime) -> InvitationState:
+def state_of(invitation: Invitation | Invited, now: datetime) -> InvitationState:
     """Say where an invitation is: that it has expired follows from time."""
     if invitation.state in LIVE and invitation.expire_time <= now:
         return InvitationState.EXPIRED

@@ -5,8 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import update
-from sqlmodel import Session, col
+from sqlmodel import Session
 
 from services.directory.rules.checks import FieldChecks
 from services.directory.rules.errors import LicenseLimitReached, NotFound
@@ -14,9 +13,8 @@ from services.directory.rules.etags import require_etag
 from services.directory.rules.names import LICENSE
 from services.directory.store.events import Actor, Change, append_events
 from services.directory.store.seats import Seats, note_mark
+from services.directory.store.statements import Statement
 from services.directory.store.tables import License
-
-_SEATS: Final = (col(License.seats_total), col(License.seats_used), col(License.told_percent))
 
 
 def take_seat(session: Session, tenant_id: int, *, actor: Actor, now: datetime) -> None:
@@ -29,12 +27,7 @@ def take_seats(session: Session, tenant_id: int, count: int, *, actor: Actor, no
 
     That the license is nearly full, or full, is told by an event. Errors: LicenseLimitReached.
     """
-    taken = session.connection().execute(
-        update(License)
-        .where(col(License.tenant_id) == tenant_id, col(License.seats_used) + count <= col(License.seats_total))
-        .values(seats_used=col(License.seats_used) + count)
-        .returning(*_SEATS)
-    )
+    taken = _TAKE.run(session, t=tenant_id, count=count)
     seats = taken.first()
     if seats is None:
         kept = get_license(session, tenant_id)
@@ -42,15 +35,21 @@ def take_seats(session: Session, tenant_id: int, count: int, *, actor: Actor, no
     append_events(session, tenant_id, note_mark(session, tenant_id, Seats(*seats)), actor=actor, now=now)
 
 
+_TAKE: Final = Statement("""
+    UPDATE licenses SET seats_used = seats_used + :count WHERE tenant_id = :t AND seats_used + :count <= seats_total
+    RETURNING seats_total, seats_used, told_percent
+""")
+
+
 def free_seats(session: Session, tenant_id: int, count: int) -> None:
     """Give seats back."""
-    freed = session.connection().execute(
-        update(License)
-        .where(col(License.tenant_id) == tenant_id)
-        .values(seats_used=col(License.seats_used) - count)
-        .returning(*_SEATS)
-    )
-    note_mark(session, tenant_id, Seats(*freed.one()))
+    note_mark(session, tenant_id, Seats(*_FREE.run(session, t=tenant_id, count=count).one()))
+
+
+_FREE: Final = Statement("""
+    UPDATE licenses SET seats_used = seats_used - :count WHERE tenant_id = :t
+    RETURNING seats_total, seats_used, told_percent
+""")
 
 
 def get_license(session: Session, tenant_id: int) -> License:

@@ -6,18 +6,16 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlmodel import Session, col, select
+from sqlmodel import Session
 
-from services.directory.operations.groups import require_group
-from services.directory.operations.tenant_sql import TenantSql
+from services.directory.operations.tenant_sql import TenantReads, TenantSql
 from services.directory.operations.user_states import require_active
 from services.directory.rules.errors import InvalidArgument, NotFound
 from services.directory.rules.names import GROUP, USER
 from services.directory.store.events import Actor, Change, append_events
-from services.directory.store.tables import MANUAL, Account, Group, Membership, User, UserState
+from services.directory.store.tables import MANUAL, UserState
 
 MOST_CHANGES: Final = 1000
 MOST_MEMBERS: Final = 1_000_000
@@ -56,9 +54,9 @@ def modify_memberships(
     Errors: InvalidArgument, NotFound, UserStateError.
     """
     _check(add, remove)
-    group = require_group(session, tenant_id, group_id)
-    _require_users(session, tenant_id, add, remove)
     sql = TenantSql(session, tenant_id, now)
+    group = _target(sql, group_id)
+    _require_users(session, tenant_id, add, remove)
     removed = _remove(sql, group, remove)
     added = join_groups(session, tenant_id, [group_id], add)
     _tell(sql, removed, added, actor)
@@ -76,8 +74,8 @@ def replace_memberships(
 
     Adding and removing mean what they mean to `modify_memberships`. Errors: NotFound, UserStateError.
     """
-    group = require_group(session, tenant_id, group_id)
     sql = TenantSql(session, tenant_id, now)
+    group = _target(sql, group_id)
     wanted = sql.ids(user_ids)
     _require_active(sql, wanted)
     by_hand = f"SELECT user_id FROM memberships WHERE tenant_id = :t AND group_id = :g AND origin_source_id = {MANUAL}"
@@ -100,26 +98,27 @@ def join_groups(session: Session, tenant_id: int, group_ids: Sequence[int], user
     users = sorted(set(user_ids))  # one order for all writers, so that two of them cannot wait for each other
     if not users or not group_ids:
         return []
-    query = (
-        select(Group.id, Account.main_group_id)
-        .join(Account, (col(Account.tenant_id) == tenant_id) & (col(Account.id) == col(Group.account_id)))
-        .where(col(Group.tenant_id) == tenant_id, col(Group.id).in_(set(group_ids)))
-        .with_for_update(read=True, key_share=True)  # nobody deletes or moves one of them meanwhile
-    )
-    main_groups = dict(session.exec(query).all())
+    sql = TenantReads(session, tenant_id)
+    main_groups = dict(tuple(row) for row in sql.run(_GROUPS_TO_JOIN, ids=sql.ids(group_ids)))
     for group_id in group_ids:
         if group_id not in main_groups:
             raise NotFound(resource=GROUP.format(tenant_id, group_id))
-    targets = sorted({*main_groups, *main_groups.values()})
-    dialect = sqlite if session.get_bind().dialect.name == "sqlite" else postgresql
-    table: Any = Membership
-    statement = dialect.insert(table).on_conflict_do_nothing().returning(table.group_id, table.user_id)
-    rows = [
-        {"tenant_id": tenant_id, "group_id": group_id, "user_id": user_id, "origin_source_id": MANUAL}
-        for user_id in users
-        for group_id in targets
-    ]
-    return [(group_id, user_id) for group_id, user_id in session.connection().execute(statement, rows)]
+    places = sql.ids([*main_groups, *main_groups.values()])
+    return [(row.group_id, row.user_id) for row in sql.run(_JOIN, ids=sql.ids(users), places=places)]
+
+
+_GROUPS_TO_JOIN: Final = """
+    SELECT g.id, a.main_group_id FROM groups g JOIN {each} ON i.id = g.id
+    JOIN accounts a ON a.tenant_id = :t AND a.id = g.account_id
+    WHERE g.tenant_id = :t{for_key_share_of_g_and_a}
+"""
+"""Nobody deletes or moves one of them meanwhile."""
+
+_JOIN: Final = f"""
+    INSERT INTO memberships (tenant_id, group_id, user_id, origin_source_id)
+    SELECT :t, p.id, i.id, {MANUAL} FROM {{each}} CROSS JOIN {{each_place}} WHERE true ORDER BY i.id, p.id
+    ON CONFLICT DO NOTHING RETURNING group_id, user_id
+"""
 
 
 def joined_events(pairs: Iterable[_Pair]) -> list[Change]:
@@ -144,10 +143,35 @@ def _check(add: Sequence[int], remove: Sequence[int]) -> None:
         raise InvalidArgument(violations)
 
 
+class _Target(NamedTuple):
+    """A group that people come into or leave."""
+
+    id: int
+    account_id: int
+    is_main: bool
+    main_group_id: int
+    """That of its account."""
+
+
+def _target(sql: TenantSql, group_id: int) -> _Target:
+    found = sql.run(
+        "SELECT g.id, g.account_id, g.is_main, a.main_group_id FROM groups g "
+        "JOIN accounts a ON a.tenant_id = :t AND a.id = g.account_id WHERE g.tenant_id = :t AND g.id = :g",
+        g=group_id,
+    ).first()
+    if found is None:
+        raise NotFound(resource=GROUP.format(sql.tenant_id, group_id))
+    return _Target._make(found)
+
+
 def _require_users(session: Session, tenant_id: int, add: Sequence[int], remove: Sequence[int]) -> None:
     """Only active users can join; any user may be taken out."""
-    query = select(User.id, User.state).where(col(User.tenant_id) == tenant_id, col(User.id).in_({*add, *remove}))
-    states = dict(session.exec(query).all())
+    sql = TenantReads(session, tenant_id)
+    found = sql.run(
+        "SELECT u.id, u.state FROM users u JOIN {each} ON i.id = u.id WHERE u.tenant_id = :t",
+        ids=sql.ids((*add, *remove)),
+    )
+    states = {row.id: row.state for row in found}
     for user_id in (*add, *remove):
         if user_id not in states:
             raise NotFound(resource=USER.format(tenant_id, user_id))
@@ -169,7 +193,7 @@ def _require_active(sql: TenantSql, wanted: Any) -> None:
     require_active(found.state)
 
 
-def _remove(sql: TenantSql, group: Group, user_ids: Iterable[int]) -> list[_Pair]:
+def _remove(sql: TenantSql, group: _Target, user_ids: Iterable[int]) -> list[_Pair]:
     """Take people out of a group; out of a main group is out of all of its account's groups."""
     ids = list(user_ids)
     if not ids:
@@ -184,11 +208,10 @@ def _remove(sql: TenantSql, group: Group, user_ids: Iterable[int]) -> list[_Pair
     return [(group_id, user_id) for group_id, user_id in left]
 
 
-def _join(sql: TenantSql, group: Group, user_ids: Collection[int]) -> list[_Pair]:
+def _join(sql: TenantSql, group: _Target, user_ids: Collection[int]) -> list[_Pair]:
     """Put any number of people into a group and its account by hand; gives the pairs that are new."""
-    account = sql.session.get_one(Account, (sql.tenant_id, group.account_id))
     pairs: list[_Pair] = []
-    for group_id in sorted({group.id, account.main_group_id}) if user_ids else ():
+    for group_id in sorted({group.id, group.main_group_id}) if user_ids else ():
         joined = sql.run(
             "INSERT INTO memberships (tenant_id, group_id, user_id, origin_source_id) "
             f"SELECT :t, :g, i.id, {MANUAL} FROM {{each}} WHERE true ORDER BY i.id "

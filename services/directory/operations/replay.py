@@ -7,16 +7,15 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TypeVar
+from typing import Any, Final, TypeVar
 
 from google.protobuf.message import Message
-from sqlalchemy import delete, text
-from sqlmodel import Session, col, select
+from sqlmodel import Session
 
 from services.directory.rules.errors import InvalidArgument, RequestIdReused
 from services.directory.store.seal import Seal
 from services.directory.store.session import WRITER_WAIT_S, Store
-from services.directory.store.tables import RequestReplay
+from services.directory.store.statements import Statement
 
 KEPT_FOR = timedelta(hours=24)
 _FORM = re.compile(r"[0-9A-Za-z._-]{1,64}")
@@ -57,49 +56,67 @@ def write_once(  # noqa: PLR0917 - in the order in which they are spoken of
     `tenant_id` None is for tenants themselves. Answers are kept sealed: that of CreateSource holds a password.
     Errors: RequestIdReused when the body is another one; whatever `work` raises, and then nothing is written.
     """
-    with store.write(tenant_id, wait_s=wait_s) as session:
+    owner_id = tenant_id or 0
+    turn = _turn_of(owner_id, attempt.request_id) if attempt.request_id else None
+    with store.write(tenant_id, wait_s=wait_s, turn=turn) as session:
         if not attempt.request_id:
             return work(session)
-        owner_id = tenant_id or 0
-        _take_turn(session, owner_id, attempt.request_id)
-        _forget_old(session, owner_id, now)
         belongs_to = f"request_replays/{owner_id}/{attempt.request_id}"
-        kept = session.get(RequestReplay, (owner_id, attempt.request_id))
+        kept = _kept(session, owner_id, attempt.request_id, now - KEPT_FOR)
         if kept is not None:
             if kept.method != attempt.method or kept.body_sha256 != attempt.body_sha256:
                 raise RequestIdReused
             return answer_type.FromString(seal.open(kept.answer, belongs_to=belongs_to))
         answer = work(session)
-        session.add(
-            RequestReplay(
-                tenant_id=owner_id,
-                request_id=attempt.request_id,
-                method=attempt.method,
-                body_sha256=attempt.body_sha256,
-                answer=seal.close_up(answer.SerializeToString(), belongs_to=belongs_to),
-                create_time=now,
-            )
+        _KEEP.run(
+            session,
+            t=owner_id,
+            request_id=attempt.request_id,
+            method=attempt.method,
+            body=attempt.body_sha256,
+            answer=seal.close_up(answer.SerializeToString(), belongs_to=belongs_to),
+            now=now,
         )
         return answer
 
 
-def _take_turn(session: Session, owner_id: int, request_id: str) -> None:
-    """Let a retry that overtakes its first attempt wait for it; on SQLite writers take turns anyway."""
-    if session.get_bind().dialect.name == "sqlite":
-        return
+def _turn_of(owner_id: int, request_id: str) -> tuple[int, int]:
+    """Name the lock by which a retry that overtakes its first attempt waits for it."""
     digest = hashlib.blake2b(f"{owner_id}/{request_id}".encode(), digest_size=4).digest()
-    key = int.from_bytes(digest, "big", signed=True)
-    session.connection().execute(text("SELECT pg_advisory_xact_lock(:space, :key)"), {"space": _LOCK_SPACE, "key": key})
+    return _LOCK_SPACE, int.from_bytes(digest, "big", signed=True)
 
 
-def _forget_old(session: Session, owner_id: int, now: datetime) -> None:
-    """Delete answers past their time, a few at a time; SKIP LOCKED (PostgreSQL) lets two writers do it at once."""
-    old = (
-        select(RequestReplay.request_id)
-        .where(col(RequestReplay.tenant_id) == owner_id, col(RequestReplay.create_time) < now - KEPT_FOR)
-        .limit(1000)
-        .with_for_update(skip_locked=True)
-    )
-    session.connection().execute(
-        delete(RequestReplay).where(col(RequestReplay.tenant_id) == owner_id, col(RequestReplay.request_id).in_(old))
-    )
+def _kept(session: Session, owner_id: int, request_id: str, oldest: datetime) -> Any:
+    """Read the kept answer, and delete answers past their time, a few at a time."""
+    values = {"t": owner_id, "request_id": request_id, "oldest": oldest}
+    if session.get_bind().dialect.name == "sqlite":
+        _FORGET_ON_SQLITE.run(session, **values)
+    return _KEPT.run(session, **values).first()
+
+
+_READ: Final = """
+    SELECT method, body_sha256, answer FROM request_replays
+    WHERE tenant_id = :t AND request_id = :request_id AND create_time >= :oldest
+"""
+
+_KEPT: Final = Statement(
+    f"""
+    WITH old AS (
+        SELECT request_id FROM request_replays WHERE tenant_id = :t AND create_time < :oldest
+        LIMIT 1000 FOR UPDATE SKIP LOCKED),
+    gone AS (DELETE FROM request_replays r USING old WHERE r.tenant_id = :t AND r.request_id = old.request_id)
+    {_READ}
+    """,
+    sqlite=_READ,
+)
+"""Both in one round trip; SKIP LOCKED lets two writers forget at once."""
+
+_FORGET_ON_SQLITE: Final = Statement("""
+    DELETE FROM request_replays WHERE tenant_id = :t AND request_id IN (
+        SELECT request_id FROM request_replays WHERE tenant_id = :t AND create_time < :oldest LIMIT 1000)
+""")
+
+_KEEP: Final = Statement("""
+    INSERT INTO request_replays (tenant_id, request_id, method, body_sha256, answer, create_time)
+    VALUES (:t, :request_id, :method, :body, :answer, :now)
+""")

@@ -14,13 +14,16 @@ from services.directory.store.statements import Rows, Statement, statement
 _STATEMENTS: Final[dict[str, Statement]] = {}
 """Statements of fixed text, each prepared once."""
 
-_EACH_ON_SQLITE: Final = "(SELECT value AS id FROM json_each(:ids)) i"
-_EACH_ON_POSTGRESQL: Final = "unnest(CAST(:ids AS bigint[])) AS i(id)"
-"""What `{each}` stands for."""
+_EACH: Final = {
+    "{each}": ("(SELECT value AS id FROM json_each(:ids)) i", "unnest(CAST(:ids AS bigint[])) AS i(id)"),
+    "{each_place}": ("(SELECT value AS id FROM json_each(:places)) p", "unnest(CAST(:places AS bigint[])) AS p(id)"),
+}
+"""Places in statements where bound ids are a relation, on SQLite and on PostgreSQL."""
 
 _LOCKS: Final = {
     "{for_update}": " FOR UPDATE",
     "{for_update_of_u}": " FOR NO KEY UPDATE OF u",
+    "{for_key_share_of_g_and_a}": " FOR KEY SHARE OF g, a",
 }
 """Places in statements where PostgreSQL takes a lock; on SQLite there is one writer at a time."""
 
@@ -45,7 +48,8 @@ class TenantReads:
     def run(self, text: str, **values: Any) -> Rows:
         """Execute a statement of fixed text with what `bound` names.
 
-        `:ids` is what `ids` gave; in the text `{each}` stands for a relation `i(id)` of the bound `:ids`.
+        `:ids` is what `ids` gave; in the text `{each}` stands for a relation `i(id)` of the bound `:ids`, and
+        `{each_place}` for one `p(id)` of `:places`.
         """
         prepared = _STATEMENTS.get(text) or _STATEMENTS.setdefault(text, _prepare(text))
         return prepared.run(self.session, **{**self.bound, **values})
@@ -73,7 +77,10 @@ class TenantSql(TenantReads):
 
 
 def _prepare(text: str) -> Statement:
-    on_sqlite, on_postgresql = text.replace("{each}", _EACH_ON_SQLITE), text.replace("{each}", _EACH_ON_POSTGRESQL)
+    on_sqlite = on_postgresql = text
+    for each, (relation_on_sqlite, relation_on_postgresql) in _EACH.items():
+        on_sqlite = on_sqlite.replace(each, relation_on_sqlite)
+        on_postgresql = on_postgresql.replace(each, relation_on_postgresql)
     for place, lock in _LOCKS.items():
         on_sqlite, on_postgresql = on_sqlite.replace(place, ""), on_postgresql.replace(place, lock)
     return Statement(on_postgresql, sqlite=on_sqlite)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from sqlmodel import Session, col, select
 
@@ -15,6 +16,7 @@ from services.directory.rules.etags import require_etag
 from services.directory.rules.names import TENANT
 from services.directory.store import ids
 from services.directory.store.events import Actor, append_event
+from services.directory.store.statements import Statement
 from services.directory.store.tables import Account, Group, License, Tenant
 
 
@@ -143,8 +145,12 @@ def locked_tenant(session: Session, tenant_id: int) -> Tenant:
 
 def require_living(session: Session, tenant_id: int) -> None:
     """Refuse to write in a tenant that is none or was deleted. Errors: NotFound."""
-    if get_tenant(session, tenant_id).delete_time is not None:
+    if _LIVING.run(session, t=tenant_id).first() is None:
         raise NotFound(resource=TENANT.format(tenant_id))
+
+
+_LIVING: Final = Statement("SELECT 1 FROM tenants WHERE id = :t AND delete_time IS NULL")
+"""Asked for by every write."""
 
 
 def list_tenants(session: Session, *, after_id: int, limit: int, show_deleted: bool = False) -> list[Tenant]:

@@ -59,17 +59,18 @@ def list_users(
     where = [col(User.tenant_id) == tenant_id, *_conditions(session, tenant_id, wanted, filters)]
     name, is_descending = _order_of(wanted.order_by)
     if not name:
-        query = columns(User).where(*where, col(User.id) > after[1]).order_by(col(User.id)).limit(limit)
-        users: list[User] = list(session.exec(query).scalars())  # type: ignore[call-overload]
-        return [FoundUser(view, ("", view.user.id)) for view in user_views(session, tenant_id, users)]
+        query = columns(col(User.id)).where(*where, col(User.id) > after[1]).order_by(col(User.id)).limit(limit)
+        found = list(session.connection().execute(query).scalars())
+        views = user_views(session, tenant_id, found)
+        return [FoundUser(views[user_id], ("", user_id)) for user_id in found]
     value = filters.order(name)
     if after != FIRST:
         where.append(_beyond(value, after, is_descending=is_descending))
     order = value.desc() if is_descending else value.asc()
-    ordered = columns(User, value.label("place_value")).where(*where).order_by(order, col(User.id)).limit(limit)
-    rows = list(session.exec(ordered))  # type: ignore[call-overload]
-    views = user_views(session, tenant_id, [user for user, _ in rows])
-    return [FoundUser(view, (str(text), view.user.id)) for view, (_, text) in zip(views, rows, strict=True)]
+    ordered = columns(col(User.id), value).where(*where).order_by(order, col(User.id)).limit(limit)
+    places = [(str(text), user_id) for user_id, text in session.connection().execute(ordered)]
+    views = user_views(session, tenant_id, [user_id for _, user_id in places])
+    return [FoundUser(views[place[1]], place) for place in places]
 
 
 def _conditions(session: Session, tenant_id: int, wanted: UserQuery, filters: UserFilters) -> list[ColumnElement[bool]]:

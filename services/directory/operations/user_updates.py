@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session
 
 from services.directory.operations.leaving import leave
 from services.directory.operations.parties import party_of
-from services.directory.operations.user_views import UserView
+from services.directory.operations.tenant_sql import TenantReads, TenantSql
+from services.directory.operations.user_views import COLUMNS, UserRow, UserView, user_row
 from services.directory.operations.users import PARSERS, get_user, require_free_email
 from services.directory.rules.checks import FieldChecks
 from services.directory.rules.errors import EmailTaken, NotFound, OwnedByOtherSource, UserStateError
@@ -21,7 +22,7 @@ from services.directory.rules.names import USER
 from services.directory.rules.ownership import Party, Verdict, over_user
 from services.directory.store.events import Actor, append_event
 from services.directory.store.session import violates
-from services.directory.store.tables import Source, User, UserState
+from services.directory.store.tables import Source, UserState
 
 
 def update_user(
@@ -49,11 +50,7 @@ def update_user(
         return get_user(session, tenant_id, user_id)
     if "email" in before and user.state == UserState.ACTIVE:
         require_free_email(session, tenant_id, values["email"])
-    for field in before:
-        setattr(user, field, values[field])
-    user.revision += 1
-    user.update_time = now
-    _flush(session)
+    _write(session, tenant_id, user, {field: values[field] for field in before}, now)
     after: dict[str, Any] = {field: values[field] for field in before}
     append_event(
         session,
@@ -75,30 +72,35 @@ def delete_user(session: Session, tenant_id: int, user_id: int, *, etag: str, ac
     return get_user(session, tenant_id, user_id)
 
 
-def _locked(session: Session, tenant_id: int, user_id: int, etag: str) -> User:
+def _locked(session: Session, tenant_id: int, user_id: int, etag: str) -> UserRow:
     """Read a user who is not deleted, and hold its row to the end."""
-    lock = {"key_share": True}
-    user = session.get(User, (tenant_id, user_id), with_for_update=lock, populate_existing=True)
+    kept = TenantReads(session, tenant_id).run(_LOCKED, id=user_id).first()
     resource = USER.format(tenant_id, user_id)
-    if user is None:
+    if kept is None:
         raise NotFound(resource=resource)
+    user = user_row(kept)
     require_etag(etag, resource=resource, revision=user.revision)
     if user.state == UserState.DELETED:
         raise UserStateError(state="erased" if user.erase_time else "deleted", needed="not deleted")
     return user
 
 
-def _require_open(session: Session, tenant_id: int, user: User) -> None:
+_LOCKED: Final = f"SELECT {COLUMNS} FROM users u WHERE u.tenant_id = :t AND u.id = :id{{for_update_of_u}}"
+
+
+def _require_open(session: Session, tenant_id: int, user: UserRow) -> None:
     verdict = over_user(party_of(session, tenant_id, user.owner_source_id), Party.MANUAL)
     if verdict not in {Verdict.FREE, Verdict.REVERTS}:
         owner = session.get_one(Source, (tenant_id, user.owner_source_id))
         raise OwnedByOtherSource(owner=owner.display_name)
 
 
-def _flush(session: Session) -> None:
-    """Two calls at once that take the same mail are told so as one after the other would be."""
+def _write(session: Session, tenant_id: int, user: UserRow, values: Mapping[str, str], now: datetime) -> None:
+    """Write the row; two calls at once that take the same mail are told so as one after the other would be."""
+    changed = ", ".join(f"{field} = :{field}" for field in values)
+    sql = f"UPDATE users SET {changed}, revision = revision + 1, update_time = :now WHERE tenant_id = :t AND id = :id"
     try:
-        session.flush()
+        TenantSql(session, tenant_id, now).run(sql, id=user.id, **values)
     except IntegrityError as error:
         if violates(error, "users_by_email", "users.email"):
             raise EmailTaken from None

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import enum
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import repeat
 from typing import Any, Final, cast
 
-from sqlalchemy import ColumnElement, insert, or_, text, true, tuple_
+from sqlalchemy import ColumnElement, or_, text, true, tuple_
 from sqlalchemy.sql.elements import Tuple
 from sqlmodel import Session, col, select
 
 from services.directory.store import ids
 from services.directory.store.event_tables import ArchivedEvent
+from services.directory.store.statements import Statement
 from services.directory.store.tables import Event
 
 _TOLD: Final = "told_kinds"
@@ -80,12 +83,12 @@ def append_events(
     """Write one event for each change, in their order, with one statement."""
     if not changes:
         return
-    positions = ids.reserve_ids(session.connection(), "event", len(changes))
     told = session.info.setdefault(_TOLD, Counter())
     told.update(change.kind for change in changes)
+    is_sqlite = session.get_bind().dialect.name == "sqlite"
+    positions = ids.reserve_ids(session.connection(), "event", len(changes)) if is_sqlite else repeat(0)
     shared = {
         "tenant_id": tenant_id,
-        "xid": transaction_id(session),
         "time": now,
         "actor_source_id": actor.source_id,
         "actor": actor.name,
@@ -98,12 +101,24 @@ def append_events(
             "kind": change.kind,
             "resource_kind": change.resource[0],
             "resource_id": change.resource[1],
-            "before": dict(change.before) if change.before else None,
-            "after": dict(change.after) if change.after else None,
+            "before": json.dumps(dict(change.before)) if change.before else None,
+            "after": json.dumps(dict(change.after)) if change.after else None,
         }
-        for position, change in zip(positions, changes, strict=True)
+        for position, change in zip(positions, changes, strict=False)
     ]
-    session.connection().execute(insert(Event), rows)
+    _INSERT.run_many(session, rows)
+
+
+_COLUMNS: Final = "time, actor_source_id, actor, kind, resource_kind, resource_id, run_id"
+_VALUES: Final = ", ".join(f":{column}" for column in (*_COLUMNS.split(", "), "before", "after"))
+
+_INSERT: Final = Statement(
+    f"""INSERT INTO events (tenant_id, xid, position, {_COLUMNS}, "before", "after")
+    VALUES (:tenant_id, pg_current_xact_id()::text::bigint, nextval('event_id_seq'), {_VALUES})""",
+    sqlite=f"""INSERT INTO events (tenant_id, xid, position, {_COLUMNS}, "before", "after")
+    VALUES (:tenant_id, 0, :position, {_VALUES})""",
+)
+"""Written by every write: on PostgreSQL it takes position and transaction in the same round trip."""
 
 
 def told_kinds(session: Session) -> Mapping[str, int]:

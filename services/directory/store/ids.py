@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import text
 from sqlalchemy.engine import Connection
 from sqlmodel import Session
+
+from services.directory.store.statements import Statement
 
 SEQUENCES: Final = (
     "tenant",
@@ -31,11 +32,14 @@ def next_id(session: Session, name: str) -> int:
 
 def reserve_ids(connection: Connection, name: str, count: int) -> list[int]:
     """Take `count` ids, in rising order; on SQLite this needs the write lock."""
-    if connection.dialect.name == "sqlite":
-        last = connection.execute(
-            text("UPDATE id_counters SET last = last + :count WHERE name = :name RETURNING last"),
-            {"count": count, "name": name},
-        ).scalar_one()
-        return list(range(last - count + 1, last + 1))
-    taken = text(f"SELECT nextval('{name}_id_seq') FROM generate_series(1, :count)")
-    return sorted(connection.execute(taken, {"count": count}).scalars())
+    taken = _TAKE[name].run_on(connection, {"count": count, "name": name}).scalars()
+    return list(range(taken[0] - count + 1, taken[0] + 1)) if connection.dialect.name == "sqlite" else sorted(taken)
+
+
+_TAKE: Final = {
+    name: Statement(
+        f"SELECT nextval('{name}_id_seq') FROM generate_series(1, :count)",
+        sqlite="UPDATE id_counters SET last = last + :count WHERE name = :name RETURNING last",
+    )
+    for name in SEQUENCES
+}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import namedtuple
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Final, cast
@@ -60,11 +60,23 @@ class Statement:
     def __init__(self, text: str, *, sqlite: str = "") -> None:
         self._sqlite = sqlite or text
         self._postgresql = _BOUND.sub(r"%(\1)s", text.replace("%", "%%"))
-        self._row: Any = None
+        self._row: Callable[[Iterable[Any]], Any] | None = None
+        self._gives_rows: bool | None = None
 
     def run(self, session: Session, **values: Any) -> Rows:
         """Execute it in the session's transaction; what the session has not flushed, it does not see."""
         return self.run_on(session.connection(), values)
+
+    def run_many(self, session: Session, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Execute it once for each of the rows, in their order; what it gives is not read."""
+        connection = session.connection()
+        if len(rows) == 1:
+            self.run_on(connection, rows[0])
+        elif connection.dialect.name == "sqlite":
+            adapted = [{name: _for_sqlite(value) for name, value in row.items()} for row in rows]
+            execute(connection, self._sqlite, adapted, many=True)
+        else:
+            execute(connection, self._postgresql, rows, many=True)
 
     def run_on(self, connection: Connection, values: Mapping[str, Any]) -> Rows:
         """Execute it on a connection, in a transaction that has begun or in one of its own.
@@ -76,12 +88,10 @@ class Statement:
         else:
             text = self._postgresql
         cursor = execute(connection, text, values)
-        if cursor.description is None:
-            return Rows([], cursor.rowcount)
-        if self._row is None:
-            names = [column[0] for column in cursor.description]
-            self._row = _row_of(names)
-        return Rows(list(map(self._row, cursor.fetchall())), cursor.rowcount)
+        if self._gives_rows is None:
+            self._row = _row_of(cursor.description)
+            self._gives_rows = self._row is not None
+        return Rows(list(map(self._row, cursor.fetchall())) if self._row else [], cursor.rowcount)
 
 
 @lru_cache(maxsize=512)
@@ -90,13 +100,18 @@ def statement(text: str) -> Statement:
     return Statement(text)
 
 
-def execute(connection: Connection, text: str, values: Mapping[str, Any] | None = None) -> Any:
+def execute(connection: Connection, text: str, values: Any = None, *, many: bool = False) -> Any:
     """Execute a text as the driver takes it; gives its cursor. Errors: those of SQLAlchemy for the driver's."""
     cursor = connection.connection.cursor()
     for tell in connection.dispatch.before_cursor_execute:
-        tell(connection, cursor, text, values, None, False)
+        tell(connection, cursor, text, values, None, many)
     try:
-        cursor.execute(text, values) if values else cursor.execute(text)
+        if many:
+            cursor.executemany(text, values)
+        elif values:
+            cursor.execute(text, values)
+        else:
+            cursor.execute(text)
     except connection.dialect.loaded_dbapi.Error as error:
         raise _told(connection, error) from error
     return cursor
@@ -109,8 +124,14 @@ def moment(value: str | datetime | None) -> datetime | None:
     return value.astimezone(UTC) if value is not None else None
 
 
-def _row_of(names: list[str]) -> Callable[[Iterable[Any]], Any]:
-    """Make a row's type of a statement's columns; one without a usable name has its place's."""
+def _row_of(description: Sequence[Any] | None) -> Callable[[Iterable[Any]], Any] | None:
+    """Make a row's type of a statement's columns, each by its name or, without a usable one, its place.
+
+    None, when it gives no rows.
+    """
+    if description is None:
+        return None
+    names = [column[0] for column in description]
     row: Any = namedtuple("Row", names, rename=True)  # type: ignore[misc]  # noqa: PYI024 - known when it has run
     return cast("Callable[[Iterable[Any]], Any]", row._make)
 
