@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import namedtuple
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Final, cast
@@ -21,33 +21,30 @@ _BOUND: Final = re.compile(r"(?<![:\w]):(\w+)")
 """A bound value, `:name`; `::bigint` is a cast."""
 
 
-class Rows:
+class Rows(list[Any]):
     """What a statement gave: rows, whose values have the names of their columns, and how many it touched."""
 
-    def __init__(self, rows: list[Any], rowcount: int) -> None:
-        self._rows = rows
+    def __init__(self, rows: Iterable[Any], rowcount: int) -> None:
+        super().__init__(rows)
         self.rowcount = rowcount
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self._rows)
 
     def all(self) -> list[Any]:
         """All rows."""
-        return self._rows
+        return self
 
     def first(self) -> Any:
         """The first row, or None."""
-        return self._rows[0] if self._rows else None
+        return self[0] if self else None
 
     def one(self) -> Any:
         """The first row, which there must be. Errors: NoResultFound."""
-        if not self._rows:
+        if not self:
             raise NoResultFound
-        return self._rows[0]
+        return self[0]
 
-    def scalars(self) -> list[Any]:
+    def scalars(self) -> Rows:
         """The first value of each row."""
-        return [row[0] for row in self._rows]
+        return Rows((row[0] for row in self), self.rowcount)
 
     def scalar_one(self) -> Any:
         """The only value. Errors: NoResultFound."""
@@ -91,7 +88,7 @@ class Statement:
         if self._gives_rows is None:
             self._row = _row_of(cursor.description)
             self._gives_rows = self._row is not None
-        return Rows(list(map(self._row, cursor.fetchall())) if self._row else [], cursor.rowcount)
+        return Rows(map(self._row, cursor.fetchall()) if self._row else (), cursor.rowcount)
 
 
 @lru_cache(maxsize=512)
