@@ -35,6 +35,9 @@ from bench.system import fresh_database, postgresql
 CALLERS: Final = (1, 16)
 """How many call at once."""
 
+WARM_UP_S: Final = 1.5
+"""Until each connection of the pool has prepared what the driver prepares: what it has run five times."""
+
 SETS: Final = (("threads", "PostgreSQL"), ("threads", "SQLite"), ("aio", "PostgreSQL"), ("aio", "SQLite"))
 """Server and database of each column; the first is what others are compared with."""
 
@@ -163,15 +166,15 @@ def _measure(register: Register, seconds: float) -> dict[tuple[str, int], Figure
     for name, call in register.calls().items():
         for callers in CALLERS:
             found[name, callers] = figure = _run(call, callers, seconds)
-            register.skip(int(figure.per_second * seconds) + callers * 1000)
+            register.skip(int(figure.per_second * (seconds + WARM_UP_S)) + callers * 1000)
     return found
 
 
 def _run(call: Callable[[int], Any], callers: int, seconds: float) -> Figure:
-    """Let `callers` call one after another each, for the time given, after a tenth of it to warm up."""
+    """Let `callers` call one after another each, for the time given, after WARM_UP_S that does not count."""
     taken: list[list[float]] = [[] for _ in range(callers)]
-    begun = time.perf_counter()
-    counted_from, until = begun + seconds / 10, begun + seconds
+    counted_from = time.perf_counter() + WARM_UP_S
+    until = counted_from + seconds
 
     def work(mine: list[float], first: int) -> None:
         number = first

@@ -22,6 +22,7 @@ _EACH: Final = {
 
 _LOCKS: Final = {
     "{for_update}": " FOR UPDATE",
+    "{for_key_share}": " FOR KEY SHARE",
     "{for_update_of_u}": " FOR NO KEY UPDATE OF u",
     "{for_key_share_of_g_and_a}": " FOR KEY SHARE OF g, a",
 }

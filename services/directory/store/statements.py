@@ -1,7 +1,7 @@
 """Run statements of fixed text on the database's own driver: for what is asked on every call.
 
 SQLAlchemy takes 0.1 ms for a statement that it has compiled before, and 0.4 ms where models are made of the rows; the
-drivers take 0.002 and 0.03 ms (docs/adr/0020). Whoever listens for statements on the engine is told of these as well.
+drivers take 0.002 and 0.03 ms (docs/adr/0022). Whoever listens for statements on the engine is told of these as well.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError, NoResultFound
 from sqlmodel import Session
 
-_BOUND: Final = re.compile(r"(?<![:\w]):(\w+)")
+_BOUND: Final = re.compile(r"(?<![:\w]):([a-z_]\w*)")
 """A bound value, `:name`; `::bigint` is a cast."""
 
 
@@ -45,6 +45,10 @@ class Rows(list[Any]):
     def scalars(self) -> Rows:
         """The first value of each row."""
         return Rows((row[0] for row in self), self.rowcount)
+
+    def scalar(self) -> Any:
+        """The first value of the first row, or None."""
+        return self[0][0] if self else None
 
     def scalar_one(self) -> Any:
         """The only value. Errors: NoResultFound."""
@@ -115,10 +119,13 @@ def execute(connection: Connection, text: str, values: Any = None, *, many: bool
 
 
 def moment(value: str | datetime | None) -> datetime | None:
-    """Read a time as a driver gives it: SQLite keeps text."""
-    if isinstance(value, str):
-        return datetime.fromisoformat(value).replace(tzinfo=UTC)
-    return value.astimezone(UTC) if value is not None else None
+    """Read a time as a driver gives it, or that there is none."""
+    return None if value is None else moment_of(value)
+
+
+def moment_of(value: str | datetime) -> datetime:
+    """Read a time as a driver gives it: PostgreSQL's with its zone, SQLite's as text without one."""
+    return datetime.fromisoformat(value).replace(tzinfo=UTC) if isinstance(value, str) else value.astimezone(UTC)
 
 
 def _row_of(description: Sequence[Any] | None) -> Callable[[Iterable[Any]], Any] | None:

@@ -9,13 +9,14 @@ from datetime import UTC, datetime
 from importlib import import_module
 
 import pytest
+from alembic import command
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
 from sqlalchemy import JSON, LargeBinary, String, func, insert, inspect, select, text, update
 from sqlalchemy.exc import ProgrammingError
 from sqlmodel import SQLModel
 
-from services.directory.store import ids, migrations, schema
+from services.directory.store import ids, schema
 from services.directory.store.fence import APP, PLATFORM, PLATFORM_TABLES, tenant_columns
 from services.directory.store.migrations import downgrade, fencing, migrate
 from services.directory.store.session import Lock, Store, open_engine
@@ -269,8 +270,6 @@ def test_a_migration_that_forgets_to_lift_the_fence_fails_instead_of_changing_no
     owner, _ = logins
     migrate(owner)
     forgetful = text("UPDATE users SET title = ''")
-    monkeypatch.setattr(
-        migrations.command, "upgrade", lambda config, _: config.attributes["connection"].execute(forgetful)
-    )
+    monkeypatch.setattr(command, "upgrade", lambda config, _: config.attributes["connection"].execute(forgetful))
     with refused():
         migrate(owner)

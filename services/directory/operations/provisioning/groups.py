@@ -236,12 +236,12 @@ def _require_own(call: Call, group_id: int, etag: str) -> Group:
 
     Errors: NotFound, StaleEtag.
     """
-    row = call.run(_GROUP_TO_CHANGE if etag else _GROUP_TO_STAY, g=group_id).mappings().first()
+    row = call.run(_GROUP_TO_CHANGE if etag else _GROUP_TO_STAY, g=group_id).first()
     resource = GROUP_NAME.format(call.tenant_id, group_id)
-    if row is None or row["owner_source_id"] != call.source_id or row["is_main"]:
+    if row is None or row.owner_source_id != call.source_id or row.is_main:
         raise NotFound(resource=resource)
-    require_etag(etag, resource=resource, revision=row["revision"])
-    return Group(tenant_id=call.tenant_id, id=group_id, **row)
+    require_etag(etag, resource=resource, revision=row.revision)
+    return Group(tenant_id=call.tenant_id, id=group_id, **row._asdict())
 
 
 _GROUP: Final = (

@@ -12,12 +12,12 @@ from typing import Any, Final
 from sqlmodel import col, select
 
 from services.directory.operations.provisioning.call import Call
-from services.directory.operations.tenant_sql import moment_of
 from services.directory.rules.errors import NotFound
 from services.directory.rules.names import GROUP as GROUP_NAME
 from services.directory.rules.names import USER as USER_NAME
 from services.directory.rules.provisioned import document_of_register
 from services.directory.store.provisioning_tables import GROUP, USER
+from services.directory.store.statements import moment_of
 from services.directory.store.tables import MANUAL, Claim, User, UserState
 
 MEMBERS_A_CHUNK: Final = 5_000
