@@ -19,6 +19,10 @@ from services.importer.errors import (
 )
 from services.importer.header import Header, known_headers, read_header
 from services.importer.records import Record, RecordReader, is_well_quoted
+from services.importer.row_hash import RowHasher
+from services.importer.row_index import RowIndex
+from services.importer.row_layout import RowLayout, RowSettings
+from services.importer.timestamps import NewestTimestamp
 
 MAX_ROWS = 2_000_000
 DELIMITERS = (",", ";", "\t", "|")
@@ -48,6 +52,8 @@ class CsvFile:
     rows: int
     has_sep_line: bool = False
     refusal: FileRefusedError | None = None
+    index: RowIndex | None = None
+    """Where its rows stand, when it was asked for and the file is as plain as most are."""
 
     def records(self) -> Iterator[Record]:
         """Read the rows that `rows` counts, in file order; each call reads the file anew."""
@@ -66,19 +72,26 @@ class CsvFile:
                 yield record
 
 
-def read_csv_file(open_bytes: OpenBytes, *, strict_encoding: bool = False, ends_with_eof: bool = False) -> CsvFile:
+def read_csv_file(
+    open_bytes: OpenBytes,
+    *,
+    strict_encoding: bool = False,
+    ends_with_eof: bool = False,
+    settings: RowSettings | None = None,
+) -> CsvFile:
     """Find out encoding, delimiter and header, and read the whole file once for its shape; memory is flat in its size.
 
     Raises the FileRefusedError that applies when there is no usable header; a refusal behind the header is in the
     result, so that the rows before it can be counted. With `ends_with_eof` the last row is no row but the end marker,
-    and must say how many there are (R2).
+    and must say how many there are (R2). With `settings` the rows are hashed on the way, for `index`.
     """
     decoding = find_decoding(open_bytes, strict_encoding=strict_encoding)
     separator = _sep_line(open_bytes, decoding)
     delimiter, first = _find_header(open_bytes, decoding, separator)
     header = read_header(first[1])
     with closing(RecordReader(open_bytes, decoding, delimiter, has_sep_line=separator is not None)) as text:
-        shape = _Measure(header.width, ends_with_eof=ends_with_eof).of(text)
+        index = None if settings is None else _index_of(header, settings)
+        shape = _Measure(header.width, ends_with_eof=ends_with_eof, index=index).of(text)
     return CsvFile(
         open_bytes,
         decoding,
@@ -89,7 +102,18 @@ def read_csv_file(open_bytes: OpenBytes, *, strict_encoding: bool = False, ends_
         rows=shape.rows,
         has_sep_line=separator is not None,
         refusal=shape.refusal,
+        index=index if index is not None and _is_plain(shape, header, index) else None,
     )
+
+
+def _index_of(header: Header, settings: RowSettings) -> RowIndex:
+    layout = RowLayout(header, settings, header.width, NewestTimestamp(settings.time_zone))
+    return RowIndex(RowHasher(layout), layout.timestamps)
+
+
+def _is_plain(shape: _Shape, header: Header, index: RowIndex) -> bool:
+    """Whether each record is a row as it stands, and of the width that was taken for granted."""
+    return shape.refusal is None and shape.fields == header.width and shape.rows == len(index)
 
 
 def _sep_line(open_bytes: OpenBytes, decoding: Decoding) -> str | None:
@@ -149,7 +173,8 @@ class _Shape:
 class _Measure:
     """Counts the rows and their fields, and finds where the file breaks off."""
 
-    def __init__(self, width: int, *, ends_with_eof: bool) -> None:
+    def __init__(self, width: int, *, ends_with_eof: bool, index: RowIndex | None = None) -> None:
+        self._index = index
         self._width = width
         self._ends_with_eof = ends_with_eof
         self._widths: Counter[int] = Counter()
@@ -162,7 +187,7 @@ class _Measure:
     def of(self, text: RecordReader) -> _Shape:
         """Read the whole file."""
         refusal: FileRefusedError | None = None
-        note = self._note if self._ends_with_eof else self._count
+        note, index = self._note if self._ends_with_eof else self._count, self._index
         records = text.records()
         next(records)  # the header
         try:
@@ -172,6 +197,8 @@ class _Measure:
                 if text.spread is not None:
                     self._note_spread(text, record)
                 note(record[1])
+                if index is not None and not (self._ends_with_eof and self._is_eof(record[1])):
+                    index.note(record, text.start_byte, text.end_byte)
         except TruncatedError as error:
             refusal = error
         if refusal is None and self._rows and text.is_torn and self._eof is None:

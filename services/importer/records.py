@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
+import re
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from itertools import accumulate, chain, takewhile
 
 from services.importer.decoding import Decoding, OpenBytes
 from services.importer.errors import ImporterError, TruncatedError
@@ -14,6 +17,9 @@ MAX_RECORD_CHARACTERS = 8 * 1024 * 1024
 _MOST_HELD_CHARACTERS = 1024 * 1024
 _END_OF_FILE = "\x1a"
 """Ctrl-Z: no part of the text when it stands at the very end, where no line end follows."""
+_CHUNK_CHARACTERS = 64 * 1024
+_OTHER_BREAKS = "\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"
+_LINES = re.compile(r"[^\r\n]*+(?:\r\n|[\r\n])|[^\r\n]+")
 
 Record = tuple[int, list[str], int]
 """The physical line a record starts on, its fields, and how many characters it takes in the file.
@@ -43,12 +49,17 @@ class RecordReader:
 
     def __init__(self, open_bytes: OpenBytes, decoding: Decoding, delimiter: str, *, has_sep_line: bool) -> None:
         self._text: io.TextIOWrapper = decoding.open_text(open_bytes)
+        self._encoding = decoding.encoding
         self.delimiter = delimiter
         self._lines_before = 1 if has_sep_line else 0
+        self.start_byte = self.end_byte = decoding.bom_bytes
+        """Where in the file the record read last begins and ends."""
         if has_sep_line:
-            self._text.readline()
-        self._held: list[str] = []  # the lines of the record being read
-        self._characters = 0  # of them
+            self.end_byte += self._bytes_of(self._text.readline())
+        self._start = self._lines_before + 1  # the line on which the record being read starts
+        self._lines: list[str] = []  # from some line before or on `_start` on, as far as they were read
+        self._first = self._start  # the line of `_lines[0]`
+        self._dropped_characters = self._dropped_bytes = 0
         self._at_end = False
         self._lacks_newline = False
         self.spread: list[str] | None = None
@@ -62,18 +73,28 @@ class RecordReader:
 
     def records(self) -> Iterator[Record]:
         """Read records that are not blank; TruncatedError behind the last whole one when a quote is never closed."""
-        reader = csv.reader(self._lines(), delimiter=self.delimiter)
-        start = self._lines_before + 1
+        reader = csv.reader(chain.from_iterable(self._chunks()), delimiter=self.delimiter)
         last_line_of_row = 0
+        is_ascii_based = not self._encoding.startswith("utf-16")
         try:
             for fields in reader:
-                line, start = start, self._lines_before + reader.line_num + 1
-                characters, self._characters = self._characters, 0
-                if start - line > 1:
-                    self.spread, self._held = self._held, []
-                else:
+                line, start = self._start, self._lines_before + reader.line_num + 1
+                self._start = start
+                place = line - self._first
+                if start - line == 1:
+                    read = self._lines[place]
                     self.spread = None
-                    self._held.clear()
+                else:
+                    read = self._spread_over(place, start - line)
+                characters = len(read)
+                self.start_byte = self.end_byte
+                self.end_byte += characters if is_ascii_based and read.isascii() else self._bytes_of(read)
+                if self._dropped_characters:
+                    characters += self._dropped_characters
+                    self.end_byte += self._dropped_bytes
+                    self._dropped_characters = self._dropped_bytes = 0
+                if characters > MAX_RECORD_CHARACTERS:
+                    raise _open_quote(line)
                 if self._at_end:
                     if fields != ["", ""]:  # the end was swallowed by a quoted field
                         raise _open_quote(line)
@@ -84,7 +105,28 @@ class RecordReader:
                 last_line_of_row = start - 1
                 yield line, fields, characters
         except _EndlessRecordError:
-            raise _open_quote(start) from None
+            raise _open_quote(self._start) from None
+
+    def _spread_over(self, place: int, count: int) -> str:
+        """Keep the lines of a record that has several; answers them in one."""
+        lines = self._lines[place : place + count]
+        read = "".join(lines)
+        if self._dropped_characters or len(read) > _MOST_HELD_CHARACTERS:
+            whole = list(takewhile(bool, lines))  # what follows was dropped
+            lines = whole[: bisect_right(list(accumulate(map(len, whole))), _MOST_HELD_CHARACTERS)]
+        self.spread = lines
+        return read
+
+    def _bytes_of(self, text: str) -> int:
+        return len(text.encode(self._encoding, "surrogateescape"))
+
+    def _drop(self, held: list[str]) -> None:
+        """Of a long record keep the first MiB of lines, and how much the others are: they would take much memory."""
+        kept = bisect_right(list(accumulate(map(len, held))), _MOST_HELD_CHARACTERS)
+        rest = "".join(held[kept:])
+        self._dropped_characters += len(rest)
+        self._dropped_bytes += self._bytes_of(rest)
+        held[kept:] = [""] * (len(held) - kept)
 
     def is_joined(self, record: Record, width: int) -> bool:
         """Tell whether the record read last is several lines that a stray quote joined, where a row has `width` fields.
@@ -110,30 +152,51 @@ class RecordReader:
                 lines.append((first + place, joined, len(line)))
         return lines
 
-    def _lines(self) -> Iterator[str]:
-        """Read physical lines; at the end one more, a lone delimiter, which shows whether a quote is still open."""
-        readline = self._text.readline
-        line = "\n"
-        while True:
-            following = readline(MAX_RECORD_CHARACTERS + 1)
-            if following[-1:] == _END_OF_FILE:  # `copy a.csv+b.csv c.csv` and other DOS heirs end a text with it
-                following = following.rstrip(_END_OF_FILE)
-            if not following:
-                break
-            line = following
-            self._characters += len(line)
-            if self._characters <= _MOST_HELD_CHARACTERS:
-                self._held.append(line)
-            elif self._characters > MAX_RECORD_CHARACTERS:
+    def _chunks(self) -> Iterator[list[str]]:
+        """Read physical lines, many at a time; at the end a lone delimiter shows whether a quote is still open."""
+        tail = ""
+        while data := self._text.read(_CHUNK_CHARACTERS):
+            lines = _split(tail + data)
+            if len(lines[0]) > MAX_RECORD_CHARACTERS:  # and may not be whole yet
                 raise _EndlessRecordError
-            yield line
-        self._lacks_newline = line[-1] not in "\r\n"
+            # A carriage return may be half of a line end.
+            tail = "" if lines[-1][-1] == "\n" else lines.pop()
+            for part in self._parts(lines):
+                yield self._remember(part)
+        tail = tail.rstrip(_END_OF_FILE)  # `copy a.csv+b.csv c.csv` and other DOS heirs end a text with it
+        self._lacks_newline = tail[-1:] not in ("", "\r")
+        if tail:
+            yield self._remember([tail])
         self._at_end = True
-        yield self.delimiter
+        yield self._remember([self.delimiter])
+
+    def _parts(self, lines: list[str]) -> list[list[str]]:
+        """Part lines before the one that makes the record being read too long, unless it ends before."""
+        held = self._lines[self._start - self._first :]
+        if not held:
+            return [lines] if lines else []
+        rest = MAX_RECORD_CHARACTERS - self._dropped_characters - sum(map(len, held))
+        fitting = bisect_right(list(accumulate(map(len, lines))), rest)
+        return [part for part in (lines[:fitting], lines[fitting:]) if part]
+
+    def _remember(self, lines: list[str]) -> list[str]:
+        """Keep lines, and those before them of the record that is being read."""
+        held = self._lines[self._start - self._first :]
+        if sum(map(len, held)) > _MOST_HELD_CHARACTERS:
+            self._drop(held)
+        if sum(map(len, held)) + self._dropped_characters + len(lines[0]) > MAX_RECORD_CHARACTERS:
+            raise _EndlessRecordError
+        self._lines, self._first = held + lines, self._start
+        return lines
 
 
 class _EndlessRecordError(ImporterError):
     """A record is longer than any can be."""
+
+
+def _split(text: str) -> list[str]:
+    """Split at line feeds, carriage returns and both together, which stay; `splitlines` splits at others, too."""
+    return _LINES.findall(text) if any(map(text.__contains__, _OTHER_BREAKS)) else text.splitlines(keepends=True)
 
 
 def is_blank(fields: Sequence[str]) -> bool:

@@ -50,7 +50,7 @@ class RowHasher:
         self._fields = layout.fields
         self._timestamp = layout.positions.get("TimeStamp")
         self._timestamps = layout.timestamps
-        self._salt = repr(
+        decides = repr(
             (
                 *_RULES,
                 sorted(positions.items()),
@@ -60,6 +60,7 @@ class RowHasher:
                 layout.settings.region,
             )
         )
+        self._salt = blake2b(decides.encode(), digest_size=HASH_BYTES).hexdigest()
 
     def hash_of(self, fields: list[str]) -> bytes:
         """Hash a row and note its TimeStamp (R6); NO_HASH when it cannot be known again."""

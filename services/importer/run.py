@@ -216,8 +216,10 @@ class _Journey:
 
     def _read(self) -> ReadFile:
         """Find out the file's shape; the FileRefusedError that applies, with what could be read counted."""
+        settings = row_settings(self._source)
         csv_file = read_csv_file(
             self._spool.open,
+            settings=settings,
             strict_encoding=self._source.strict_encoding,
             ends_with_eof=self._source.end_marker == sources_pb2.END_MARKER_EOF,
         )
@@ -225,7 +227,7 @@ class _Journey:
         self._facts.delimiter = csv_file.delimiter
         self._facts.columns.extend(csv_file.header.positions)
         rejected.describe(self._facts, csv_file)
-        file = ReadFile(csv_file, row_settings(self._source), self._now())
+        file = ReadFile(csv_file, settings, self._now())
         if csv_file.refusal is not None:
             self._refused_file = file
             raise csv_file.refusal

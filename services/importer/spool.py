@@ -75,6 +75,18 @@ class _Window(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        if whence != os.SEEK_SET:
+            raise io.UnsupportedOperation
+        self._position = offset
+        return offset
+
+    def tell(self) -> int:
+        return self._position
+
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # io always hands a memoryview
         count = os.preadv(self._descriptor, [buffer], self._position)
         self._position += count

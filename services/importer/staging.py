@@ -21,6 +21,8 @@ from services.importer.timestamps import is_stale
 MAX_BLOCK_ROWS = 5_000
 _MAX_BLOCK_CHARACTERS = 700_000  # keeps a block of mostly ASCII rows below 1 MiB, and any block far below 4 MiB
 _ISSUE_CHARACTERS = 300
+_READ_APART = 8
+"""Rows are looked up one by one when fewer than one in so many is needed; else the file is read from end to end."""
 
 
 @dataclass(frozen=True)
@@ -57,10 +59,9 @@ class ReadFile:
         """
         block = Block(issues=self._file_issues())
         characters = 0
-        for record in self.csv_file.records():
-            row_hash = reader.hash_of(record)
-            if row_hash in settled:
-                block.settled.append((record[0], row_hash))
+        for line, row_hash, record in self._rows(reader, settled):
+            if record is None:
+                block.settled.append((line, row_hash))
             else:
                 row = reader.read(record, row_hash, block.issues)
                 block.rows.append(row)
@@ -77,6 +78,33 @@ class ReadFile:
         if newest is not None and is_stale(newest, self.now):
             block.issues.append(self._file_issue("stale_export", "TimeStamp"))
         yield block
+
+    def _rows(self, reader: RowReader, settled: Container[bytes]) -> Iterator[tuple[int, bytes, Record | None]]:
+        """Answer line, hash and record of each row; a settled one is None.
+
+        What the first reading of the file has hashed is not hashed again, nor read where little else is needed.
+        """
+        index = self.csv_file.index
+        if index is None:
+            for record in self.csv_file.records():
+                row_hash = reader.hash_of(record)
+                yield record[0], row_hash, None if row_hash in settled else record
+            return
+        reader.newest_timestamp = index.newest_timestamp
+        others = index.places_of_others(settled)
+        if len(others) * _READ_APART > len(index):
+            for record, row_hash in zip(self.csv_file.records(), index.hashes(), strict=True):
+                yield record[0], row_hash, None if row_hash in settled else record
+            return
+        file, done = self.csv_file, 0
+        records = index.records(others, file.open_bytes, file.decoding, file.delimiter)
+        for place, record in zip(others, records, strict=True):
+            for line, row_hash in index.lines_and_hashes(done, place):
+                yield line, row_hash, None
+            yield record[0], index.hash_at(place), record
+            done = place + 1
+        for line, row_hash in index.lines_and_hashes(done, len(index)):
+            yield line, row_hash, None
 
     def _file_issues(self) -> list[imports_pb2.ImportIssue]:
         issues = [self._file_issue("encoding_guessed")] if self.csv_file.decoding.guessed else []

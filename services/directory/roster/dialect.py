@@ -128,6 +128,13 @@ class Dialect:
                 )
             )
 
+    def tune_for_few(self, connection: Connection) -> None:
+        """Let PostgreSQL look up few people of many by their keys; the tables it starts from were analysed just now."""
+        if not self.is_sqlite:
+            connection.execute(
+                text("SELECT set_config('enable_nestloop', 'on', true), set_config('random_page_cost', '1.1', true)")
+            )
+
     def untune(self, connection: Connection) -> None:
         """Let what follows in the transaction choose its joins again: an apply touches few people of many."""
         if not self.is_sqlite:

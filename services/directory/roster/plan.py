@@ -35,6 +35,9 @@ from services.directory.roster import (
 from services.directory.roster.planner import Plan, Planner
 from services.directory.roster.space import PLAN_TABLES
 
+_MANY = 10
+"""So many times as many settled rows as others: what is left to compare is looked up instead of hashed as a whole."""
+
 
 def make_plan(planner: Planner) -> Plan:
     """Make the plan's tables anew from the stage and the register as this transaction sees it.
@@ -44,6 +47,8 @@ def make_plan(planner: Planner) -> Plan:
     planner.clear(PLAN_TABLES)
     planner.dialect.tune(planner.connection)
     settled = settled_rows.find_settled(planner)
+    if settled > _MANY * planner.count("rows"):
+        planner.dialect.tune_for_few(planner.connection)
     merged = plan_rows.merge_repeated_ids(planner)
     plan_rows.reject_shared_mails(planner, settled=settled)
     plan_people.find_people(planner, settled=settled)

@@ -62,6 +62,9 @@ def _number_new_people(planner: Planner) -> None:
     if not count:
         return
     first = planner.reserve_ids("user", count)[0]
+    if count == planner.count("people"):  # a first night: no need to look for them
+        planner.run(f"UPDATE {{people}} SET user_id = rowid + {first - 1}")
+        return
     planner.run(
         f"UPDATE {{people}} AS p SET user_id = n.place + {first - 1} FROM ("
         "SELECT line, row_number() OVER (ORDER BY line) AS place FROM {people} WHERE state = 'new'"

@@ -145,7 +145,8 @@ def _shrunken_groups(planner: Planner, limit: ShapeLimit) -> Iterator[GroupChang
               HAVING count(*) > {limit.floor}) l
         LEFT JOIN (
             SELECT v.group_id, count(*) AS gained FROM {{moves}} v WHERE v.is_added
-              AND v.group_id IN (SELECT d.group_id FROM {{departures}} d)
+              AND v.group_id IN (
+                  SELECT d.group_id FROM {{departures}} d GROUP BY d.group_id HAVING count(*) > {limit.floor})
               AND NOT EXISTS (SELECT 1 FROM memberships o WHERE o.tenant_id = {{t}} AND o.group_id = v.group_id
                               AND o.user_id = v.user_id)
             GROUP BY v.group_id

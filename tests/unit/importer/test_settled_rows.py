@@ -102,3 +102,53 @@ def test_settled_hashes_are_found_among_many():
     assert [row_hash in settled for row_hash in hashes] == [True] * 200 + [False] * 100
     assert NO_HASH not in settled
     assert hashes[0] not in SettledHashes()
+
+
+PLAIN = a_csv(*(a_row(number, **CELLS) for number in range(1, 41)))
+ODD = "\r\n".join(
+    [
+        "UniqueID;Name;Mail;Title;TimeStamp",
+        "EMP-0000001;Åsa Öberg;asa@example.org;Rektor;2026-02-28",
+        'EMP-0000002;"Bo\r\nBerg";bo@example.org;"Says ""hi""";2026-02-27',
+        "",
+        ";;;;",
+        *(f"EMP-{number:07d};Name {number};n{number}@example.org;\u2028Åland;" for number in range(3, 40)),
+        "EMP-0000040;Last;last@example.org;\x0b;",
+    ]
+)
+FILES = {
+    "plain": PLAIN,
+    "utf-8": ODD.encode(),
+    "with a mark": ODD.encode("utf-8-sig"),
+    "utf-16": ODD.encode("utf-16"),
+    "sep=": b"sep=;\r\n" + ODD.encode(),
+    "line feeds": ODD.replace("\r\n", "\n").encode(),
+    "carriage returns": ODD.replace("\r\n", "\r").encode(),
+    "cp1252": ODD.replace("\u2028", "").encode("cp1252"),
+    "a stray quote": PLAIN + b'EMP-0000099,"Stray,x@example.org\r\nEMP-0000098,A,a@example.org\r\n"\r\n',
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("settled_share", [0.0, 0.5, 0.95, 1.0])
+def test_a_file_read_once_is_staged_like_one_read_twice(name, settled_share):
+    """What the first reading has hashed is neither hashed again nor, where few rows are needed, read again."""
+    settings = RowSettings()
+    twice, once = (read_csv_file(lambda: io.BytesIO(FILES[name]), settings=given) for given in (None, settings))
+    assert twice.index is None
+    assert (once.index is None) == (name == "a stray quote")
+    reader = RowReader(twice, settings)
+    hashes = [reader.hash_of(record) for record in twice.records()]
+    settled = SettledHashes([b"".join(hashes[: round(len(hashes) * settled_share)])])
+    staged = [_staged(file, settings, settled) for file in (twice, once)]
+    assert staged[0] == staged[1]
+
+
+def _staged(csv_file, settings, settled):
+    """Everything of a file but in which block it travels."""
+    reader = RowReader(csv_file, settings)
+    blocks = list(ReadFile(csv_file, settings, NOW).blocks(reader, settled))
+    rows, known, issues = (
+        [each for block in blocks for each in getattr(block, name)] for name in ("rows", "settled", "issues")
+    )
+    return rows, known, [issue.SerializeToString() for issue in issues], reader.newest_timestamp.value
