@@ -49,7 +49,7 @@ format: install ## ruff's formatter and its safe fixes
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: install ## 100,000 rows against raw SQL; SCIM calls beside scim2-server in memory; the directory's calls a second; mails
+bench: install ## 100,000 rows against raw SQL; SCIM calls beside two servers in memory; the directory's calls a second; mails
 	$(BIN)/python -m bench.import_bench
 	$(BIN)/python -m bench.scim_bench
 	$(BIN)/python -m bench.directory_bench
