@@ -23,7 +23,7 @@ PLAN = Plan(
     users_owned=1_622,
     deletions_left_out_before=1,
     administrators_taken_over=1,
-    membership_removals=[(1, 20, 30)],
+    membership_removals=[("Crew", 20, 30)],
     reach=Reach(),
     shapes=Shapes(BEFORE, Shape(2_000, {"TelephoneNumber": 12}, {"x.example": 3}), GROUPS),
 )
