@@ -16,9 +16,9 @@ _FORMS = {
     "mail_changed": r"(?P<n>\d+) of (?P<of>\d+) people would get another mail address\.",
     "rekeyed": r"(?P<n>\d+) of (?P<of>\d+) people would get another UniqueID\.",
     "taken_over": r"(?P<n>\d+) people made by hand would be taken over\.",
-    "leave_group": r"(?P<n>\d+) of (?P<of>\d+) people would leave one group\.",
+    "leave_group": r'(?P<n>\d+) of (?P<of>\d+) people would leave the group "(?P<group>.+?)"\.(?= |$)',
     "created": r"(?P<n>\d+) people would be added to (?P<of>\d+)\.",
-    "administrators": r"(?P<n>\d+) administrators would be taken over\.",
+    "administrators": r"(?P<n>\d+) administrators? would be taken over\.",
     "column": r"(?P<n>\d+) of (?P<of>\d+) people would have a (?P<column>\w+), where (?P<usual>\d+) usually have one\.",
     "domain": r"(?P<n>\d+) of (?P<of>\d+) people would have a mail address at (?P<domain>\S+), where (?P<usual>\d+)"
     r" usually do\.",

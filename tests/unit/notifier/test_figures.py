@@ -23,7 +23,7 @@ PLAN = Plan(
     users_owned=1_622,
     deletions_left_out_before=1,
     administrators_taken_over=1,
-    membership_removals=[("Crew", 20, 30)],
+    membership_removals=[('=Crew "A".', 20, 30)],
     reach=Reach(),
     shapes=Shapes(BEFORE, Shape(2_000, {"TelephoneNumber": 12}, {"x.example": 3}), GROUPS),
 )
@@ -45,6 +45,7 @@ def test_every_limits_sentence_is_said_in_swedish_with_its_figures(message):
     swedish = said(message, words_in("sv"))
     assert not re.findall(r"\b(the|would|people|rows|where|more)\b", swedish, re.IGNORECASE)
     assert "412 av 1\N{NO-BREAK SPACE}622 personer skulle tas bort." in swedish
+    assert '20 av 30 personer skulle lämna gruppen ”\'=Crew "A".”.' in swedish
     assert "12 av 2\N{NO-BREAK SPACE}000 personer skulle ha ett värde i TelephoneNumber" in swedish
     assert 'Gruppen ”\'=Crew "A".” skulle minska från 31 personer till 4.' in swedish
     assert "Det skulle även 2 grupper till." in swedish
