@@ -124,6 +124,7 @@ class GatewayServer(uvicorn.Server):
                 log_config=None,
                 access_log=False,
                 lifespan="off",
+                http="httptools",
                 ws="none",
                 server_header=False,
                 proxy_headers=False,
