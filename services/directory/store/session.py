@@ -52,6 +52,11 @@ class Transaction(Session):
         """Give the transaction's own connection, without joining it as a session that loads or flushes does."""
         return super().connection(*arguments, **options) if arguments or options else self._begun
 
+    def rollback(self) -> None:
+        """Give up all that the transaction has written, whether by models or by statements."""
+        super().rollback()
+        self._begun.rollback()
+
 
 class Store:
     """The database. Leaving a `write` block commits; an exception inside rolls everything back.

@@ -88,7 +88,7 @@ def test_a_row_has_its_key_its_issues_and_what_it_changes(planned, shown):
     assert [(issue.code, issue.severity) for issue in rows[5].issues] == [("phone_national", 2)]
     assert rows[5].change.action == pb.CHANGE_ACTION_CREATE
     assert [(issue.code, issue.column, issue.masked_value) for issue in rows[8].issues] == [
-        ("duplicate_mail", "Mail", "h***@***")
+        ("duplicate_mail", "Mail", "h***@e***.org")
     ]
 
 
