@@ -16,6 +16,8 @@ from typing import Any
 
 _END_OF_HEAD = b"\r\n\r\n"
 _LENGTH = b"\r\ncontent-length:"
+_CHUNKED = b"\r\ntransfer-encoding: chunked"
+_LAST_CHUNK = b"\r\n0\r\n\r\n"
 _LONGEST_S = 60.0
 
 
@@ -40,6 +42,8 @@ class _Connection:
         if head < 0:
             return False
         said = bytes(self.received[:head]).lower()
+        if _CHUNKED in said:
+            return self.received.endswith(_LAST_CHUNK)
         place = said.find(_LENGTH)
         length = int(said[place + len(_LENGTH) :].split(b"\r\n", 1)[0]) if place >= 0 else 0
         return len(self.received) >= head + len(_END_OF_HEAD) + length

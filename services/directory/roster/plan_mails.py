@@ -64,9 +64,8 @@ def _block_mails_of_dormant(planner: Planner) -> None:
         INSERT INTO {{blocked}} (line, code)
         SELECT p.line, 'owned_by_other_source' FROM {{people}} p JOIN {{rows}} r ON r.line = p.line
         WHERE p.state IN ('new', 'restore')
-          AND EXISTS (
-              SELECT 1 FROM users u WHERE u.tenant_id = {{t}} AND u.state = {UserState.DORMANT} AND u.email = r.email
-                AND {_IS_REFUSED})
+          AND r.email IN (
+              SELECT u.email FROM users u WHERE u.tenant_id = {{t}} AND u.state = {UserState.DORMANT} AND {_IS_REFUSED})
           AND NOT EXISTS (SELECT 1 FROM {{contested}} k WHERE k.line = p.line)
         """
     )
