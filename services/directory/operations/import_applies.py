@@ -8,7 +8,6 @@ from datetime import timedelta
 
 import structlog
 from muster.runtime.telemetry import fault_of
-from sqlalchemy import text
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import OperationalError
 from sqlmodel import Session
@@ -176,8 +175,6 @@ def _apply(
         counts = run.plan
     run.plan_xid, run.plan_position = basis(session)
     run.applied_xid, run.applied_position = transaction_id(session), run.plan_position
-    if given.last_apply is None:
-        _forget_row_hashes(session, run)
     _write(imports, space, connection, run, given=given, counts=counts)
     _settle(imports, session, run, counts)
     session.flush()
@@ -239,12 +236,6 @@ def _must_be_held(imports: Imports, session: Session, run: ImportRun, planned: P
         actor=Actor(source_id=run.source_id),
     )
     return True
-
-
-def _forget_row_hashes(session: Session, run: ImportRun) -> None:
-    """Forget what was settled: the events that would say who was touched since are in the archive."""
-    sql = "UPDATE claims SET row_hash = NULL WHERE tenant_id = :t AND source_id = :s AND row_hash IS NOT NULL"
-    session.connection().execute(text(sql), {"t": run.tenant_id, "s": run.source_id})
 
 
 def _write(

@@ -147,8 +147,6 @@ def remember_effective(applier: Applier) -> None:
           AND coalesce(claims.row_hash, '') <> e.row_hash
         """
     )
-    if applier.order.given.last_apply is None:
-        return  # nobody has kept any before
     applier.run(
         """
         UPDATE claims SET row_hash = NULL WHERE tenant_id = {t} AND source_id = {s} AND row_hash IS NOT NULL
