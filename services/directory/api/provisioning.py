@@ -102,13 +102,8 @@ class ProvisioningServicer(Servicer, provisioning_pb2_grpc.ProvisioningServiceSe
             return pb.CreateProvisionedUserResponse(user=_user(caller.tenant_id, users.create_user(call, facts)))
 
         with self._refusals_remembered(caller, lambda _: [Refused(facts.user_name, facts.external_id)]):
-            try:
-                return self._write(request, context, caller, pb.CreateProvisionedUserResponse, work)
-            except (UserNameTaken, EmailTaken):
-                if not facts.external_id:
-                    raise
-                # Perhaps by the first attempt of this very request, which has come to its end only now (S13).
-                return self._write(request, context, caller, pb.CreateProvisionedUserResponse, work)
+            taken = (UserNameTaken, EmailTaken) if facts.external_id else ()
+            return self._make(request, context, caller, pb.CreateProvisionedUserResponse, work, taken)
 
     def UpdateProvisionedUser(
         self, request: pb.UpdateProvisionedUserRequest, context: grpc.ServicerContext
@@ -149,11 +144,7 @@ class ProvisioningServicer(Servicer, provisioning_pb2_grpc.ProvisioningServiceSe
             return pb.CreateProvisionedGroupResponse(group=_group(caller.tenant_id, view))
 
         with self._refusals_remembered(caller, lambda call: waiting(call, members)):
-            try:
-                return self._write(request, context, caller, pb.CreateProvisionedGroupResponse, work)
-            except GroupIdTaken:
-                # Perhaps by the first attempt of this very request, as above.
-                return self._write(request, context, caller, pb.CreateProvisionedGroupResponse, work)
+            return self._make(request, context, caller, pb.CreateProvisionedGroupResponse, work, (GroupIdTaken,))
 
     def UpdateProvisionedGroup(
         self, request: pb.UpdateProvisionedGroupRequest, context: grpc.ServicerContext
@@ -203,6 +194,24 @@ class ProvisioningServicer(Servicer, provisioning_pb2_grpc.ProvisioningServiceSe
 
     def _begin(self, session: Session, caller: Caller) -> Call:
         return begin(session, caller.tenant_id, caller.source_id, now=self.clock())
+
+    def _make(  # noqa: PLR0917 - those of `_write`, and one
+        self,
+        request: Message,
+        context: grpc.ServicerContext,
+        caller: Caller,
+        answer_type: type[_Answer],
+        work: Callable[[Call], _Answer],
+        taken: tuple[type[Exception], ...],
+    ) -> _Answer:
+        """Write, and once more where that was `taken`.
+
+        Perhaps it was by the first attempt of this very request, which has come to its end only now (S13).
+        """
+        try:
+            return self._write(request, context, caller, answer_type, work)
+        except taken:
+            return self._write(request, context, caller, answer_type, work)
 
     def _write(
         self,

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any, Final
 
 from sqlmodel import Session
 
 from services.directory.store.statements import Rows, Statement, statement
-
-_STATEMENTS: Final[dict[str, Statement]] = {}
-"""Statements of fixed text, each prepared once."""
 
 _EACH: Final = {
     "{each}": ("(SELECT value AS id FROM json_each(:ids)) i", "unnest(CAST(:ids AS bigint[])) AS i(id)"),
@@ -52,8 +50,7 @@ class TenantReads:
         `:ids` is what `ids` gave; in the text `{each}` stands for a relation `i(id)` of the bound `:ids`, and
         `{each_place}` for one `p(id)` of `:places`.
         """
-        prepared = _STATEMENTS.get(text) or _STATEMENTS.setdefault(text, _prepare(text))
-        return prepared.run(self.session, **{**self.bound, **values})
+        return _prepared(text).run(self.session, **{**self.bound, **values})
 
     def query(self, text: str, values: Mapping[str, Any]) -> Rows:
         """Execute a statement whose text was written for this call."""
@@ -77,7 +74,9 @@ class TenantSql(TenantReads):
         return {"t": self.tenant_id, "now": self.now}
 
 
-def _prepare(text: str) -> Statement:
+@cache
+def _prepared(text: str) -> Statement:
+    """Make a statement of fixed text, once."""
     on_sqlite = on_postgresql = text
     for each, (relation_on_sqlite, relation_on_postgresql) in _EACH.items():
         on_sqlite = on_sqlite.replace(each, relation_on_sqlite)

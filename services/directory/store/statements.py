@@ -62,7 +62,6 @@ class Statement:
         self._sqlite = sqlite or text
         self._postgresql = _BOUND.sub(r"%(\1)s", text.replace("%", "%%"))
         self._row: Callable[[Iterable[Any]], Any] | None = None
-        self._gives_rows: bool | None = None
 
     def run(self, session: Session, **values: Any) -> Rows:
         """Execute it in the session's transaction; what the session has not flushed, it does not see."""
@@ -89,9 +88,8 @@ class Statement:
         else:
             text = self._postgresql
         cursor = execute(connection, text, values)
-        if self._gives_rows is None:
+        if self._row is None:
             self._row = _row_of(cursor.description)
-            self._gives_rows = self._row is not None
         return Rows(map(self._row, cursor.fetchall()) if self._row else (), cursor.rowcount)
 
 

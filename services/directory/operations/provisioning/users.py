@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from sqlmodel import col, select
-from sqlmodel.sql.expression import SelectOfScalar
 
 from services.directory.operations.leaving import leave
 from services.directory.operations.parties import party_of
@@ -143,12 +142,14 @@ def _made_before(call: Call, person: ProvisionedUser) -> int | None:
     """Find the user of whom the connection's last word is this very one; without externalId it is no retry."""
     if not person.external_id:
         return None
-    query = _bearers_of(call, person).where(
-        col(ProvisionedResource.external_id) == person.external_id,
-        col(ProvisionedResource.is_active) == person.active,
-        col(ProvisionedResource.document) == person.document,
-    )
-    return call.session.exec(query).first()
+    made: int | None = call.run(
+        f"{_BEARERS} AND external_id = :key AND is_active = :active AND document = :document LIMIT 1",
+        name=person.name_key,
+        key=person.external_id,
+        active=person.active,
+        document=person.document,
+    ).scalar()
+    return made
 
 
 def _gone_user(call: Call, person: ProvisionedUser) -> User | None:
@@ -158,12 +159,8 @@ def _gone_user(call: Call, person: ProvisionedUser) -> User | None:
     """
     same_key = col(ProvisionedResource.external_id) == person.external_id
     same_name = col(ProvisionedResource.name_key) == person.name_key
-    if (
-        call.run(
-            _GONE_BY_KEY if person.external_id else _GONE_BY_NAME, key=person.external_id or person.name_key
-        ).first()
-        is None
-    ):
+    is_gone = _GONE_BY_KEY if person.external_id else _GONE_BY_NAME
+    if call.run(is_gone, key=person.external_id or person.name_key).first() is None:
         return None
     query = (
         select(User)
@@ -197,47 +194,35 @@ _GONE_BY_KEY: Final = f"{_GONE} AND external_id = :key LIMIT 1"
 _GONE_BY_NAME: Final = f"{_GONE} AND name_key = :key LIMIT 1"
 
 
-def _holder_of(call: Call, email: str) -> User | None:
+def _holder_of(call: Call, email: str, *, but: int = 0) -> User | None:
+    """Find the active user who has this mail, unless it is the one whose id is `but`; its row is held to the end."""
     found = call.run(
         f"SELECT id FROM users WHERE tenant_id = :t AND email = :email AND state = {UserState.ACTIVE}{{for_update}}",
         email=email,
-    )
-    if found.first() is None:
+    ).scalar()
+    if found is None or found == but:
         return None
-    query = select(User).where(
-        col(User.tenant_id) == call.tenant_id, col(User.email) == email, col(User.state) == UserState.ACTIVE
-    )
-    user = call.session.exec(query.with_for_update()).first()
-    if user is not None:
-        call.session.expunge(user)
+    user = call.session.get_one(User, (call.tenant_id, found))
+    call.session.expunge(user)
     return user
 
 
-def _bearers_of(call: Call, person: ProvisionedUser) -> SelectOfScalar[int]:
-    """Select the ids of the connection's users with this userName."""
-    return select(ProvisionedResource.resource_id).where(
-        col(ProvisionedResource.tenant_id) == call.tenant_id,
-        col(ProvisionedResource.source_id) == call.source_id,
-        col(ProvisionedResource.kind) == USER,
-        col(ProvisionedResource.name_key) == person.name_key,
-        col(ProvisionedResource.is_gone).is_(False),
-    )
+_BEARERS: Final = (
+    f"SELECT resource_id FROM provisioned_resources WHERE tenant_id = :t AND source_id = :s AND kind = {USER}"
+    " AND name_key = :name AND NOT is_gone"
+)
+"""The connection's users with a userName."""
 
 
 def _require_free_name(call: Call, person: ProvisionedUser, *, user_id: int) -> None:
-    others = call.run(
-        f"SELECT 1 FROM provisioned_resources WHERE tenant_id = :t AND source_id = :s AND kind = {USER}"
-        " AND name_key = :name AND NOT is_gone AND resource_id <> :u LIMIT 1",
-        name=person.name_key,
-        u=user_id,
-    )
+    others = call.run(f"{_BEARERS} AND resource_id <> :u LIMIT 1", name=person.name_key, u=user_id)
     if others.first() is not None:
         raise UserNameTaken
 
 
 def _require_free_email(call: Call, person: ProvisionedUser, *, user_id: int) -> None:
-    holder = _holder_of(call, person.email)
-    if holder is not None and holder.id != user_id:
+    holder = _holder_of(call, person.email, but=user_id)
+    if holder is not None:
         raise _taken(call, holder)
 
 
