@@ -113,10 +113,6 @@ class MessageStore:
             found = list(session.scalars(taken)) if taken is not None else []
         return sorted(found, key=lambda message: (message.priority, message.key))
 
-    def claim(self, now: datetime, *, lease: timedelta) -> Message | None:
-        """Claim one message; None when none is due."""
-        return next(iter(self.take_turns((), wanted=1, now=now, lease=lease)), None)
-
     def _claims(self, wanted: int, now: datetime, lease: timedelta) -> ReturningUpdate[Any]:
         waits = select(Message.key).where(Message.state == MessageState.QUEUED, col(Message.next_attempt_at) <= now)
         first = waits.order_by(col(Message.priority), col(Message.next_attempt_at), col(Message.key)).limit(wanted)

@@ -23,6 +23,7 @@ from muster.directory.v1 import (
 )
 
 from services.notifier.failures import Failures, failures_of
+from services.notifier.pages import every
 from services.notifier.readers import Readers, ReadersOf, tenant_of
 from services.notifier.report_data import Seats
 from services.notifier.tables import MessageKind
@@ -34,8 +35,6 @@ NEAR_FULL_PERCENT = 90
 """Of the seats: fewer by now, and a notice of them is no news."""
 KEY_WARNINGS = (timedelta(days=3), timedelta(days=14))
 """How long before a key's end its source's addresses are told; the last time is urgent."""
-
-_PAGE = 1_000
 
 
 class Subject(enum.Enum):
@@ -111,11 +110,12 @@ class NoticeReader:
 
     async def old_keys(self, now: datetime) -> AsyncIterator[tuple[Notice, timedelta]]:
         """Give each key that ends soon, of all tenants, with the warning that is due."""
-        async for tenant in self._every_tenant():
+        async for tenant in every(self._tenants.ListTenants, tenants_pb2.ListTenantsRequest(), "tenants"):
             for source in await self._sources_of(tenant.name):
                 if source.kind != sources_pb2.SOURCE_KIND_SCIM:
                     continue
-                async for key in self._every_key(source.name):
+                asked = api_keys_pb2.ListApiKeysRequest(source=source.name)
+                async for key in every(self._keys.ListApiKeys, asked, "api_keys"):
                     warning = _warning_due(key, now)
                     notice = await self._key_ends(tenant, source, key, warning) if warning else None
                     if warning and notice:
@@ -193,35 +193,9 @@ class NoticeReader:
     async def _tenant(self, name: str) -> tenants_pb2.Tenant:
         return (await self._tenants.GetTenant(tenants_pb2.GetTenantRequest(name=name))).tenant
 
-    async def _every_tenant(self) -> AsyncIterator[tenants_pb2.Tenant]:
-        request = tenants_pb2.ListTenantsRequest(page_size=_PAGE)
-        while True:
-            page = await self._tenants.ListTenants(request)
-            for tenant in page.tenants:
-                yield tenant
-            if not page.next_page_token:
-                return
-            request.page_token = page.next_page_token
-
     async def _sources_of(self, tenant: str) -> list[sources_pb2.Source]:
-        request = sources_pb2.ListSourcesRequest(tenant=tenant, page_size=_PAGE)
-        found: list[sources_pb2.Source] = []
-        while True:
-            page = await self._sources.ListSources(request)
-            found += page.sources
-            if not page.next_page_token:
-                return found
-            request.page_token = page.next_page_token
-
-    async def _every_key(self, source: str) -> AsyncIterator[api_keys_pb2.ApiKey]:
-        request = api_keys_pb2.ListApiKeysRequest(source=source, page_size=_PAGE)
-        while True:
-            page = await self._keys.ListApiKeys(request)
-            for key in page.api_keys:
-                yield key
-            if not page.next_page_token:
-                return
-            request.page_token = page.next_page_token
+        request = sources_pb2.ListSourcesRequest(tenant=tenant)
+        return [source async for source in every(self._sources.ListSources, request, "sources")]
 
 
 def _guarded(event: events_pb2.Event) -> tuple[int, int] | None:

@@ -9,9 +9,9 @@ import grpc.aio
 import structlog
 from muster.directory.v1 import administrators_pb2, administrators_pb2_grpc, sources_pb2
 
-log = structlog.get_logger()
+from services.notifier.pages import every
 
-_PAGE = 1_000
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -44,18 +44,12 @@ class ReadersOf:
 
     async def _administrators_of(self, tenant: str) -> list[str]:
         """List those of the whole tenant; those of one account tend no sources."""
-        request = administrators_pb2.ListAdministratorsRequest(parent=tenant, page_size=_PAGE)
-        found: list[str] = []
-        while True:
-            page = await self._administrators.ListAdministrators(request)
-            found += (
-                administrator.email
-                for administrator in page.administrators
-                if administrator.role == administrators_pb2.ADMINISTRATOR_ROLE_TENANT
-            )
-            if not page.next_page_token:
-                return found
-            request.page_token = page.next_page_token
+        request = administrators_pb2.ListAdministratorsRequest(parent=tenant)
+        return [
+            administrator.email
+            async for administrator in every(self._administrators.ListAdministrators, request, "administrators")
+            if administrator.role == administrators_pb2.ADMINISTRATOR_ROLE_TENANT
+        ]
 
 
 def tenant_of(name: str) -> str:

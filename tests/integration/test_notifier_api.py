@@ -125,7 +125,8 @@ def test_one_message_is_read_with_its_bodies(service, store):
 def test_a_message_is_sent_once_more_when_asked_for(service, store, woken):
     _queue(store, 1)
     later = NOW + timedelta(minutes=1)
-    store.mark_failed(store.claim(later, lease=timedelta(minutes=5)), "550 no")
+    (claimed,) = store.take_turns((), wanted=1, now=later, lease=timedelta(minutes=5))
+    store.mark_failed(claimed, "550 no")
     (listed,) = _list(service).messages
     assert (listed.state, listed.last_error) == (messages_pb2.MESSAGE_STATE_FAILED, "550 no")
     again = service.ResendMessage(messages_pb2.ResendMessageRequest(name=listed.name)).message

@@ -90,7 +90,7 @@ def test_a_forgotten_password_goes_before_a_report_and_a_report_before_invitatio
     directory.add_event("user.password_reset_requested", ada)
     _follow_all(notifier, directory)
     lease = timedelta(minutes=5)
-    turns = [notifier.store.claim(START, lease=lease).kind for _ in range(7)]
+    turns = [notifier.store.take_turns((), wanted=1, now=START, lease=lease)[0].kind for _ in range(7)]
     assert turns == [MessageKind.PASSWORD_RESET, MessageKind.REPORT, *2 * [MessageKind.MAIL_CHANGED],
                      *3 * [MessageKind.INVITATION]]  # fmt: skip
 

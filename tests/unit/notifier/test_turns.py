@@ -94,7 +94,7 @@ def test_an_outbox_that_is_told_to_end_gives_back_what_it_was_just_given(store):
 
     outbox_task = None
     asyncio.run(begin())
-    again = store.claim(START, lease=LEASE)
+    again = next(iter(store.take_turns((), wanted=1, now=START, lease=LEASE)), None)
     assert (again.recipient, again.attempts, again.possible_repeats) == ("p7@x.example", 2, 0)
 
 
