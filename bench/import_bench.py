@@ -28,7 +28,7 @@ from bench.narrow import NarrowRegister
 from bench.people import Person, first_night, group_ids, second_night, write_csv
 from bench.raw import RawRegister
 from bench.system import MUSTER, conninfo, fresh_database, muster_up, postgresql
-from bench.usage import cpu_s, family_cpu_s, peak_mib
+from bench.usage import cpu_s, family_cpu_s, parent_of, peak_mib
 
 NAMES: Final = ("first night", "second night", "the same file again")
 GOALS: Final = (1.2, 0.8, 0.1)
@@ -186,12 +186,12 @@ def _migrate(database_url: URL) -> None:
 def _server_pid(server: URL) -> int | None:
     """The process of a PostgreSQL server on this machine; None of one elsewhere, whose CPU seconds nobody can read."""
     with psycopg.connect(conninfo(server)) as connection:
-        row = connection.execute("SELECT pg_backend_pid()").fetchone()
+        backend = connection.info.backend_pid
         try:
-            stat = Path(f"/proc/{row[0] if row else 0}/stat").read_text(encoding="ascii")
+            is_here = Path(f"/proc/{backend}/comm").read_text(encoding="ascii") == "postgres\n"
+            return parent_of(backend) if is_here else None
         except FileNotFoundError:
             return None
-    return int(stat.rpartition(")")[2].split()[1]) if "(postgres)" in stat else None
 
 
 def _print_ratios(rows: int, found: Measured) -> None:

@@ -6,13 +6,12 @@ tables cost, beside what Muster costs on them (raw.py).
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 
 import psycopg
 
 from bench.people import Person, group_ids
-from bench.raw import ROW, as_copy
+from bench.raw import take_in
 
 
 class NarrowRegister:
@@ -32,20 +31,10 @@ class NarrowRegister:
 
     def run(self, people: Iterator[Person]) -> float:
         """Take one night in; answers seconds from the prepared bytes to the commit."""
-        data = as_copy(people)
-        started = time.perf_counter()
-        execute = self._connection.execute
-        execute(f"CREATE UNLOGGED TABLE narrow_rows ({ROW})")
-        with self._connection.cursor() as cursor, cursor.copy("COPY narrow_rows FROM STDIN") as copy:
-            copy.write(data)
-        execute("ANALYZE narrow_rows")
-        with self._connection.transaction():
-            for statement in _NIGHT:
-                execute(statement)
-        seconds = time.perf_counter() - started
-        execute("DROP TABLE narrow_rows, narrow_wanted")
-        execute("ANALYZE people")
-        execute("ANALYZE members")
+        seconds = take_in(self._connection, "narrow_rows", people, _NIGHT)
+        self._connection.execute("DROP TABLE narrow_rows, narrow_wanted")
+        for table in ("people", "members"):
+            self._connection.execute(f"ANALYZE {table}")
         return seconds
 
 

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import psycopg
 
 from bench.people import Person, group_ids
 
-ROW = (
+_ROW = (
     "line bigint, external_id text, email text, display_name text, title text, phone text, secondary text, groups text"
 )
 
@@ -23,7 +24,6 @@ class RawRegister:
 
     def __init__(self, conninfo: str) -> None:
         self._connection = psycopg.connect(conninfo, autocommit=True)
-        self._night = 0
         with self._connection.transaction():
             for statement in (
                 "INSERT INTO tenants (id, display_name, main_account_id, create_time) VALUES (1, 'raw', 1, now())",
@@ -56,26 +56,29 @@ class RawRegister:
 
     def run(self, people: Iterator[Person]) -> float:
         """Take one night in; answers seconds from the prepared bytes to the commit."""
-        data = as_copy(people)
-        self._night += 1
-        started = time.perf_counter()
-        execute = self._connection.execute
-        execute(f"CREATE UNLOGGED TABLE raw_rows ({ROW})")
-        with self._connection.cursor() as cursor, cursor.copy("COPY raw_rows FROM STDIN") as copy:
-            copy.write(data)
-        execute("ANALYZE raw_rows")
-        with self._connection.transaction():
-            for statement in _NIGHT:
-                execute(statement)
-        seconds = time.perf_counter() - started
-        execute("DROP TABLE raw_rows, raw_people, raw_wanted, raw_added, raw_removed, raw_gone")
+        seconds = take_in(self._connection, "raw_rows", people, _NIGHT)
+        self._connection.execute("DROP TABLE raw_rows, raw_people, raw_wanted, raw_added, raw_removed, raw_gone")
         for table in ("users", "claims", "memberships", "events"):
-            execute(f"ANALYZE {table}")
+            self._connection.execute(f"ANALYZE {table}")
         return seconds
 
 
-def as_copy(people: Iterator[Person]) -> bytes:
-    """Write a night as COPY reads it, under the columns of ROW."""
+def take_in(connection: psycopg.Connection[Any], table: str, people: Iterator[Person], night: Iterable[str]) -> float:
+    """Copy people into a new table and run a night's statements on it; answers seconds from the prepared bytes."""
+    data = _as_copy(people)
+    started = time.perf_counter()
+    connection.execute(f"CREATE UNLOGGED TABLE {table} ({_ROW})")
+    with connection.cursor() as cursor, cursor.copy(f"COPY {table} FROM STDIN") as copy:
+        copy.write(data)
+    connection.execute(f"ANALYZE {table}")
+    with connection.transaction():
+        for statement in night:
+            connection.execute(statement)
+    return time.perf_counter() - started
+
+
+def _as_copy(people: Iterator[Person]) -> bytes:
+    """Write a night as COPY reads it, under the columns of _ROW."""
     text = io.StringIO()
     for line, person in enumerate(people, start=2):
         identifier, name, mail, title, phone, secondary, _, groups, *_ = person

@@ -19,11 +19,16 @@ def family_cpu_s(pid: int) -> float:
     for folder in Path("/proc").glob("[1-9]*"):
         child = int(folder.name)
         try:
-            if _fields(child)[1] == str(pid):
+            if parent_of(child) == pid:
                 ticks += sum(_times(child)[:2])
         except (FileNotFoundError, ProcessLookupError):  # it has just ended
             continue
     return ticks / _TICKS_A_SECOND
+
+
+def parent_of(pid: int) -> int:
+    """The process that started another. Errors: FileNotFoundError, when it is none of this machine."""
+    return int(_fields(pid)[1])
 
 
 def peak_mib(pid: int) -> int:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from functools import partial
 
-import hypothesis
 import pytest
-from hypothesis.stateful import run_state_machine_as_test
 
 from tests.contract.direct import direct
 from tests.contract.oracle.dialects import Dialect
 from tests.contract.oracle.machine import Traffic
 from tests.contract.oracle.tenant import Tenant
+from tests.machine_runs import run_machine
 
 pytestmark = [
     pytest.mark.timeout(1800),  # a failure takes its time to shrink
@@ -30,16 +29,7 @@ def live(directory, support, examples: int, *, always_the_same: bool = False, wi
         class TrafficHere(Traffic):
             make_tenant = staticmethod(partial(Tenant, called, support))
 
-        run_state_machine_as_test(
-            TrafficHere,
-            settings=hypothesis.settings(
-                max_examples=examples,
-                stateful_step_count=STEPS,
-                derandomize=always_the_same,
-                deadline=None,
-                suppress_health_check=list(hypothesis.HealthCheck),
-            ),
-        )
+        run_machine(TrafficHere, examples=examples, steps=STEPS, always_the_same=always_the_same)
 
 
 @pytest.mark.mostly("sqlite")

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from functools import partial
 
-import hypothesis
 import pytest
-from hypothesis.stateful import run_state_machine_as_test
 
 from tests.integration.directory.register.machine import Days
 from tests.integration.directory.register.world import World
+from tests.machine_runs import run_machine
 
 pytestmark = pytest.mark.timeout(1800)  # a failure takes its time to shrink
 
@@ -22,15 +21,7 @@ def live(directory, support, examples: int) -> None:
     class DaysHere(Days):
         make_world = staticmethod(partial(World, directory, support))
 
-    run_state_machine_as_test(
-        DaysHere,
-        settings=hypothesis.settings(
-            max_examples=examples,
-            stateful_step_count=STEPS,
-            deadline=None,
-            suppress_health_check=list(hypothesis.HealthCheck),
-        ),
-    )
+    run_machine(DaysHere, examples=examples, steps=STEPS)
 
 
 def test_the_directory_is_as_the_model_says(directory, support):
