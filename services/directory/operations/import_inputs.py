@@ -8,8 +8,7 @@ from sqlmodel import Session, col, select
 
 from services.directory.operations.imports import run_of, source_of
 from services.directory.roster.limits import LimitInput, shape_limit
-from services.directory.roster.planner import PlanInput
-from services.directory.roster.settled_rows import LastApply
+from services.directory.roster.planner import LastApply, PlanInput
 from services.directory.roster.shape import LOOK_BACK, Shape, shape_of
 from services.directory.rules.leaving import RESTORABLE_FOR
 from services.directory.store.events import NOWHERE, has_archived

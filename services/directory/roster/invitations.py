@@ -5,13 +5,9 @@ Nobody is invited who is restored, rekeyed or taken over.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from services.directory.roster.applier import Applier
 from services.directory.rules.invitations import VALID_FOR
 from services.directory.store.people_tables import InvitationState
-
-if TYPE_CHECKING:
-    from services.directory.roster.applier import Applier
 
 
 def invite_created(applier: Applier) -> None:

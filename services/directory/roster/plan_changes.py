@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
 
 from sqlalchemy import text
 from sqlalchemy.engine import Connection
 
 from services.directory.roster.dialect import Dialect
-
-if TYPE_CHECKING:
-    from services.directory.roster.planner import Planner
+from services.directory.roster.planner import Planner
 
 CREATE, UPDATE, TAKE_OVER, DELETE, RESTORE, REKEY, DROP_CLAIM = 1, 2, 3, 4, 5, 6, 7
 """Actions; the numbers are those of the contract's ChangeAction."""

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from sqlalchemy import text
 
-if TYPE_CHECKING:
-    from services.directory.roster.planner import Planner
+from services.directory.roster.planner import Planner
 
 _VALUES = {
     "UniqueID": "r.external_id",

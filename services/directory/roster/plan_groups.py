@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from rapidfuzz import fuzz, process
 from sqlalchemy import text
 
 from services.directory.roster.owners import sources_sql
+from services.directory.roster.planner import Planner
 from services.directory.rules.ownership import Party, Verdict, groups_with
-
-if TYPE_CHECKING:
-    from services.directory.roster.planner import Planner
 
 
 def compare_memberships(planner: Planner, *, merged: int) -> None:

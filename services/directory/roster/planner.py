@@ -11,13 +11,21 @@ from sqlalchemy.engine import Connection
 from services.directory.roster.dialect import Dialect
 from services.directory.roster.owners import owned_by_sql
 from services.directory.roster.reach import Reach
-from services.directory.roster.settled_rows import LastApply
 from services.directory.roster.shape import ShapeLimit, Shapes
 from services.directory.roster.space import StageSpace
 from services.directory.roster.stage_sql import StageSql
 from services.directory.rules.ownership import Party, Verdict, users_with
+from services.directory.store.events import Cursor
 
 ReserveIds = Callable[[str, int], list[int]]
+
+
+@dataclass(frozen=True)
+class LastApply:
+    """The run of a source that was applied last, and the basis taken while it was."""
+
+    run_id: int
+    basis: Cursor
 
 
 @dataclass(frozen=True)

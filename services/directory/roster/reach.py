@@ -10,12 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import text
 
-if TYPE_CHECKING:
-    from services.directory.roster.planner import Planner
+from services.directory.roster.stage_sql import StageSql
 
 FEW = 2
 """A group with fewer reachable people than this has nobody to stand in for another."""
@@ -65,7 +64,7 @@ _STILL_THERE = """
 """
 
 
-def find_departures(planner: Planner, counts: Mapping[str, int]) -> int:
+def find_departures(stage: StageSql, counts: Mapping[str, int]) -> int:
     """Make `departures` and answer how many there are; who is put into a group by somebody else, too, stays in it."""
     left = []
     if counts["deleted"]:
@@ -76,12 +75,12 @@ def find_departures(planner: Planner, counts: Mapping[str, int]) -> int:
     if counts["updated"] or counts["claims_dropped"]:
         left.append(f"SELECT v.user_id, v.group_id FROM {{moves}} v WHERE NOT v.is_added AND NOT {_STILL_THERE}")
     nobody = "SELECT user_id, group_id FROM {moves} WHERE false"
-    found = planner.make("departures", " UNION ALL ".join(left) or nobody)
-    planner.index("departures", "group_id")
+    found = stage.make("departures", " UNION ALL ".join(left) or nobody)
+    stage.index("departures", "group_id")
     return found
 
 
-def measure(planner: Planner, counts: Mapping[str, int]) -> Reach:
+def measure(stage: StageSql, counts: Mapping[str, int]) -> Reach:
     """Measure the plan, whose `departures` are known; the register is only read."""
     sql = f"""
         SELECT count(CASE WHEN {_STAYS} AND {_HAD} AND NOT {_HAS} THEN 1 END),
@@ -89,17 +88,17 @@ def measure(planner: Planner, counts: Mapping[str, int]) -> Reach:
                count(CASE WHEN c.action IN (1, 5) AND NOT {_HAS} THEN 1 END)
         FROM {{changes}} c
     """
-    lost, gained, without = planner.connection.execute(text(sql.format(**planner.words))).one()
+    lost, gained, without = stage.connection.execute(text(sql.format(**stage.words))).one()
     groups: list[GroupChange] = []
-    if (counts["deleted"] or counts["updated"] or counts["claims_dropped"]) and _find_thinned(planner):
+    if (counts["deleted"] or counts["updated"] or counts["claims_dropped"]) and _find_thinned(stage):
         groups = [
-            group for group in changed_groups(planner, "thinned", _IS_REACHABLE) if group.after < FEW <= group.before
+            group for group in changed_groups(stage, "thinned", _IS_REACHABLE) if group.after < FEW <= group.before
         ]
     groups.sort(key=lambda group: (group.after, group.group_id))
     return Reach(int(lost), int(gained), int(without), len(groups), tuple(groups[:MOST_GROUPS]))
 
 
-def _find_thinned(planner: Planner) -> int:
+def _find_thinned(stage: StageSql) -> int:
     """Make `thinned`: the reachable people whom groups lose and gain; answers how many groups lose any."""
     lost = f"""
         SELECT d.group_id, d.user_id FROM {{departures}} d
@@ -118,7 +117,7 @@ def _find_thinned(planner: Planner) -> int:
         WHERE {_STAYS} AND NOT {_HAD} AND {_HAS}
           AND NOT EXISTS (SELECT 1 FROM {{departures}} d WHERE d.group_id = m.group_id AND d.user_id = m.user_id)
     """
-    return planner.make(
+    return stage.make(
         "thinned",
         f"""
         SELECT l.group_id, l.lost, coalesce(g.gained, 0) AS gained
@@ -128,7 +127,7 @@ def _find_thinned(planner: Planner) -> int:
     )
 
 
-def changed_groups(planner: Planner, table: str, condition: str, *, share: float = 1.0) -> list[GroupChange]:
+def changed_groups(stage: StageSql, table: str, condition: str, *, share: float = 1.0) -> list[GroupChange]:
     """Read what a table of groups with their losses and gains comes to, of people `u` under a condition.
 
     Of groups that lose less than `share` of their people no more than that is found out: they are left away.
@@ -150,6 +149,6 @@ def changed_groups(planner: Planner, table: str, condition: str, *, share: float
             ) q JOIN groups g ON g.tenant_id = {{t}} AND g.id = q.group_id
             WHERE q.before < {most}
         """
-        rows = planner.connection.execute(text(sql.format(**planner.words)))
+        rows = stage.connection.execute(text(sql.format(**stage.words)))
         found += (GroupChange(int(group), str(name), int(before), int(after)) for group, name, before, after in rows)
     return found

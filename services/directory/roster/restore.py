@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from services.directory.roster.applier import Applier
+from services.directory.roster.planner import Planner
 from services.directory.rules.leaving import LEAVING, Return
 from services.directory.store.tables import UserState
-
-if TYPE_CHECKING:
-    from services.directory.roster.applier import Applier
-    from services.directory.roster.planner import Planner
 
 _WAYS = ", ".join(str(int(way)) for way, leaving in LEAVING.items() if Return.FILE in leaving.returns)
 

@@ -10,28 +10,16 @@ shares its UniqueID with a settled one, is for a whole comparison to judge: then
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from sqlalchemy import text
 from sqlalchemy.engine import Connection
 
-from services.directory.store.events import Cursor, newer_than
-
-if TYPE_CHECKING:
-    from services.directory.roster.applier import Applier
-    from services.directory.roster.planner import Planner
+from services.directory.roster.planner import LastApply, Planner
+from services.directory.roster.stage_sql import StageSql
+from services.directory.store.events import newer_than
 
 NO_HASH = "0" * 32
 """Of a row that is always to be sent."""
-
-
-@dataclass(frozen=True)
-class LastApply:
-    """The run of a source that was applied last, and the basis taken while it was."""
-
-    run_id: int
-    basis: Cursor
 
 
 class RowsWantedError(Exception):
@@ -138,7 +126,7 @@ def find_effective(planner: Planner) -> None:
     planner.index("effective", "user_id")
 
 
-def remember_effective(applier: Applier) -> None:
+def remember_effective(applier: StageSql) -> None:
     """Keep the hashes of rows that took full effect, and of no other; new people have theirs already."""
     applier.run(
         """

@@ -11,14 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import text
 
 from services.directory.roster.reach import MOST_GROUPS, GroupChange, changed_groups
-
-if TYPE_CHECKING:
-    from services.directory.roster.planner import Planner
+from services.directory.roster.stage_sql import StageSql
 
 COLUMNS: Mapping[str, str] = {
     "title": "Title",
@@ -77,30 +75,30 @@ def shape_of(kept: Mapping[str, Any]) -> Shape:
     return Shape(kept["people"], kept["columns"], kept["domains"])
 
 
-def measure(planner: Planner, limit: ShapeLimit, *, departures: int) -> Shapes:
+def measure(stage: StageSql, limit: ShapeLimit, *, departures: int) -> Shapes:
     """Measure the plan, of which so many `departures` are known (reach.py); the register is only read."""
-    _find_domains(planner)
+    _find_domains(stage)
     sums = ", ".join(f"coalesce(sum({name}), 0)" for name in _figures())
-    sql = f"SELECT {sums} FROM {{domains}}".format(**planner.words)
-    found = dict(zip(_figures(), map(int, planner.connection.execute(text(sql)).one()), strict=True))
+    sql = f"SELECT {sums} FROM {{domains}}".format(**stage.words)
+    found = dict(zip(_figures(), map(int, stage.connection.execute(text(sql)).one()), strict=True))
     before, after = (
         Shape(
             found[f"people_{when}"],
             {shown: found[f"{column}_{when}"] for column, shown in COLUMNS.items()},
-            _most_frequent(planner, f"people_{when}"),
+            _most_frequent(stage, f"people_{when}"),
         )
         for when in ("before", "after")
     )
-    return Shapes(before, after, tuple(_shrunken_groups(planner, limit)) if departures else ())
+    return Shapes(before, after, tuple(_shrunken_groups(stage, limit)) if departures else ())
 
 
 def _figures() -> list[str]:
     return [f"{what}_{when}" for when in ("before", "after") for what in ("people", *COLUMNS)]
 
 
-def _find_domains(planner: Planner) -> None:
+def _find_domains(stage: StageSql) -> None:
     """Make `domains` in one pass over the source's people and one over the changes."""
-    domain = "substr(q.email, instr(q.email, '@') + 1)" if planner.dialect.is_sqlite else "split_part(q.email, '@', 2)"
+    domain = "substr(q.email, instr(q.email, '@') + 1)" if stage.dialect.is_sqlite else "split_part(q.email, '@', 2)"
     sums = ", ".join(
         f"sum(q.{when}) AS people_{when}, "
         + ", ".join(
@@ -110,7 +108,7 @@ def _find_domains(planner: Planner) -> None:
     )
     columns = ", ".join(COLUMNS)
     old = ", ".join(f"old_{column}" for column in COLUMNS)
-    planner.make(
+    stage.make(
         "domains",
         f"""
         SELECT {domain} AS domain, {sums} FROM (
@@ -127,17 +125,15 @@ def _find_domains(planner: Planner) -> None:
     )
 
 
-def _most_frequent(planner: Planner, figure: str) -> dict[str, int]:
+def _most_frequent(stage: StageSql, figure: str) -> dict[str, int]:
     sql = f"""
         SELECT domain, {figure} FROM {{domains}} WHERE {figure} >= {_FEWEST_IN_DOMAIN}
         ORDER BY {figure} DESC, domain LIMIT {_MOST_DOMAINS}
     """
-    return {
-        str(domain): int(people) for domain, people in planner.connection.execute(text(sql.format(**planner.words)))
-    }
+    return {str(domain): int(people) for domain, people in stage.connection.execute(text(sql.format(**stage.words)))}
 
 
-def _shrunken_groups(planner: Planner, limit: ShapeLimit) -> Iterator[GroupChange]:
+def _shrunken_groups(stage: StageSql, limit: ShapeLimit) -> Iterator[GroupChange]:
     """Find groups that lose too many people by deletion and by leaving together, those that lose most first."""
     sql = f"""
         SELECT l.group_id, l.lost, coalesce(g.gained, 0) AS gained
@@ -152,9 +148,9 @@ def _shrunken_groups(planner: Planner, limit: ShapeLimit) -> Iterator[GroupChang
             GROUP BY v.group_id
         ) g ON g.group_id = l.group_id
     """
-    if not planner.make("shrunken", sql):
+    if not stage.make("shrunken", sql):
         return
-    changed = changed_groups(planner, "shrunken", "u.state = 1", share=limit.percent / 100)
+    changed = changed_groups(stage, "shrunken", "u.state = 1", share=limit.percent / 100)
     changed.sort(key=lambda group: (group.after - group.before, group.group_id))
     for group in changed:
         if limit.is_passed(group.before - group.after, of=group.before):

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from sqlalchemy import text
 
 from services.directory.roster.plan_changes import DELETE, HASHED, RESTORE, UPDATE
 from services.directory.roster.plan_findings import masked
 from services.directory.roster.run_events import COLUMNS
-
-if TYPE_CHECKING:
-    from services.directory.roster.undo import Undo
+from services.directory.roster.stage_sql import StageSql
 
 CHANGED_SINCE: Final = "changed_since"
 """The word of the warning that names whom an undo leaves out."""
 
 
-def write_changes(undo: Undo) -> None:
+def write_changes(undo: StageSql) -> None:
     """Show deletions first, then the others by key, as an import's changes are shown."""
 
     def listed(condition: str) -> str:
@@ -42,7 +40,7 @@ def write_changes(undo: Undo) -> None:
     )
 
 
-def write_findings(undo: Undo) -> None:
+def write_findings(undo: StageSql) -> None:
     """Name everybody who is left out, and the groups to which somebody cannot return."""
     key, former = (undo.dialect.json_value(f"t.{side}", "external_id") for side in ("after", "before"))
     name = f"coalesce({key}, {former}, c.external_id, o.email)"
@@ -73,7 +71,7 @@ def write_findings(undo: Undo) -> None:
     )
 
 
-def count_changes(undo: Undo) -> dict[str, int]:
+def count_changes(undo: StageSql) -> dict[str, int]:
     """Count what is put back, in an import's words; `rows` are the updated (R46)."""
     found = undo.connection.execute(text("SELECT action, count(*) FROM {changes} GROUP BY action".format(**undo.words)))
     by_action = {int(action): int(count) for action, count in found}
@@ -82,13 +80,13 @@ def count_changes(undo: Undo) -> dict[str, int]:
     return {"rows": updated, "updated": updated, "restored": restored, "deleted": by_action.get(DELETE, 0)}
 
 
-def keep_as_shown(undo: Undo) -> None:
+def keep_as_shown(undo: StageSql) -> None:
     """Remember the changes as they were shown, to compare with when someone applies the undo (R8)."""
     undo.run("DROP TABLE IF EXISTS {shown}")
     undo.make("shown", f"SELECT {HASHED.format(user='user_id')} FROM {{changes}}")
 
 
-def changes_not_shown(undo: Undo) -> list[str]:
+def changes_not_shown(undo: StageSql) -> list[str]:
     """Name the people of this plan's changes that were not in the one that was shown, by UniqueID; lines may differ."""
     compared = HASHED.format(user="user_id").removeprefix("line, ")
     sql = (
