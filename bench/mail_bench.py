@@ -1,9 +1,10 @@
-"""Time how invitations drain: queued at once, handed over one at a time on each connection, a report in their midst.
+"""Time how invitations drain: queued at once, handed over one at a time on each connection, reports in their midst.
 
     python -m bench.mail_bench [--messages 20000] [--connections 2] [--database-url postgresql+psycopg://…]
 
 The mail server is aiosmtpd in a process of its own, which takes everything and keeps nothing: what is measured is the
-notifier and its store. On SQLite, each message costs two durable transactions: the claim, and that it was sent.
+notifier and its store. Each tenth of the messages is timed by itself: the last must go as fast as the first, in as
+little memory.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import resource
 import subprocess
 import sys
 import tempfile
@@ -18,6 +20,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 
 import structlog
 from pydantic import SecretStr
@@ -108,23 +111,59 @@ async def _drain(store: MessageStore, port: int, count: int, connections: int) -
         smtp_port=port,
         smtp_tls="none",
     )
-    turns = Turns(store, now=_now, lease=CLAIM)
+    turns, pace = Turns(store, now=_now, lease=CLAIM), _Pace(store, count)
     outboxes = [
-        Outbox(store, SmtpTransport(settings), sender="muster@bench.example", now=_now, turns=turns)
+        Outbox(store, SmtpTransport(settings), sender="muster@bench.example", now=_now, turns=turns, link_of=pace.count)
         for _ in range(connections)
     ]
     started, began_cpu = time.perf_counter(), time.process_time()
-    work = [asyncio.create_task(outbox.drain()) for outbox in outboxes]
-    await asyncio.sleep(2.0)
-    report = Bundle(_TENANT, "evt_report", "run", [_draft(count, "Report", "Text", "<p>", priority=Priority.REPORT)])
-    queued_at = time.perf_counter()
-    await asyncio.to_thread(store.queue, [report], now=_now())
-    await asyncio.to_thread(wait_until, lambda: _newest(store).state == MessageState.SENT, every_s=0.005)
-    print(f"a report that was queued in their midst went after {1000 * (time.perf_counter() - queued_at):.0f} ms")
-    await asyncio.gather(*work)
+    await asyncio.gather(*(outbox.drain() for outbox in outboxes))
+    await asyncio.gather(*pace.reports)
     drained_s, cpu_s = time.perf_counter() - started, time.process_time() - began_cpu
     print(f"{count} invitations drained in {drained_s:.1f} s: {count / drained_s:.0f} a second")
     print(f"the notifier's part of a processor: {1000 * cpu_s / count:.2f} ms a message")
+
+
+class _Pace:
+    """Counts messages as they go; prints how each tenth went, and in the midst of each times a report."""
+
+    def __init__(self, store: MessageStore, count: int) -> None:
+        self._store = store
+        self._tenth = max(1, count // 10)
+        self._gone = 0
+        self._since, self._since_cpu = time.perf_counter(), time.process_time()
+        self.reports: list[asyncio.Task[None]] = []
+
+    async def count(self, message: Message) -> str:
+        """Be asked for each message's link just before it is handed over."""
+        if message.priority != Priority.INVITATION:
+            return ""
+        self._gone += 1
+        if self._gone % self._tenth == self._tenth // 2:
+            self.reports.append(asyncio.create_task(self._time_a_report(self._gone)))
+        if self._gone % self._tenth == 0:
+            now, cpu = time.perf_counter(), time.process_time()
+            rate, cpu_ms = self._tenth / (now - self._since), 1000 * (cpu - self._since_cpu) / self._tenth
+            resident = _resident_mib()
+            print(f"{self._gone}: {rate:.0f} a second, {cpu_ms:.2f} ms of a processor each, {resident} MiB", flush=True)
+            self._since, self._since_cpu = now, cpu
+        return "https://example.org/accept?token=mst_inv_0123456789012345678901234567890123456789"
+
+    async def _time_a_report(self, number: int) -> None:
+        draft = _draft(-number, "Report", "Text", "<p>", priority=Priority.REPORT)
+        queued_at = time.perf_counter()
+        await asyncio.to_thread(
+            self._store.queue, [Bundle(_TENANT, f"evt_report_{number}", "run", [draft])], now=_now()
+        )
+        await asyncio.to_thread(wait_until, lambda: _newest(self._store).state == MessageState.SENT, every_s=0.005)
+        waited_ms = 1000 * (time.perf_counter() - queued_at)
+        print(f"a report queued after {number} of them went after {waited_ms:.0f} ms", flush=True)
+
+
+def _resident_mib() -> int:
+    """Read this process's memory as it is now."""
+    pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
+    return pages * resource.getpagesize() // 2**20
 
 
 def _newest(store: MessageStore) -> Message:

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from services.notifier.cancellation import heed_cancellation
+from services.notifier.compose import NoAddressError, compose
 from services.notifier.messages import Message, MessageState, MessageStore
 from services.notifier.safe import without_addresses
 from services.notifier.smtp import (
@@ -18,7 +19,6 @@ from services.notifier.smtp import (
     RefusedError,
     ServerUnreachableError,
     Transport,
-    compose,
 )
 from services.notifier.turns import NOTHING_SENT, Turns
 
@@ -159,6 +159,8 @@ class Outbox:
         try:
             mail = compose(message, self._sender, link=await self.link_of(message))
             await self._transport.hand_over(mail, recipient=message.recipient)
+        except NoAddressError:
+            await self._end(message, "this is no mail address")
         except (RefusedError, LinkMissingError) as error:
             await self._end(message, str(error))
         except ObsoleteError as error:

@@ -7,9 +7,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from typing import Any, cast
+from functools import cache
+from typing import Any, Final, cast
 
-from sqlalchemy import Update, case, func, update
+from sqlalchemy import Table as SqlTable
+from sqlalchemy import Update, bindparam, case, func, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import defer
 from sqlalchemy.sql.dml import ReturningUpdate
@@ -17,11 +19,21 @@ from sqlmodel import Session, col, select
 
 from services.notifier.database import open_engine, upgrade
 from services.notifier.erasure import NO_BODIES, erase
-from services.notifier.tables import Cursor, Mention, Message, MessageKind, MessageState, Priority, Table
+from services.notifier.tables import (
+    Cursor,
+    Mention,
+    Message,
+    MessageKind,
+    MessageState,
+    Priority,
+    Table,
+    UtcDateTime,
+)
 
 __all__ = ["Bundle", "CursorMovedError", "Draft", "Message", "MessageKind", "MessageState", "MessageStore", "Priority"]
 
 _BODIES: tuple[Any, ...] = (Message.text, Message.html, Message.attachment)
+_TABLE = cast("SqlTable", Message.__table__)  # type: ignore[attr-defined]  # SQLModel's types do not tell
 _ONLY_CURSOR = 1
 
 
@@ -107,26 +119,15 @@ class MessageStore:
         was an attempt with an unknown end.
         """
         with self._transaction() as session:
+            run = session.connection().execute
             if sent:
-                session.connection().execute(_sent(sent, now))
-            taken = self._claims(wanted, now, lease) if wanted else None
-            found = list(session.scalars(taken)) if taken is not None else []
+                run(_SENT, {"keys": sent, "at": now})
+            found: list[Message] = []
+            if wanted:
+                values = {"wanted": wanted, "at": now, "claimed_as": uuid.uuid4().hex, "until": now + lease}
+                taken = run(_claims(skips_locked=self._skips_locked), values)
+                found = [Message(**row) for row in taken.mappings()]
         return sorted(found, key=lambda message: (message.priority, message.key))
-
-    def _claims(self, wanted: int, now: datetime, lease: timedelta) -> ReturningUpdate[Any]:
-        waits = select(Message.key).where(Message.state == MessageState.QUEUED, col(Message.next_attempt_at) <= now)
-        first = waits.order_by(col(Message.priority), col(Message.next_attempt_at), col(Message.key)).limit(wanted)
-        if self._skips_locked:
-            first = first.with_for_update(skip_locked=True)
-        due = first.cte("due")  # looked for once: a subquery that skips locked rows would find others at a second look
-        values = {
-            "claim": uuid.uuid4().hex,
-            "attempts": Message.attempts + 1,
-            "possible_repeats": Message.possible_repeats + case((col(Message.claim) != "", 1), else_=0),
-            "next_attempt_at": now + lease,
-        }
-        taken = update(Message).where(col(Message.key).in_(select(due.c.key))).values(values)
-        return taken.returning(Message)
 
     def next_due(self) -> datetime | None:
         """Say when the next queued message has its turn; None when nothing is queued."""
@@ -137,7 +138,7 @@ class MessageStore:
     def mark_sent(self, key: int, *, now: datetime) -> None:
         """Remember that the mail server accepted the message, whoever has a claim to it by now."""
         with self._transaction() as session:
-            session.connection().execute(_sent((key,), now))
+            session.connection().execute(_SENT, {"keys": (key,), "at": now})
 
     def mark_failed(self, message: Message, error: str, *, state: MessageState = MessageState.FAILED) -> None:
         """Remember that the message will not be tried again, unless its claim has run out."""
@@ -196,9 +197,30 @@ def _claimed(message: Message) -> Update:
     return update(Message).where(col(Message.key) == message.key, col(Message.claim) == message.claim)
 
 
-def _sent(keys: Sequence[int], now: datetime) -> Update:
-    ended = {"state": MessageState.SENT, "send_time": now, "claim": "", "last_error": ""}
-    return update(Message).where(col(Message.key).in_(keys)).values(ended)
+_SENT: Final = (
+    update(_TABLE)
+    .where(_TABLE.c.key.in_(bindparam("keys", expanding=True)))
+    .values(state=MessageState.SENT, send_time=bindparam("at", type_=UtcDateTime()), claim="", last_error="")
+)
+"""Built once, as `_claims` is: writing them cost more than running them, for each mail."""
+
+
+@cache
+def _claims(*, skips_locked: bool) -> ReturningUpdate[Any]:
+    message = _TABLE.c
+    at = bindparam("at", type_=UtcDateTime())
+    waits = select(message.key).where(message.state == MessageState.QUEUED, message.next_attempt_at <= at)
+    first = waits.order_by(message.priority, message.next_attempt_at, message.key).limit(bindparam("wanted"))
+    if skips_locked:
+        first = first.with_for_update(skip_locked=True)
+    due = first.cte("due")  # looked for once: a subquery that skips locked rows would find others at a second look
+    values = {
+        "claim": bindparam("claimed_as"),
+        "attempts": message.attempts + 1,
+        "possible_repeats": message.possible_repeats + case((message.claim != "", 1), else_=0),
+        "next_attempt_at": bindparam("until", type_=UtcDateTime()),
+    }
+    return update(_TABLE).where(message.key.in_(select(due.c.key))).values(values).returning(_TABLE)
 
 
 def _insert(session: Session, bundles: Sequence[Bundle], now: datetime) -> int:

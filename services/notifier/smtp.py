@@ -3,45 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import email.policy
-import hashlib
-import html
 import os
 import ssl
-from codecs import BOM_UTF8
-from email.headerregistry import AddressHeader, BaseHeader, HeaderRegistry
-from email.message import EmailMessage
-from email.utils import format_datetime, parseaddr
-from functools import lru_cache
+from email.utils import parseaddr
 from pathlib import Path
 from typing import Any, Protocol
 
 import aiosmtplib
 import stamina
 
-from services.notifier.marks import LINK, unmarked
-from services.notifier.messages import Message
+from services.notifier.compose import WrittenMail
 from services.notifier.safe import plain
 from services.notifier.settings import Settings
 
 _CONNECT_TRIES = 3
 _LOGIN_CODES = (530, 534, 535, 538)
 """Answers that speak of our login and not of the message: they end when somebody corrects the settings."""
-
-
-class _Headers(HeaderRegistry):
-    """Parses a header once: most of a mail's are those of the mail before."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._parsed = lru_cache(maxsize=256)(super().__call__)
-
-    def __call__(self, name: str, value: Any) -> BaseHeader:
-        """Give the header. Errors: ValueError, IndexError."""
-        return self._parsed(name, value)
-
-
-_POLICY = email.policy.SMTP.clone(header_factory=_Headers())
 
 
 class DeliveryError(Exception):
@@ -71,7 +48,7 @@ class RefusedError(DeliveryError):
 class Transport(Protocol):
     """A way out for mails."""
 
-    async def hand_over(self, mail: EmailMessage, *, recipient: str) -> None:
+    async def hand_over(self, mail: WrittenMail, *, recipient: str) -> None:
         """Hand one mail over for good; a `DeliveryError` says why that was not possible."""
 
     async def rest(self) -> None:
@@ -86,56 +63,13 @@ def transport_of(settings: Settings) -> Transport:
     return FileTransport(settings.mail_dir)
 
 
-def compose(message: Message, sender: str, *, link: str = "") -> EmailMessage:
-    """Write a message as a mail, the same in every repeat, its link put in. `RefusedError` when it has no address."""
-    mail = EmailMessage(policy=_POLICY)
-    try:
-        mail["From"] = sender
-        mail["To"] = message.recipient
-        mail["Subject"] = message.subject
-        mail["Message-ID"] = message.message_id
-    except (ValueError, IndexError) as error:  # the parser of addresses raises both for broken ones
-        raise RefusedError("this is no mail address") from error
-    to: AddressHeader = mail["To"]
-    if [address.addr_spec for address in to.addresses] != [message.recipient] or "@" not in message.recipient:
-        raise RefusedError("this is no mail address")
-    mail["Date"] = format_datetime(message.create_time)
-    mail["Auto-Submitted"] = "auto-generated"
-    if message.urgent:
-        mail["Importance"] = "high"
-        mail["X-Priority"] = "1"
-    mail.set_content(unmarked(message.text).replace(LINK, link))
-    mail.add_alternative(unmarked(message.html).replace(LINK, html.escape(link)), subtype="html")
-    if message.attachment_name:
-        mail.add_attachment(
-            message.attachment,
-            maintype="text",
-            subtype="csv",
-            filename=message.attachment_name,
-            params={"charset": "utf-8"} if message.attachment.startswith(BOM_UTF8) else {},
-        )
-    _set_boundaries(mail, message.message_id)
-    return mail
-
-
-def _set_boundaries(mail: EmailMessage, message_id: str) -> None:
-    """Name the parts' boundaries after the mail: the same in every repeat, and no search for one that is free.
-
-    No line of a part is one, since it has bits of the Message-ID; and quoted-printable and base64 write no `=_`.
-    """
-    digest = hashlib.blake2b(message_id.encode(), digest_size=10).hexdigest()
-    several = (part for part in mail.walk() if part.is_multipart())
-    for number, part in enumerate(several):
-        part.set_boundary(f"=_{digest}_{number}")
-
-
 class FileTransport:
     """Writes `.eml` files, named after their Message-ID: a repeat replaces its file, and no half file is ever seen."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    async def hand_over(self, mail: EmailMessage, *, recipient: str) -> None:  # noqa: ARG002 - the mail says to whom
+    async def hand_over(self, mail: WrittenMail, *, recipient: str) -> None:  # noqa: ARG002 - the mail says to whom
         """Write the file and make it durable. Errors: `ServerUnreachableError` when the disk does not take it."""
         try:
             await asyncio.to_thread(self._write, mail)
@@ -145,12 +79,12 @@ class FileTransport:
     async def rest(self) -> None:
         """Nothing is kept open."""
 
-    def _write(self, mail: EmailMessage) -> None:
-        name = str(mail["Message-ID"]).strip("<>").partition("@")[0]
+    def _write(self, mail: WrittenMail) -> None:
+        name = mail.message_id.strip("<>").partition("@")[0]
         self._folder.mkdir(parents=True, exist_ok=True)
         part = self._folder / f".{name}.part"
         with part.open("wb") as file:
-            file.write(mail.as_bytes())
+            file.write(mail.content)
             file.flush()
             os.fsync(file.fileno())
         part.replace(self._folder / f"{name}.eml")
@@ -169,12 +103,13 @@ class SmtpTransport:
         self._sender = settings.bounce_address or parseaddr(settings.sender)[1]
         self._client: _Client | None = None
 
-    async def hand_over(self, mail: EmailMessage, *, recipient: str) -> None:
+    async def hand_over(self, mail: WrittenMail, *, recipient: str) -> None:
         """Send one mail. Errors: `ServerUnreachableError`, `ConnectionLostError`, `DeferredError`, `RefusedError`."""
         client = await self._connected()
         try:
             async with asyncio.timeout(self._settings.smtp_timeout_s):
-                await client.send_message(mail, sender=self._sender, recipients=[recipient])
+                options = ["SMTPUTF8"] if mail.is_utf8 or not self._sender.isascii() else []
+                await client.sendmail(self._sender, [recipient], mail.content, mail_options=options)
         except aiosmtplib.SMTPRecipientsRefused as error:
             await self._reset(client)
             raise _sorted(error.recipients[0]) from error
