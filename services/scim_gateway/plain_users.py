@@ -49,7 +49,7 @@ def _flag(value: Any) -> bool | None:
 
 
 def _type(value: Any) -> str | None:
-    return value if value in {"work", "home", "mobile"} else None
+    return value if isinstance(value, str) and value in {"work", "home", "mobile"} else None
 
 
 def _name(value: Any) -> Json | None:

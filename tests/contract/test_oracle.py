@@ -8,8 +8,8 @@ import pytest
 
 from tests.contract.direct import direct
 from tests.contract.oracle.dialects import Dialect
-from tests.contract.oracle.machine import Traffic
 from tests.contract.oracle.tenant import Tenant
+from tests.contract.oracle.together import TrafficTogether
 from tests.machine_runs import run_machine
 
 pytestmark = [
@@ -26,7 +26,7 @@ def live(directory, support, examples: int, *, always_the_same: bool = False, wi
     """Let it live; `always_the_same` is for a run that must find nothing new on another one's change."""
     with direct(directory.target, with_shortcuts=with_shortcuts) as called:
 
-        class TrafficHere(Traffic):
+        class TrafficHere(TrafficTogether):
             make_tenant = staticmethod(partial(Tenant, called, support))
 
         run_machine(TrafficHere, examples=examples, steps=STEPS, always_the_same=always_the_same)
@@ -35,8 +35,8 @@ def live(directory, support, examples: int, *, always_the_same: bool = False, wi
 @pytest.mark.mostly("sqlite")
 def test_every_dialect_is_understood_as_the_plain_form_is(directory, support):
     with direct(directory.target) as called:
-        Traffic.make_tenant = staticmethod(partial(Tenant, called, support))
-        traffic = Traffic()
+        TrafficTogether.make_tenant = staticmethod(partial(Tenant, called, support))
+        traffic = TrafficTogether()
         traffic.begin()
         for dialect in Dialect:
             traffic.activate(dialect, 0, active=False)
@@ -49,6 +49,10 @@ def test_every_dialect_is_understood_as_the_plain_form_is(directory, support):
             traffic.clear(dialect, 1, "title")
             traffic.manage(dialect, 2, 0, clears=True)
             traffic.remove_members(dialect, 1, [0, 3])
+            traffic.everything_is_the_same()
+            together = [("user", 6, 0), ("group", 5, 1), ("add", 1, 0), ("remove", 1, 1), ("title", 0, 1)]
+            together += [("user", 6, 0), ("drop group", 1, 0), ("drop user", 0, 1)]
+            traffic.send_together([(kind, dialect, *numbers) for kind, *numbers in together], None)
             traffic.everything_is_the_same()
 
 

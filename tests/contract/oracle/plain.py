@@ -29,7 +29,7 @@ RULES = {
     "kept_members": "A PUT of a group that does not speak of members keeps them (RFC 7644 §3.5.1 lets it).",
     "seats": "Nobody is made, activated or brought back without a free seat (403, S5).",
     "last_group": "Who loses the last group gives the seat back, and takes one with the next group (S7, S8).",
-    "retry": "The same POST again, with an externalId, is answered with what it made (S13).",
+    "retry": "The same POST again, with an externalId or of a group as it was made, gives what it made (S13).",
     "references": "Groups of a user and members of a group are compared with eq and ne alone (else 400 invalidFilter).",
 }
 _LABELS = frozenset({"type", "primary"})

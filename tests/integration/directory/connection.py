@@ -61,8 +61,9 @@ class Connection:
     def get(self, user: str):
         return self._stub.GetProvisionedUser(pb.GetProvisionedUserRequest(id=user, with_groups=True)).user
 
-    def create_group(self, name: str = "Crisis", group_id: str = "", members=()):
-        request = pb.CreateProvisionedGroupRequest(facts=group_facts(name, group_id), members=members)
+    def create_group(self, name: str = "Crisis", group_id: str = "", members=(), *, unit: str = ""):
+        facts = group_facts(name, group_id)
+        request = pb.CreateProvisionedGroupRequest(facts=facts, members=members, unit_of_work=unit)
         return self._stub.CreateProvisionedGroup(request).group
 
     def change_group(

@@ -74,6 +74,9 @@ class Clock:
     def pass_hours(self, hours):
         self.now += timedelta(hours=hours)
 
+    def pass_minutes(self, minutes):
+        self.now += timedelta(minutes=minutes)
+
 
 class ServedDirectory:
     """A whole directory on a loopback port."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 
 import pytest
 from muster.directory.v1 import groups_pb2, licenses_pb2, provisioning_pb2, sources_pb2, users_pb2
@@ -277,3 +278,35 @@ def test_who_is_put_to_sleep_while_joining_is_never_a_dormant_member(connection,
         assert outcomes == ["OK"] * 2
         assert office.members(f"{office.name}/groups/{group.id}") == []
         assert connection.members(group.id) == [ann.id]
+
+
+def test_a_group_without_group_id_that_is_posted_again_is_there_once(connection, directory, office):
+    ann, asleep = connection.create(), connection.create(active=False)
+    for members in ([], [ann.id, asleep.id]):
+        name = f"Pushed to {len(members)}"
+        made = connection.create_group(name, members=members)
+        directory.clock.pass_minutes(19)
+        assert connection.create_group(name, members=members[::-1]) == made
+    assert len(office.events("group.created")) == 2
+
+
+def test_two_groups_of_one_name_are_two_where_they_are_meant(connection, directory):
+    """Whoever has done something to the first knows of it; after an hour, of others, or in a Bulk it is no retry."""
+    ann = connection.create()
+    made = [connection.create_group("Pushed").id]
+    connection.change_group(made[0], add=[ann.id])
+    made.append(connection.create_group("Pushed").id)
+    made.append(connection.create_group("pushed").id)
+    made.append(connection.create_group("Pushed", members=[ann.id]).id)
+    assert connection.create_group("Pushed").id == made[1]
+    directory.clock.pass_hours(1)
+    made.append(connection.create_group("Pushed").id)
+    unit = str(uuid.uuid4())
+    made += [connection.create_group("Pushed", unit=unit).id for _ in range(2)]
+    made.append(connect(directory, connection.office).create_group("Pushed").id)
+    assert len(set(made)) == 8
+
+
+def test_a_group_without_group_id_that_is_posted_twice_at_one_moment_is_there_once(connection, office):
+    assert set(outcomes_at_once(*[lambda: connection.create_group("Pushed")] * 4)) == {"OK"}
+    assert len(office.events("group.created")) == 1

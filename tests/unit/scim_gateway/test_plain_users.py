@@ -16,7 +16,9 @@ from services.scim_gateway.service import GatewayService
 SERVICE = GatewayService()
 plain = st.sampled_from(["ann@example.org", "Ann", "+46701234567", "a\u0301 Öst", '"', "a  b"])
 texts = st.one_of(plain, plain, plain, st.sampled_from([" x", "", "True", "a\nb"]), st.text())
-types = st.sampled_from(["work", "home", "mobile", "work", "Work", "other", "", None])
+types: st.SearchStrategy[object] = st.sampled_from(
+    ["work", "home", "mobile", "work", "Work", "other", "", None, ["work"], {}]
+)
 entries = st.lists(
     st.fixed_dictionaries({"value": texts}, optional={"type": types, "primary": st.booleans()}),
     max_size=2,

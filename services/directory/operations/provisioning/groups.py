@@ -14,6 +14,7 @@ from services.directory.operations.groups import require_unreserved
 from services.directory.operations.parties import party_of
 from services.directory.operations.provisioning.call import Call
 from services.directory.operations.provisioning.departures import let_go
+from services.directory.operations.provisioning.group_retries import made_before
 from services.directory.operations.provisioning.members import Moved, change_members, remove_everyone
 from services.directory.operations.provisioning.reads import GroupView, get_group
 from services.directory.rules.errors import GroupIdTaken, GroupSyncedElsewhere, GroupUnknown, NotFound
@@ -50,11 +51,12 @@ class ChangedGroup:
 def create_group(call: Call, facts: GroupFacts, members: Sequence[int]) -> GroupView:
     """Make a group in the connection's account, or adopt the administrator-made one with this Group ID (S3).
 
-    Said again word for word, with an externalId, it is a retry, and answers with the group that is there (S13).
+    Said again word for word it is a retry, and answers with the group that is there (S13): with an externalId at any
+    time, without one within RETRIED_WITHIN and while nothing has been done to that group.
     Errors: InvalidArgument, GroupIdTaken, GroupSyncedElsewhere, GroupUnknown, UnknownMembers, LicenseLimitReached.
     """
     wanted = check_group(facts)
-    made = _made_before(call, wanted, members)
+    made = made_before(call, wanted, members)
     if made is not None:
         return get_group(call, made)
     group = _with_group_id(call, wanted.external_id)
@@ -107,22 +109,6 @@ def delete_group(call: Call, group_id: int, *, etag: str) -> None:
     )
     call.tell([*moved.events(), deleted])
     let_go(call, moved.removed)
-
-
-def _made_before(call: Call, wanted: ProvisionedGroup, members: Sequence[int]) -> int | None:
-    """Find the connection's group of which this was the last word and in which all of `members` are."""
-    if wanted.external_id is None:
-        return None
-    query = (
-        f"SELECT p.resource_id FROM provisioned_resources p WHERE p.tenant_id = :t AND p.source_id = :s"
-        f" AND p.kind = {GROUP} AND p.external_id = :e AND p.document = :d AND NOT EXISTS ("
-        "SELECT 1 FROM {each} WHERE i.id NOT IN ("
-        "SELECT m.user_id FROM memberships m WHERE m.tenant_id = :t AND m.group_id = p.resource_id) AND i.id NOT IN ("
-        "SELECT w.user_id FROM sleeping_memberships w WHERE w.tenant_id = :t AND w.group_id = p.resource_id))"
-    )
-    found = call.run(query, e=wanted.external_id, d=wanted.document, ids=call.ids(members))
-    made: int | None = found.scalars().first()
-    return made
 
 
 def _with_group_id(call: Call, external_id: str | None) -> Group | None:
