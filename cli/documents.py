@@ -351,6 +351,7 @@ def message(record: messages_pb2.Message) -> Document:
         "subject": record.subject,
         "state": word(messages_pb2.MessageState, record.state),
         "attempts": record.attempts,
+        "possible_repeats": record.possible_repeats,
         "about": record.about or None,
         "last_error": record.last_error or None,
         "queued": moment(record.create_time),
@@ -362,7 +363,6 @@ def message_bodies(record: messages_pb2.Message) -> Document:
     """Write one message with its bodies."""
     return message(record) | {
         "message_id": record.message_id,
-        "possible_repeats": record.possible_repeats,
         "next_attempt": moment(record.next_attempt_time),
         "attachment": record.attachment_name or None,
         "text": record.text,

@@ -17,6 +17,12 @@ from cli.session import session_of
 
 app = typer.Typer(help="Mails that were made.", no_args_is_help=True)
 
+_HEAD = (
+    *("kind", "to", "subject", "message_id", "state", "attempts", "possible_repeats", "last_error"),
+    *("queued", "next_attempt", "sent", "attachment"),
+)
+"""What `show` says of a message before its text, where there is something to say."""
+
 MessageArgument = Annotated[
     str, typer.Argument(metavar="MESSAGE", help="Resource name of the message, tenants/…/messages/…")
 ]
@@ -38,12 +44,16 @@ class MessageKindName(enum.StrEnum):
 
 @app.command("list")
 def list_messages(context: typer.Context, *, tenant: TenantOption) -> None:
-    """List a tenant's messages, newest first."""
+    """List a tenant's messages, newest first.
+
+    possible_repeats counts attempts of which nobody knows whether the mail server took the message: it may have come
+    as often besides, under the same Message-ID.
+    """
     session = session_of(context)
     with session.connect() as muster:
         request = messages_pb2.ListMessagesRequest(tenant=tenant)
         messages = [documents.message(record) for record in every(muster.messages.ListMessages, request, "messages")]
-    columns = ["message", "kind", "to", "subject", "state", "attempts"]
+    columns = ["message", "kind", "to", "subject", "state", "attempts", "possible_repeats"]
     session.output.show({"messages": messages}, output.records(messages, columns))
 
 
@@ -103,5 +113,5 @@ def show_message(context: typer.Context, message: MessageArgument) -> None:
     with session.connect() as muster:
         record = muster.messages.GetMessage(messages_pb2.GetMessageRequest(name=message)).message
     document = documents.message_bodies(record)
-    head = {key: document[key] for key in ("to", "subject", "state", "sent")}
+    head = {key: document[key] for key in _HEAD if document[key] not in {None, 0}}
     session.output.show(document, [*output.facts(head), "", output.plain(record.text)])

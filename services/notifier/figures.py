@@ -1,10 +1,11 @@
-"""Say in the reader's language which limits a plan passes, by the figures in the directory's own sentences (R8)."""
+"""Say a run's message in the reader's language: which limits a plan passes, by the directory's own sentences (R8)."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
 
+from services.notifier import causes
 from services.notifier.safe import neutral
 from services.notifier.words import Words
 
@@ -30,8 +31,14 @@ _SENTENCES = [(name, re.compile(form)) for name, form in _FORMS.items()]
 
 
 def said(message: str, words: Words) -> str:
-    """Say each sentence of a run's message; what is none of them stays as the directory wrote it."""
-    return " ".join(_sentences(message.strip(), words))
+    """Say each sentence of a run's message; what is none of them stays as the directory wrote it.
+
+    A message that says no more than a report says anyhow of the run's reason gives nothing.
+    """
+    message = message.strip()
+    if causes.is_said_anyhow(message):
+        return ""
+    return causes.said(message, words) or " ".join(_sentences(message, words))
 
 
 def _sentences(message: str, words: Words) -> Iterator[str]:

@@ -45,6 +45,7 @@ class Templates:
         )
         self._environment.filters["wrapped"] = _wrapped
         self._environment.filters["with_code"] = _with_code
+        self._environment.filters["command"] = _command
 
     def words(self, language: str) -> Words:
         """Give a language's texts."""
@@ -69,7 +70,20 @@ def _wrapped(text: str, indent: int = 0) -> str:
 
 def _with_code(text: str) -> Markup:
     """Escape the text, then set what stands between backticks as code."""
-    return Markup(re.sub(r"`([^`]{1,200})`", r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped just before
+    return Markup(re.sub(r"`([^`]{1,200})`", _code, str(escape(text))))  # noqa: S704 - escaped just before
+
+
+def _command(text: str) -> Markup:
+    """Escape a command; its options are not broken at their hyphens, where half of one would be copied."""
+    return Markup(_unbroken(str(escape(text))))  # noqa: S704 - escaped just before
+
+
+def _code(found: re.Match[str]) -> str:
+    return f"<code>{_unbroken(found[1])}</code>"
+
+
+def _unbroken(escaped: str) -> str:
+    return re.sub(r"(?<= )--?[a-z][a-z-]*", r'<span style="white-space:nowrap;">\g<0></span>', escaped)
 
 
 STANDARD = Templates()

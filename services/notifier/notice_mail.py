@@ -87,7 +87,7 @@ def _facts(notice: Notice, words: Words) -> Iterator[tuple[str, str]]:
     if notice.happened_at:
         yield words.say("fact.since"), words.moment(notice.happened_at, notice.time_zone)
     if notice.by:
-        yield words.say("fact.by"), plain(notice.by)
+        yield words.say("fact.by"), words.say("fact.by_guard") if notice.guarded else plain(notice.by)
     if notice.guarded:
         people, active = notice.guarded
         yield words.say("fact.guard"), words.say("fact.guard_value", people=people, active=active)

@@ -50,6 +50,7 @@ def render(data: ReportData, templates: Templates = STANDARD) -> Mail:
         "facts": list(_facts(data, words)),
         "planned": planned,
         "counts": _counts(data, words),
+        "counts_caption": "" if data.outcome is Outcome.UNDONE else words.say("caption.counts"),
         "people": sections.people(data.people, data.counts, words, planned=planned),
         "shape": sections.shape(data.shape, words) if data.shape else [],
         "reach": sections.reach(data.reach, words),
@@ -100,7 +101,7 @@ def _mentions(data: ReportData) -> tuple[str, ...]:
     """List whom the mail names; whoever has no user yet, or perhaps none, is a stranger."""
     people = data.people
     named = (*people.created, *people.updated, *people.taken_over, *people.restored, *people.rekeyed, *people.deleted)
-    rows = [STRANGER] if data.rejected else []
+    rows = [STRANGER] if data.rejected or data.message else []  # a plan that changed names people by their keys
     return tuple(dict.fromkeys([*rows, *(person.user or STRANGER for person in named)]))
 
 
@@ -251,8 +252,8 @@ def _facts(data: ReportData, words: Words) -> Iterator[tuple[str, str]]:
     yield words.say("fact.status"), words.say(f"status.{data.outcome.value}")
     if data.reason:
         yield words.say("fact.reason"), plain(data.reason)
-    if data.message and data.reason:
-        yield words.say("fact.details"), figures.said(plain(data.message, longest=500), words)
+    if data.reason and (details := figures.said(plain(data.message, longest=2_000), words)):
+        yield words.say("fact.details"), details
     if data.dry_run:
         yield words.say("fact.dry_run"), words.say("fact.dry_run_yes")
     if data.seats:

@@ -22,7 +22,7 @@ from services.notifier.words import LANGUAGES
 
 FOLDER = Path(__file__).parent / "approved"
 DESKTOP, PHONE = "desktop", "phone"
-LOOKS: dict[str, tuple[int, Any]] = {DESKTOP: (720, "light"), PHONE: (375, "dark")}
+LOOKS: dict[str, tuple[int, Any]] = {DESKTOP: (720, "light"), PHONE: (360, "dark")}
 """Width in pixels and colours. English is pictured on a desktop, Swedish on a phone at night."""
 LOOK_OF = {"en": DESKTOP, "sv": PHONE}
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from PIL import Image
 
@@ -51,6 +53,29 @@ def test_a_mail_can_be_read_by_outlook_by_a_screen_reader_and_at_night(name):
     assert len(html.encode()) < 100_000  # Gmail cuts what is longer
 
 
+READ = {"#1f2328": "#ffffff", "#57606a": "#f6f8fa", "#0b57d0": "#ffffff", "#ffffff": "#0b57d0"}
+READ_AT_NIGHT = {"#e6edf3": "#161b22", "#9da7b3": "#161b22", "#79b8ff": "#0d1117", "#ffffff": "#2f6feb"}
+
+
+def _light(colour):
+    parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return sum(share * part for share, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+def test_letters_stand_out_from_what_is_behind_them_by_day_and_night():
+    html = MAILS["en/report_held"].html
+    by_day, night = html.replace("@media (prefers", "\0").split("\0", 1)
+    night, rest = night.split("</style>", 1)
+    letters = re.compile(r"(?<![-\w])color: ?(#[0-9a-f]{6})")
+    assert {*letters.findall(by_day + rest)} == READ.keys()
+    assert {*letters.findall(night)} == READ_AT_NIGHT.keys()
+    for letter, behind in [*READ.items(), *READ_AT_NIGHT.items()]:
+        assert behind in html
+        dark, light = sorted((_light(letter), _light(behind)))
+        assert (light + 0.05) / (dark + 0.05) >= 4.5  # WCAG 2.2, 1.4.3
+
+
 @pytest.fixture(scope="module")
 def camera():
     with approved.Camera() as running:
@@ -64,6 +89,7 @@ def test_a_mail_looks_as_was_approved(name, camera):
     with Image.open(approved.FOLDER / f"{name}.{look}.png") as picture:
         seen = camera.picture_of(readable(MAILS[name].html), look)
         assert approved.difference(seen, picture) == "", AGAIN
+        assert seen.width == approved.LOOKS[look][0]  # nothing is wider than the window
 
 
 @pytest.mark.long

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from dataclasses import replace
 
 import pytest
@@ -104,7 +105,7 @@ def test_r8_a_held_run_says_which_limit_how_many_and_how_to_decide():
         f"https://admin.example.org/{RUN}",
     ):
         assert command in mail.text
-        assert command.strip() in mail.html
+        assert command.strip() in re.sub("</?span[^>]*>", "", mail.html)
 
 
 def test_r8_nobody_is_offered_to_leave_out_deletions_that_are_not_there():
