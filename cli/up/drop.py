@@ -143,9 +143,10 @@ class _Door(asyncssh.SSHServer):
         return True
 
     async def validate_password(self, username: str, password: str) -> bool:
-        """Ask the directory's logins; a name that is no folder's name never comes in, and who is wrong waits."""
-        login = await self._logins.let_in(username, password, self._address) if _is_folder_name(username) else None
-        if login is not None:
+        """Ask the directory's logins; a login with an odd folder's name never comes in, and who is wrong waits."""
+        login = await self._logins.let_in(username, password, self._address)
+        if login is not None and self._connection is not None and _FOLDER_NAME.fullmatch(login.folder):
+            self._connection.set_extra_info(folder=login.folder)
             log.info("drop.login", source=login.source)
             return True
         known = await self._logins.find(username)
@@ -163,10 +164,10 @@ class _Door(asyncssh.SSHServer):
 
 
 class _OwnFolder(asyncssh.SFTPServer):
-    """Shows each login only its own folder, as `/`; links are not made, since they could lead out of it."""
+    """Shows each login only its folder, as `/`; links are not made, since they could lead out of it."""
 
     def __init__(self, channel: Any, folder: Path) -> None:
-        own = folder / channel.get_extra_info("username")
+        own = folder / channel.get_extra_info("folder")
         own.mkdir(mode=0o700, exist_ok=True)
         self._root = os.path.realpath(os.fsencode(own))
         super().__init__(channel, chroot=self._root)
@@ -186,10 +187,6 @@ class _OwnFolder(asyncssh.SFTPServer):
     def link(self, oldpath: bytes, newpath: bytes) -> None:  # noqa: ARG002 - asyncssh's signature
         """Refuse."""
         raise asyncssh.SFTPPermissionDenied("links are not allowed here")
-
-
-def _is_folder_name(username: str) -> bool:
-    return _FOLDER_NAME.fullmatch(username) is not None
 
 
 def _required(environ: Mapping[str, str], name: str) -> str:

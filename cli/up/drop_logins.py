@@ -1,4 +1,4 @@
-"""Whom the drop lets in: the directory's logins, remembered for a few seconds."""
+"""Whom the drop lets in: the directory's logins, remembered for a few seconds, and the importer beside each."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import hmac
 import ipaddress
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import grpc
@@ -24,6 +24,16 @@ log = structlog.get_logger()
 Fetch = Callable[[], Awaitable[Sequence[sources_pb2.DropLoginRecord]]]
 
 
+@dataclass(frozen=True)
+class Login:
+    """A login, the folder it opens, and the networks it may come from; none allow any."""
+
+    folder: str
+    source: str
+    password_sha256: bytes
+    allowed_networks: Sequence[str] = ()
+
+
 @dataclass
 class DropLogins:
     """The logins as the directory last told them; `clock` counts seconds."""
@@ -32,11 +42,11 @@ class DropLogins:
     clock: Callable[[], float] = time.monotonic
 
     def __post_init__(self) -> None:
-        self._logins: Mapping[str, sources_pb2.DropLoginRecord] = {}
+        self._logins: Mapping[str, Login] = {}
         self._told_at = -STALE_S
         self._asked_at = -STALE_S
 
-    async def let_in(self, username: str, password: str, address: str) -> sources_pb2.DropLoginRecord | None:
+    async def let_in(self, username: str, password: str, address: str) -> Login | None:
         """Give the login if it may come in from this address, else None; constant time in the password."""
         login = await self.find(username)
         digest = hashlib.sha256(password.encode()).digest()
@@ -44,7 +54,7 @@ class DropLogins:
         may_come = login is not None and may_come_from(address, login.allowed_networks)
         return login if matches and may_come else None
 
-    async def find(self, username: str) -> sources_pb2.DropLoginRecord | None:
+    async def find(self, username: str) -> Login | None:
         """Find a login, asking the directory when what it said is no longer fresh."""
         now = self.clock()
         patience_s = FRESH_S if username in self._logins else UNKNOWN_S
@@ -55,12 +65,19 @@ class DropLogins:
 
     async def _refresh(self, now: float) -> None:
         try:
-            self._logins = {login.username: login for login in await self.fetch()}
+            self._logins = {name: login for record in await self.fetch() for name, login in _logins_of(record)}
             self._told_at = now
         except grpc.RpcError as error:
             log.warning("drop.directory_away", code=error.code().name)
             if now - self._told_at > STALE_S:
                 self._logins = {}
+
+
+def _logins_of(record: sources_pb2.DropLoginRecord) -> Iterator[tuple[str, Login]]:
+    """Read the customer's login and the importer's, which the customer's networks do not bind."""
+    yield record.username, Login(record.username, record.source, record.password_sha256, record.allowed_networks)
+    if record.importer_username:
+        yield record.importer_username, Login(record.username, record.source, record.importer_password_sha256)
 
 
 def may_come_from(address: str, networks: Sequence[str]) -> bool:

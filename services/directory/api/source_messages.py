@@ -12,6 +12,7 @@ from muster.directory.v1 import sources_pb2 as pb
 from services.directory.api.servicer import timestamp
 from services.directory.operations.source_secrets import Credentials
 from services.directory.rules import names
+from services.directory.rules.drops import importer_password, importer_username, password_sha256
 from services.directory.rules.errors import InvalidArgument
 from services.directory.rules.etags import etag_of
 from services.directory.rules.schedule import is_last_try
@@ -22,6 +23,19 @@ _MOST_OF_A_WORKER: Final = 128
 _LEAST_LEASE_S: Final = 5
 _LONGEST_LEASE_S: Final = 3600
 _USUAL_LEASE_S: Final = 60
+
+
+def drop_login_record(source: Source, *, pepper: bytes) -> pb.DropLoginRecord:
+    """Make what a drop is told of the two logins to a source's folder: the customer's and the importer's."""
+    name = names.SOURCE.format(source.tenant_id, source.id)
+    return pb.DropLoginRecord(
+        username=source.sftp_username,
+        password_sha256=source.drop_password_sha256 or b"",
+        allowed_networks=source.allowed_networks,
+        source=name,
+        importer_username=importer_username(source.sftp_username),
+        importer_password_sha256=password_sha256(importer_password(name, pepper=pepper)),
+    )
 
 
 def settings_of(message: pb.Source, paths: Iterable[str], *, tenant_id: int) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from services.directory.api.servicer import Servicer, timestamp
 from services.directory.api.source_messages import (
     claim_message,
     credentials_of,
+    drop_login_record,
     parse_lease,
     parse_worker,
     paths_of,
@@ -177,7 +178,9 @@ class SourceServicer(Servicer, sources_pb2_grpc.SourceServiceServicer):
         tenant_id, source_id = names.parse(names.SOURCE, request.name, field="name")
         access.require(context, tenant_id)
         with self.store.read(tenant_id) as session:
-            secret = source_secrets.get_source_secret(session, tenant_id, source_id, seal=self.seal, drop=self.drop)
+            secret = source_secrets.get_source_secret(
+                session, tenant_id, source_id, seal=self.seal, pepper=self.pepper, drop=self.drop
+            )
         return pb.GetSourceSecretResponse(
             endpoint=pb.SftpEndpoint(
                 host=secret.host,
@@ -201,15 +204,7 @@ class SourceServicer(Servicer, sources_pb2_grpc.SourceServiceServicer):
         with self.store.read(None) as session:
             found = source_secrets.list_drop_logins(session, after_id=page.after[0], limit=page.limit)
         kept, token = page.cut(found, lambda source: (source.id,))
-        logins = [
-            pb.DropLoginRecord(
-                username=source.sftp_username,
-                password_sha256=source.drop_password_sha256 or b"",
-                allowed_networks=source.allowed_networks,
-                source=names.SOURCE.format(source.tenant_id, source.id),
-            )
-            for source in kept
-        ]
+        logins = [drop_login_record(source, pepper=self.pepper) for source in kept]
         return pb.ListDropLoginsResponse(logins=logins, next_page_token=token)
 
     def ClaimDueSource(

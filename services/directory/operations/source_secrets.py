@@ -10,7 +10,13 @@ from dataclasses import dataclass, field
 from sqlmodel import Session, col, select
 
 from services.directory.rules.checks import FieldChecks
-from services.directory.rules.drops import PASSWORD_BYTES, drop_password, password_sha256
+from services.directory.rules.drops import (
+    PASSWORD_BYTES,
+    drop_password,
+    importer_password,
+    importer_username,
+    password_sha256,
+)
 from services.directory.rules.errors import NotFound, SourceStateError
 from services.directory.rules.names import SOURCE
 from services.directory.rules.private_keys import check_private_key
@@ -56,32 +62,43 @@ def keep_credentials(source: Source, credentials: Credentials, *, seal: Seal) ->
     source.sealed_credentials = seal.close_up(text.encode(), belongs_to=_belongs_to(source))
 
 
-def make_drop_login(source: Source, username: str, *, seal: Seal) -> str:
-    """Make a hosted drop's login; its password is in the answer, sealed in the row, and nowhere else."""
+def make_drop_login(source: Source, username: str) -> str:
+    """Make a hosted drop's login; its password is in the answer and nowhere else."""
     password = drop_password(secrets.token_bytes(PASSWORD_BYTES))
     source.sftp_username = username
     source.drop_password_sha256 = password_sha256(password)
-    keep_credentials(source, Credentials(password=password), seal=seal)
     return password
 
 
 def get_source_secret(
-    session: Session, tenant_id: int, source_id: int, *, seal: Seal, drop: HostedDrop
+    session: Session, tenant_id: int, source_id: int, *, seal: Seal, pepper: bytes, drop: HostedDrop
 ) -> SourceSecret:
-    """Read where and as whom to fetch, secrets included. Errors: NotFound, SourceStateError (a SCIM source)."""
+    """Read where and as whom to fetch, secrets included. Errors: NotFound, SourceStateError (a SCIM source).
+
+    Into a hosted drop the importer has a login of its own: the customer's comes from the customer's networks only.
+    """
     source = session.get(Source, (tenant_id, source_id))
     if source is None or source.delete_time is not None:
         raise NotFound(resource=SOURCE.format(tenant_id, source_id))
     require_file(source)
+    if not source.sftp_host:
+        return SourceSecret(
+            host=drop.host,
+            port=drop.port,
+            username=importer_username(source.sftp_username),
+            host_key=drop.host_key,
+            path=source.sftp_path,
+            allowed_networks=source.allowed_networks,
+            credentials=Credentials(password=importer_password(_belongs_to(source), pepper=pepper)),
+        )
     credentials = Credentials()
     if source.sealed_credentials is not None:
         credentials = Credentials(**json.loads(seal.open(source.sealed_credentials, belongs_to=_belongs_to(source))))
-    hosted = not source.sftp_host
     return SourceSecret(
-        host=drop.host if hosted else source.sftp_host,
-        port=drop.port if hosted else source.sftp_port,
+        host=source.sftp_host,
+        port=source.sftp_port,
         username=source.sftp_username,
-        host_key=drop.host_key if hosted else source.sftp_host_key,
+        host_key=source.sftp_host_key,
         path=source.sftp_path,
         allowed_networks=source.allowed_networks,
         credentials=credentials,

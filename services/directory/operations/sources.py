@@ -94,7 +94,7 @@ def create_source(
     if kind == SourceKind.SCIM:
         pass  # it logs in with keys, which are made one by one
     elif not source.sftp_host:
-        password = make_drop_login(source, drop_username(tenant.display_name, source.id), seal=seal)
+        password = make_drop_login(source, drop_username(tenant.display_name, source.id))
     elif credentials is not None:
         keep_credentials(source, credentials, seal=seal)
     reschedule(source, after=now)

@@ -1,9 +1,10 @@
-"""Name the logins of hosted drops and make their passwords."""
+"""Name the logins of hosted drops and make their passwords: the customer's, and the importer's beside it."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import hmac
 import re
 import unicodedata
 
@@ -18,6 +19,16 @@ def drop_username(tenant_display_name: str, source_id: int) -> str:
     slug = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:24].rstrip("-")
     # Without its check character, which may be `~`.
     return f"{slug or 'drop'}-{short_id('src', source_id)[:-1]}"
+
+
+def importer_username(username: str) -> str:
+    """Name the login by which the importer fetches what `username` uploads; no customer's holds a colon."""
+    return f"importer:{username}"
+
+
+def importer_password(source: str, *, pepper: bytes) -> str:
+    """Make the password of the importer's login to a source's drop, the same each time; nothing of it is kept."""
+    return drop_password(hmac.digest(pepper, f"drop:{source}".encode(), "sha256")[:PASSWORD_BYTES])
 
 
 def drop_password(random_bytes: bytes) -> str:

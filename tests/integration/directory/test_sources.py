@@ -158,7 +158,6 @@ def test_a_hosted_drop_gets_a_login_that_is_shown_once(office: Office, importer:
     assert login.password not in str(shown)
     assert shown.drop_login == pb.DropLogin(host=login.host, port=login.port, username=login.username, path=login.path)
     secret = secret_of(importer, answer.source)
-    assert secret.credentials.password == login.password
     assert (secret.endpoint.host, secret.endpoint.host_key) == (DROP.host, DROP.host_key)
     page = importer.sources.ListDropLogins(pb.ListDropLoginsRequest(page_size=1000))
     (record,) = [record for record in page.logins if record.source == answer.source.name]
@@ -166,7 +165,22 @@ def test_a_hosted_drop_gets_a_login_that_is_shown_once(office: Office, importer:
     assert record.password_sha256 == hashlib.sha256(login.password.encode()).digest()
     with store.read(office.tenant_id) as session:
         row = session.get(Source, names.parse(names.SOURCE, answer.source.name, field="name"))
-        assert login.password.encode() not in row.sealed_credentials
+        assert row.sealed_credentials is None
+
+
+def test_the_importer_comes_into_a_drop_by_a_login_of_its_own(office: Office, importer: Caller):
+    answers = [create(office), create(office)]
+    secrets = [secret_of(importer, answer.source) for answer in answers]
+    records = {
+        record.source: record
+        for record in importer.sources.ListDropLogins(pb.ListDropLoginsRequest(page_size=1000)).logins
+    }
+    for answer, secret in zip(answers, secrets, strict=True):
+        record = records[answer.source.name]
+        assert secret.endpoint.username == record.importer_username != answer.drop_login.username
+        its_password = secret.credentials.password.encode()
+        assert record.importer_password_sha256 == hashlib.sha256(its_password).digest() != record.password_sha256
+    assert secrets[0].credentials != secrets[1].credentials
 
 
 def test_two_drops_never_share_a_login(office: Office):

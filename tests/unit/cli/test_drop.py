@@ -20,6 +20,8 @@ def a_login(username="demo", password="right", networks=()):
         password_sha256=hashlib.sha256(password.encode()).digest(),
         allowed_networks=networks,
         source="tenants/ten_1/sources/src_1",
+        importer_username=f"importer:{username}",
+        importer_password_sha256=hashlib.sha256(f"importer of {username}".encode()).digest(),
     )
 
 
@@ -141,6 +143,20 @@ def test_a_login_from_another_network_is_turned_away_before_its_password(tmp_pat
     logins = [a_login(networks=["10.1.0.0/16"]), a_login("other", networks=["::1/128", "127.0.0.0/8"])]
     in_drop(tmp_path, scenario, *logins, slowness=unhurried(waits))
     assert waits == []
+
+
+def test_the_importer_fetches_what_a_customer_of_another_network_uploaded(tmp_path):
+    (tmp_path / "drop" / "demo").mkdir(parents=True)
+    (tmp_path / "drop" / "demo" / "users.csv").write_bytes(b"UniqueID,Name,Mail\n")
+
+    async def scenario(connect):
+        async with connect("importer:demo", "importer of demo") as connection, connection.start_sftp_client() as files:
+            assert (await files.stat("/users.csv")).size == 19
+        for username, password in [("importer:demo", "right"), ("importer:other", "importer of demo")]:
+            with pytest.raises(asyncssh.PermissionDenied):
+                await connect(username, password)
+
+    in_drop(tmp_path, scenario, a_login(networks=["10.1.0.0/16"]), a_login("other"))
 
 
 def test_wrong_passwords_are_answered_ever_later_and_end_the_connection(tmp_path):
