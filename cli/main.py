@@ -98,7 +98,7 @@ def run(arguments: Sequence[str], session: Session | None = None) -> int:
     try:
         status = command.main(args=list(arguments), prog_name="muster", standalone_mode=False, obj=session)
     except TyperException as error:
-        return _fail(_usage(error), getattr(error, "exit_code", EXIT_FAILED))
+        return _fail_usage(error)
     except CommandError as error:
         return _fail(str(error), EXIT_FAILED)
     except grpc.RpcError as error:
@@ -109,6 +109,14 @@ def run(arguments: Sequence[str], session: Session | None = None) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return _fail("interrupted", EXIT_INTERRUPTED)
     return status if isinstance(status, int) else 0
+
+
+def _fail_usage(error: TyperException) -> int:
+    status: int = getattr(error, "exit_code", EXIT_FAILED)
+    if type(error).__name__ == "NoArgsIsHelpError":  # as typer asks for it; the name is not exported
+        sys.stderr.write(f"{error}\n")
+        return status
+    return _fail(_usage(error), status)
 
 
 def _usage(error: TyperException) -> str:

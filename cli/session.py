@@ -6,6 +6,7 @@ import os
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ class Session:
     output: Output
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
     new_request_id: Callable[[], str] = field(default=lambda: str(uuid.uuid4()))
+    clock: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
 
     def connect(self) -> Muster:
         """Open the services that the environment or the data directory names."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterator
 from typing import Annotated
 
 import typer
-from muster.directory.v1 import administrators_pb2
+from muster.directory.v1 import administrators_pb2, tenants_pb2
 
 from cli import documents, output
+from cli.connect import Muster
 from cli.errors import CommandError
 from cli.pages import every
 from cli.session import Session, session_of
@@ -62,14 +64,20 @@ def create_administrator(
 def list_administrators(
     context: typer.Context,
     *,
-    tenant: Annotated[str, typer.Option(help="tenants/…; vendor support's unless said.")] = "",
+    tenant: Annotated[str, typer.Option(help="Only those of tenants/… and its accounts.")] = "",
 ) -> None:
-    """List a tenant's administrators, those of its accounts too, or vendor support's."""
+    """List vendor support's administrators and those of all tenants and accounts, or one tenant's."""
     session = session_of(context)
     with session.connect() as muster:
-        request = administrators_pb2.ListAdministratorsRequest(parent=tenant)
-        found = every(muster.administrators.ListAdministrators, request, "administrators")
-        administrators = [documents.administrator(record) for record in found]
+        administrators = [
+            documents.administrator(record)
+            for parent in ([tenant] if tenant else _parents(muster))
+            for record in every(
+                muster.administrators.ListAdministrators,
+                administrators_pb2.ListAdministratorsRequest(parent=parent),
+                "administrators",
+            )
+        ]
     columns = ["administrator", "email", "name", "role", "account", "totp", "last_sign_in"]
     session.output.show({"administrators": administrators}, output.records(administrators, columns))
 
@@ -94,6 +102,13 @@ def reset_password(context: typer.Context, administrator: AdministratorArgument)
             name=administrator, request_id=session.new_request_id()
         )
         _show_password(session, muster.administrators.ResetAdministratorPassword(request))
+
+
+def _parents(muster: Muster) -> Iterator[str]:
+    """Name everybody who has administrators: vendor support, which is "", and each tenant."""
+    yield ""
+    for tenant in every(muster.tenants.ListTenants, tenants_pb2.ListTenantsRequest(), "tenants"):
+        yield tenant.name
 
 
 def _parent(role: Role, tenant: str, account: str) -> str:

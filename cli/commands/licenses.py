@@ -30,11 +30,21 @@ def set_seats(
         )
         document = documents.seats(muster.licenses.UpdateLicense(request).license)
     session.output.show(document, output.facts(document))
-    if over := document["seats_over"]:
-        session.output.note(
-            f"Active users beyond the seats: {over}. Nobody loses access; nobody is added, restored or woken until"
-            f" {over + 1} more seats are bought or freed."
-        )
+    if said := _no_seat_free(document["seats_total"], document["seats_used"]):
+        session.output.note(said)
+
+
+def _no_seat_free(total: int, used: int) -> str:
+    """Say what a license without a free seat means (R35); empty for one that has any."""
+    if used < total:
+        return ""
+    if used == 0:
+        return "The tenant has no seats: nobody can be added."
+    seats = f"{used} active users, and {total or 'no'} {'seat' if total == 1 else 'seats'}"
+    return (
+        f"{seats}: nobody loses access, and nobody is added, restored or woken until there are"
+        f" {used + 1} seats, or fewer users."
+    )
 
 
 @app.command("show")

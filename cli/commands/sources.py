@@ -21,12 +21,13 @@ app = typer.Typer(help="Files and identity providers that people come from.", no
 app.command("test")(source_check.check_source)
 
 DEFAULT_PATH = "/users.csv"
+# `moment` is when it is asked for: a newest TimeStamp of long ago is warned `stale_export`.
 # Phone numbers of ranges that are kept free for examples; `.example` never has mail.
 SAMPLE = """\
 UniqueID,Name,Mail,Title,TelephoneNumber,SecondaryTelephoneNumber,TimeStamp,Groups,Skip
-EMP-0000001,Astrid Holm,astrid.holm@lakeside.example,Head of Department,+46701740605,+46313900601,2026-01-31T02:00:00Z,"SCHOOL-01,CRISIS",0
-EMP-0000002,Ben Okafor,ben.okafor@lakeside.example,Caretaker,+46701740606,,2026-01-31T02:00:00Z,SCHOOL-01,0
-EMP-0000003,Chiara Moretti,chiara.moretti@lakeside.example,,,,2026-01-31T02:00:00Z,,0
+EMP-0000001,Astrid Holm,astrid.holm@lakeside.example,Head of Department,+46701740605,+46313900601,{moment},"SCHOOL-01,CRISIS",0
+EMP-0000002,Ben Okafor,ben.okafor@lakeside.example,Caretaker,+46701740606,,{moment},SCHOOL-01,0
+EMP-0000003,Chiara Moretti,chiara.moretti@lakeside.example,,,,{moment},,0
 """  # noqa: E501 - a row is a line
 
 
@@ -216,7 +217,9 @@ def list_sources(context: typer.Context, *, tenant: TenantOption) -> None:
 @app.command("sample")
 def show_sample(context: typer.Context) -> None:
     """Print a CSV template with every column and three invented people."""
-    session_of(context).output.show_text({"csv": SAMPLE}, SAMPLE)
+    session = session_of(context)
+    text = SAMPLE.format(moment=session.clock().strftime("%Y-%m-%dT%H:%M:%SZ"))
+    session.output.show_text({"csv": text}, text)
 
 
 def _next_step(source: sources_pb2.Source) -> str:

@@ -35,7 +35,11 @@ def up(
     with (
         _ended_by_signals() as ended,
         Installation(
-            session.data, database_url=database_url, seats=seats, wanted=lambda: not ended.is_set()
+            session.data,
+            database_url=database_url,
+            seats=seats,
+            wanted=lambda: not ended.is_set(),
+            tell=session.output.note,
         ) as installation,
     ):
         line = installation.start()

@@ -34,11 +34,13 @@ class Installation:
         database_url: str = "",
         seats: int | None = None,
         wanted: Callable[[], bool] = lambda: True,
+        tell: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._data = data.absolute()
         self._database_url = database_url
         self._seats = seats
         self._wanted = wanted
+        self._say = tell
         self._children: list[Child] = []
         self._lock: int | None = None
         self._line: dict[str, Any] = {}
@@ -58,9 +60,12 @@ class Installation:
         (self._data / "logs").mkdir(mode=0o700, exist_ok=True)
         self._take_lock()
         layout = self._layout()
+        self._say(f"Starting Muster on {self._data}: first the directory, which makes or updates its database.")
         self._start(layout, ["directory"])
         layout = replace(layout, kept=self._with_tokens(layout))
-        self._start(layout, [name for name in CHILDREN if name != "directory"], wait=False)
+        others = [name for name in CHILDREN if name != "directory"]
+        self._say(f"The directory is up. Starting {', '.join(others)}.")
+        self._start(layout, others, wait=False)
         demo = demo_tenant.make_or_find(layout.address("directory"), layout.kept, seats=self._seats)
         layout = replace(layout, kept=replace(layout.kept, demo=demo))
         keepsake.save(self._data, layout.kept)
@@ -82,7 +87,10 @@ class Installation:
 
     def stop(self) -> None:
         """End every child within 10 s and give the directory free."""
-        stop_all(self._children)
+        if self._children:
+            self._say("Ending all services.")
+            stop_all(self._children)
+            self._say("All have ended.")
         self._children = []
         if self._lock is not None:
             (self._data / INSTALLATION_FILE).unlink(missing_ok=True)

@@ -236,7 +236,7 @@ def _decisions(data: ReportData, words: Words) -> Iterator[tuple[str, str]]:
         yield f"muster runs show {plain(data.undoes)} --changes", words.say("decision.show_undone")
         yield f"muster source enable {plain(data.source)}", words.say("decision.enable")
     if data.outcome is Outcome.APPLIED and data.seats and data.seats.missing:
-        seats = max(data.seats.total, data.seats.used) + data.seats.missing
+        seats = data.seats.total + data.seats.missing
         yield f"muster license set --tenant {plain(data.tenant)} --seats {seats}", words.say("decision.seats")
     if data.outcome is Outcome.APPLIED and data.counts.created and data.invitations is Invitations.NO_PAGE:
         yield f"muster tenant update {plain(data.tenant)} --accept-url https://…", words.say("decision.accept_url")

@@ -23,6 +23,19 @@ ADMINISTRATOR: Final = NamePattern("tenants/{ten}/administrators/{adm}")
 SUPPORT_ADMINISTRATOR: Final = NamePattern("administrators/{adm}")
 """Vendor support's administrators belong to no tenant."""
 _API_KEYS: Final = "/apiKeys/"
+_OWNERS: Final = {
+    "{ten}": "a tenant's",
+    "{acc}": "an account's",
+    "{grp}": "a group's",
+    "{usr}": "a user's",
+    "{src}": "a source's",
+    "{run}": "an import run's",
+    "{evt}": "an event's",
+    "license": "a license's",
+    "{inv}": "an invitation's",
+    "{adm}": "an administrator's",
+}
+"""Whose name a pattern is, by its last part, as an error says it."""
 
 PATTERN_OF_KIND: Final = {
     "acc": ACCOUNT,
@@ -115,7 +128,7 @@ def parse_api_key(name: str, *, field: str) -> tuple[int, int, str]:
     """Read (tenant, source, key id) of a key's name; InvalidArgument names `field`, and does not repeat its value."""
     source, _, key_id = name.partition(_API_KEYS)
     if not tokens.is_id(key_id):
-        raise InvalidArgument([(field, f"must be a name like {SOURCE.pattern}{_API_KEYS}{{key_id}}")])
+        raise InvalidArgument([(field, f"must be a key's name such as {_example(SOURCE)}{_API_KEYS}0123456789ab")])
     tenant_id, source_id = parse(SOURCE, source, field=field)
     return tenant_id, source_id, key_id
 
@@ -158,7 +171,13 @@ def _parse(pattern: NamePattern, name: str, field: str) -> tuple[int, ...]:
         return pattern.parse(name)
     except InvalidNameError:
         why = ": this one is mistyped, its check characters do not fit" if _is_shaped(pattern, name) else ""
-        raise InvalidArgument([(field, f"must be a name like {pattern.pattern}{why}")]) from None
+        owner = _OWNERS[pattern.pattern.rpartition("/")[2]]
+        raise InvalidArgument([(field, f"must be {owner} name such as {_example(pattern)}{why}")]) from None
+
+
+def _example(pattern: NamePattern) -> str:
+    """Write a name of this kind as people see one."""
+    return pattern.format(*[1] * pattern.pattern.count("{"))
 
 
 def _is_shaped(pattern: NamePattern, name: str) -> bool:

@@ -3,6 +3,7 @@
 import pytest
 from google.protobuf import timestamp_pb2
 from muster.directory.v1 import administrators_pb2 as pb
+from muster.directory.v1 import tenants_pb2
 from muster.runtime.errors import RpcError
 
 TENANT = "tenants/ten_1"
@@ -66,6 +67,16 @@ def test_administrators_are_listed(services, muster):
         ]
     }
     assert services.requests("ListAdministrators")[0].parent == TENANT
+
+
+def test_without_a_tenant_those_of_all_tenants_and_accounts_are_listed_too(services, muster):
+    services.answer("ListTenants", tenants_pb2.ListTenantsResponse(tenants=[tenants_pb2.Tenant(name=TENANT)]))
+    root = pb.Administrator(name="administrators/adm_1", email="root@example.org")
+    services.answer("ListAdministrators", pb.ListAdministratorsResponse(administrators=[root]))
+    services.answer("ListAdministrators", pb.ListAdministratorsResponse(administrators=[ANN]))
+    listed = muster("admin", "list").document["administrators"]
+    assert [each["administrator"] for each in listed] == [root.name, NAME]
+    assert [request.parent for request in services.requests("ListAdministrators")] == ["", TENANT]
 
 
 def test_a_password_is_reset_and_an_administrator_deleted_by_name(services, muster):

@@ -1,5 +1,9 @@
 """How the command line begins and ends."""
 
+import csv
+from datetime import UTC, datetime, timedelta
+
+import pytest
 from muster.runtime.errors import RpcError
 
 from cli import main
@@ -11,6 +15,14 @@ def test_wrong_usage_is_one_line_and_status_2(capsys):
     assert said.out == ""
     assert said.err.count("\n") == 1
     assert "--tenant" in said.err
+
+
+@pytest.mark.parametrize("arguments", [[], ["source"]])
+def test_a_command_that_is_not_said_gets_the_help_as_it_is(capsys, arguments):
+    assert main.run(arguments) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "Commands:\n" in said.err
 
 
 def test_an_unknown_option_is_wrong_usage(capsys):
@@ -41,6 +53,9 @@ def test_the_sample_needs_no_installation(tmp_path, capsys):
     said = capsys.readouterr().out
     assert said.startswith("UniqueID,Name,Mail,Title,TelephoneNumber,SecondaryTelephoneNumber,TimeStamp,Groups,Skip\n")
     assert said.count("\n") == 4
+    (moment,) = {row["TimeStamp"] for row in csv.DictReader(said.splitlines())}
+    age = datetime.now(UTC) - datetime.fromisoformat(moment)
+    assert timedelta() <= age < timedelta(minutes=5)  # R6: it is not warned `stale_export` about itself
 
 
 def test_a_wrong_choice_is_said_without_the_parser_s_words(capsys):

@@ -1,5 +1,6 @@
 """Tenants, accounts, groups, users, licenses, messages and events as scripts read them."""
 
+import pytest
 from google.protobuf import struct_pb2, timestamp_pb2
 from muster.directory.v1 import (
     accounts_pb2,
@@ -167,7 +168,23 @@ def test_license_set_below_what_is_used_says_so(services, muster):
     services.answer("UpdateLicense", licenses_pb2.UpdateLicenseResponse(license=seats))
     answer = muster("license", "set", "--tenant", TENANT, "--seats", "2")
     assert answer.document == {"seats_total": 2, "seats_used": 5, "seats_over": 3}
-    assert "beyond the seats: 3. Nobody loses access" in answer.err
+    assert answer.err.startswith("5 active users, and 2 seats: nobody loses access")
+    assert "until there are 6 seats, or fewer users" in answer.err
+
+
+@pytest.mark.parametrize(
+    ("total", "used", "said"),
+    [
+        (0, 0, "The tenant has no seats: nobody can be added."),
+        (0, 4, "4 active users, and no seats: nobody loses access"),
+        (4, 4, "4 active users, and 4 seats: nobody loses access"),
+        (5, 4, ""),
+    ],
+)
+def test_what_a_license_without_a_free_seat_means_is_said(services, muster, total, used, said):
+    seats = licenses_pb2.License(seats_total=total, seats_used=used)
+    services.answer("UpdateLicense", licenses_pb2.UpdateLicenseResponse(license=seats))
+    assert muster("license", "set", "--tenant", TENANT, "--seats", str(total)).err.startswith(said)
 
 
 def test_messages_say_kind_and_state_in_words(services, muster):

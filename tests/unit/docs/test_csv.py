@@ -113,7 +113,7 @@ def all_endings(root=RunEndedError):
 
 
 def test_the_template_is_what_the_command_prints():
-    assert fences(section(TEXT, "Template"))[0].text == SAMPLE
+    assert fences(section(TEXT, "Template"))[0].text == SAMPLE.format(moment="2026-01-31T02:00:00Z")
 
 
 @pytest.mark.parametrize("number", range(2))

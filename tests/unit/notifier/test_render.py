@@ -87,6 +87,8 @@ def test_r35_the_mail_says_how_many_seats_are_missing_and_what_to_do():
     assert "3 seats are missing." in mail.text
     assert "muster license set --tenant tenants/ten_000017 --seats 13" in mail.text
     assert "Seats: 10 of 10 taken, 0 left" in mail.text
+    over = render(a_report(counts=Counts(rows=5, deferred=1), seats=Seats(total=0, used=4, missing=5)))
+    assert "muster license set --tenant tenants/ten_000017 --seats 5" in over.text
     one = render(a_report(language="sv", counts=Counts(rows=1, deferred=1), seats=Seats(10, 10, 1)))
     assert "1 plats saknas." in one.text
 
