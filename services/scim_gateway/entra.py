@@ -8,23 +8,23 @@ from __future__ import annotations
 import re
 from typing import Any
 
-import orjson
-from scim2_models import AttributeBinding, Path, SCIMException, ScimFilter
+from scim2_models import SCIMException, ScimFilter
 from scim2_models.path import AttrPath, Comparison, FilterNode, LogicalExpr, Not, Present, ValuePath
 
+from services.scim_gateway.names import KNOWN_SCHEMAS, binding_of, note_name
 from services.scim_gateway.quirks import Note
-from services.scim_gateway.schemas import ENTERPRISE_SCHEMA, GROUP_SCHEMA, USER, USER_SCHEMA, model
+from services.scim_gateway.schemas import ENTERPRISE_SCHEMA, GROUP_SCHEMA, USER, USER_SCHEMA
+from services.scim_gateway.values import tolerated_boolean, tolerated_extension, tolerated_value
 
 MISSPELT_ENTERPRISE_SCHEMA = "urn:ietf:params:scim:schemas:extension:enterprise:2.0User"
 _MISSPELT = re.compile(r"urn:ietf:params:scim:schemas:extension:enterprise:2\.0User(?![A-Za-z0-9])", re.IGNORECASE)
 _ENTERPRISE_NAMES = {
     name.lower(): name for name in ("employeeNumber", "costCenter", "organization", "division", "department", "manager")
 }
-_MANAGER = f"{ENTERPRISE_SCHEMA}:manager"
-_BOOLEAN_IN_BRACKETS = re.compile(r'\b(primary)(\s+(?:eq|ne)\s+)"(true|false)"', re.IGNORECASE)
-_BOOLEANS = {"true": True, "false": False}
+_BOOLEAN_IN_BRACKETS = re.compile(r'\b(primary)(\s+(?:eq|ne)\s+)"(\w+)"', re.IGNORECASE)
+_PLAIN_NAME = re.compile(r"[A-Za-z$][\w$-]*")
 _OPS = ("add", "remove", "replace")
-_KNOWN_SCHEMAS = {each.lower() for each in (USER_SCHEMA, GROUP_SCHEMA, ENTERPRISE_SCHEMA)}
+_PARTS = frozenset({"op", "path", "value"})
 
 Json = dict[str, Any]
 
@@ -39,15 +39,25 @@ def tolerate_resource(kind: str, body: Any, note: Note) -> Any:
         _qualify(resource, note)
     else:
         _name(resource)
-    if any(_is_unknown(kind, key) for key in resource):
-        note("unknown_attribute")
-    return {key: _tolerated_value(kind, key, value, note) for key, value in resource.items()}
+    for key in resource:
+        if _PLAIN_NAME.fullmatch(key) or key.lower() in KNOWN_SCHEMAS:
+            note_name(kind, key, note)
+        else:
+            note("unknown_attribute")  # a path is no name, and what it says is not kept
+    return {key: tolerated_value(kind, key, value, note) for key, value in resource.items()}
+
+
+def note_missing_schemas(body: Json, note: Note) -> None:
+    """Say so where a body does not say what it is."""
+    if not any(value for key, value in body.items() if key.lower() == "schemas"):
+        note("missing_schema")
 
 
 def tolerate_patch(kind: str, body: Any, note: Note) -> Any:
     """Rewrite the body of a PATCH, operation by operation."""
     if not isinstance(body, dict):
         return body
+    note_missing_schemas(body, note)
     key = next((key for key in body if key.lower() == "operations"), "")
     operations = body.get(key)
     if not isinstance(operations, list):
@@ -91,11 +101,13 @@ def tolerate_filter(kind: str, text: str, note: Note) -> str:
     except SCIMException:
         return text
     rewritten = _tolerated_tree(tree, note)
-    return text if rewritten == tree else str(rewritten)
+    return text if str(rewritten) == str(tree) else str(rewritten)  # to Python, 1 is True
 
 
 def _tolerated_operation(kind: str, operation: Json, note: Note) -> Json:
     result = {key.lower(): value for key, value in operation.items()}
+    if any(key.lower() in _PARTS and key not in _PARTS for key in operation):
+        note("attribute_case")
     op = result.get("op")
     if isinstance(op, str) and op not in _OPS and op.lower() in _OPS:
         result["op"] = op.lower()
@@ -111,7 +123,7 @@ def _tolerated_operation(kind: str, operation: Json, note: Note) -> Json:
     if isinstance(path, str):
         result["path"] = path = _tolerated_path(kind, path, note)
         if "value" in result:
-            result["value"] = _tolerated_value(kind, path, result["value"], note)
+            result["value"] = tolerated_value(kind, path, result["value"], note)
             _unassign(kind, result)
     return result
 
@@ -120,7 +132,7 @@ def _unassign(kind: str, operation: Json) -> None:
     """Turn "set to nothing" into a removal, where nothing is not a value of the attribute's type."""
     if operation.get("op") == "remove" or operation["value"] is not None:
         return
-    binding = _binding(kind, operation["path"])
+    binding = binding_of(kind, operation["path"])
     if binding is not None:
         operation["op"] = "remove"
         del operation["value"]
@@ -134,9 +146,9 @@ def _tolerated_keys(kind: str, values: Json, note: Note) -> Json:
     for key, value in values.items():
         path = _tolerated_path(kind, key, note)
         if path.lower() == ENTERPRISE_SCHEMA.lower() and isinstance(value, dict):
-            result[path] = _tolerated_extension(value, note)
+            result[path] = tolerated_extension(value, note)
         else:
-            result[path] = _tolerated_value(kind, path, value, note)
+            result[path] = tolerated_value(kind, path, value, note)
     return result
 
 
@@ -145,114 +157,33 @@ _PREFIXES = (f"{ENTERPRISE_SCHEMA}:".lower(), f"{USER_SCHEMA}:".lower(), f"{GROU
 
 def _tolerated_path(kind: str, path: str, note: Note) -> str:
     path = _corrected_urn(path.strip(), note)
-    rewritten = _BOOLEAN_IN_BRACKETS.sub(lambda found: f"{found[1]}{found[2]}{found[3].lower()}", path)
-    if rewritten != path:
-        note("boolean_as_text")
+
+    def plain(found: re.Match[str]) -> str:
+        value = tolerated_boolean(found[3], note)
+        return f"{found[1]}{found[2]}{str(value).lower()}" if isinstance(value, bool) else found[0]
+
+    rewritten = _BOOLEAN_IN_BRACKETS.sub(plain, path)
     head = re.match(r"[A-Za-z]+", rewritten)
     if kind == USER and head and head[0].lower() in _ENTERPRISE_NAMES:
         note("unqualified_enterprise")
         rewritten = f"{ENTERPRISE_SCHEMA}:{rewritten}"
-    _note_name(kind, rewritten, note)
+    note_name(kind, rewritten, note)
     return rewritten
-
-
-def _note_name(kind: str, path: str, note: Note) -> None:
-    binding = _binding(kind, path)
-    if binding is None and _is_unknown(kind, path):
-        note("unknown_attribute")
-    if binding is not None and binding.urn.rpartition(":")[2].rpartition(".")[2] not in path:
-        note("attribute_case")
-
-
-def _tolerated_value(kind: str, path: str, value: Any, note: Note) -> Any:
-    """Rewrite the value that is written at a path."""
-    lower = path.lower()
-    if kind == USER and lower == _MANAGER.lower():
-        return _tolerated_manager(value, note)
-    if kind == USER and lower == ENTERPRISE_SCHEMA.lower() and isinstance(value, dict):
-        return _tolerated_extension(value, note)
-    if kind == USER and lower == "roles" and isinstance(value, list):
-        value = [_tolerated_role(each, note) for each in value]
-    if isinstance(value, list) and lower != "members":
-        return [_with_booleans(each, note) if isinstance(each, dict) else each for each in value]
-    if isinstance(value, dict):
-        return _with_booleans(value, note)
-    return _tolerated_scalar(kind, path, value, note) if isinstance(value, str) else value
-
-
-def _tolerated_scalar(kind: str, path: str, value: str, note: Note) -> Any:
-    binding = _binding(kind, path)
-    target = binding.target_type if binding else None
-    if not isinstance(target, type):
-        return value
-    if issubclass(target, bool) and value.strip().lower() in _BOOLEANS:
-        note("boolean_as_text")
-        return _BOOLEANS[value.strip().lower()]
-    if not value.strip() and not issubclass(target, str):
-        note("empty_object")
-        return None
-    return value
-
-
-def _with_booleans(entry: Json, note: Note) -> Json:
-    """Rewrite `primary` of one of several values."""
-    rewritten = dict(entry)
-    for key, value in entry.items():
-        if key.lower() == "primary" and isinstance(value, str) and value.lower() in _BOOLEANS:
-            note("boolean_as_text")
-            rewritten[key] = _BOOLEANS[value.lower()]
-    return rewritten
-
-
-def _tolerated_manager(value: Any, note: Note) -> Any:
-    """Give manager the one form it has, an object with value; nothing in any form is null."""
-    while isinstance(value, list):
-        note("manager_as_id")
-        value = value[0] if value else None
-    if isinstance(value, str):
-        note("manager_as_id")
-        value = {"value": value}
-    if isinstance(value, dict) and not any(item for key, item in value.items() if key.lower() == "value"):
-        return None
-    return value
-
-
-def _tolerated_extension(extension: Json, note: Note) -> Json:
-    return {
-        key: _tolerated_manager(value, note) if key.lower() == "manager" else value for key, value in extension.items()
-    }
-
-
-def _tolerated_role(role: Any, note: Note) -> Any:
-    """Take a role out of the text that it was put into as JSON."""
-    text = role.get("value") if isinstance(role, dict) else role
-    if not isinstance(text, str):
-        return role
-    outer = role if isinstance(role, dict) else {"value": role}
-    if not text.lstrip().startswith("{"):
-        return outer
-    try:
-        inner = orjson.loads(text)
-    except orjson.JSONDecodeError:
-        return outer
-    if not isinstance(inner, dict) or not inner.get("value"):
-        return outer
-    note("json_in_text")
-    taken = {"value": inner["value"], "display": inner.get("display") or inner.get("displayName")}
-    labels = {key: item for key, item in {**inner, **outer}.items() if key in {"type", "primary"}}
-    return {**{key: item for key, item in taken.items() if item}, **labels}
 
 
 def _correct_schemas(resource: Json, note: Note) -> None:
+    note_missing_schemas(resource, note)
     key = next((key for key in resource if key.lower() == "schemas"), "")
     schemas = resource.get(key)
     if not isinstance(schemas, list):
         return
     corrected = [_corrected_urn(each, note) if isinstance(each, str) else each for each in schemas]
-    known = [each for each in corrected if not isinstance(each, str) or each.lower() in _KNOWN_SCHEMAS]
+    known = [each for each in corrected if not isinstance(each, str) or each.lower() in KNOWN_SCHEMAS]
     if len(known) < len(corrected) and known:
         note("foreign_schema")
         corrected = known
+    if resource.get(ENTERPRISE_SCHEMA) and known and ENTERPRISE_SCHEMA not in corrected:
+        note("missing_schema")
     resource[key] = list(dict.fromkeys(corrected)) if all(isinstance(each, str) for each in corrected) else corrected
 
 
@@ -282,22 +213,10 @@ def _corrected_urn(text: str, note: Note) -> str:
     return corrected
 
 
-def _binding(kind: str, path: str) -> AttributeBinding | None:
-    bound: Any = Path[model(kind)]  # type: ignore[misc]  # known at run time only
-    try:
-        found: AttributeBinding | None = bound(path).resolve()
-    except SCIMException:
-        return None
-    return found
-
-
-def _is_unknown(kind: str, path: str) -> bool:
-    return path.lower() not in _KNOWN_SCHEMAS and _binding(kind, path) is None
-
-
 def _tolerated_tree(node: FilterNode, note: Note) -> FilterNode:
     if isinstance(node, Comparison):
-        return Comparison(_tolerated_name(node.attr_path, note, compared=True), node.op, node.value)
+        name = _tolerated_name(node.attr_path, note, compared=True)
+        return Comparison(name, node.op, _tolerated_operand(name, node.value, note))
     if isinstance(node, Present):
         return Present(_tolerated_name(node.attr_path, note, compared=False))
     if isinstance(node, Not):
@@ -306,6 +225,13 @@ def _tolerated_tree(node: FilterNode, note: Note) -> FilterNode:
         return LogicalExpr(node.op, tuple(_tolerated_tree(term, note) for term in node.terms))
     assert isinstance(node, ValuePath)
     return node
+
+
+def _tolerated_operand(name: AttrPath, value: Any, note: Note) -> Any:
+    """Rewrite what an attribute is compared with, where it is true or false."""
+    binding = binding_of(USER, str(name))
+    is_flag = binding is not None and isinstance(binding.target_type, type) and issubclass(binding.target_type, bool)
+    return tolerated_boolean(value, note) if is_flag and value is not None else value
 
 
 def _tolerated_name(name: AttrPath, note: Note, *, compared: bool) -> AttrPath:

@@ -95,7 +95,9 @@ def _fold_pathless(change: GroupChange, operation: Json, note: Note) -> None:
         match = _MEMBERS.fullmatch(key)
         if match is not None:
             _fold_members(change, {"op": operation["op"], "value": item}, match["rest"].strip(), note)
-        elif key.lower() not in _NOT_OF_THE_HEAD:
+        elif key.lower() in _NOT_OF_THE_HEAD:
+            note("id_in_value")
+        else:
             head[key] = item
     if head:
         change.head.append({**operation, "value": head})

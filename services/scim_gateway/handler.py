@@ -28,6 +28,7 @@ from services.scim_gateway.errors import ForeignMembersException, TryLaterExcept
 from services.scim_gateway.group_writes import GroupWrites
 from services.scim_gateway.groups import NotFoldableError, fold
 from services.scim_gateway.notes import Notes
+from services.scim_gateway.patches import makes_entries
 from services.scim_gateway.problems import problem_of
 from services.scim_gateway.schemas import GROUP, USER
 from services.scim_gateway.schemas import resource_type as type_of
@@ -156,6 +157,8 @@ class GatewayHandler(AsyncScimHandler):
         for _ in range(ATTEMPTS):
             found = await self.storage.read_user(resource_id, with_groups=True)
             user: Any = mapping.user_of(found)
+            if makes_entries(user, patch_op):
+                self._notes.quirk("absent_entry")
             patched: Any = self.service.apply_patch(user, patch_op, conditions)
             if patched is None and found.management == pb.USER_MANAGEMENT_OWN:
                 return mapping.user_of(found)

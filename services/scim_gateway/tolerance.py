@@ -11,12 +11,13 @@ from scim2_server.requests import ScimRequest
 from scim2_server.routing import Operation, Target
 
 from services.scim_gateway.bounds import Bounds, bounded_names, once_each
-from services.scim_gateway.entra import tolerate_filter, tolerate_patch, tolerate_resource
+from services.scim_gateway.entra import note_missing_schemas, tolerate_filter, tolerate_patch, tolerate_resource
 from services.scim_gateway.quirks import Note
 from services.scim_gateway.service import GatewayService
 
 _DEEPEST = 254  # orjson reads up to 1,024 levels and writes these
 _WITH_RESOURCE = frozenset({Operation.create, Operation.replace})
+_WITH_MESSAGE = frozenset({Operation.bulk, Operation.search_with_body})
 
 
 def tolerate(service: GatewayService, request: ScimRequest, target: Target, note: Note) -> None:
@@ -81,6 +82,8 @@ class _Rewriter:
             return tolerate_resource(kind, body, self.note)
         if target.operation is Operation.patch and kind:
             return self._patch(kind, body)
+        if target.operation in _WITH_MESSAGE and isinstance(body, dict):
+            note_missing_schemas(body, self.note)
         if target.operation is Operation.bulk and isinstance(body, dict):
             return {key: self._bulk(value) if key.lower() == "operations" else value for key, value in body.items()}
         if target.operation is Operation.search_with_body and isinstance(body, dict):

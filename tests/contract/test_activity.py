@@ -16,6 +16,7 @@ from tests.stack.waiting import wait_until
 
 DATABASES = ("sqlite",)
 NAME, MAIL = "Åsa Hemlig", "asa.hemlig@example.org"
+USER = "urn:ietf:params:scim:schemas:core:2.0:User"
 
 
 def recorded(provider: Provider, number: int) -> list[pb.ScimRequest]:
@@ -37,7 +38,8 @@ def effects(request: pb.ScimRequest) -> dict[str, int]:
 
 
 def test_what_an_identity_provider_does_is_told_step_by_step_without_a_word_of_whom(provider):
-    body = {"userName": MAIL, "externalId": "ext-1", "displayName": NAME, "emails": [{"value": MAIL, "type": "work"}]}
+    emails = [{"value": MAIL, "type": "work"}]
+    body = {"schemas": [USER], "userName": MAIL, "externalId": "ext-1", "displayName": NAME, "emails": emails}
     provider.get(f"/Users?filter=userName%20eq%20%22{MAIL}%22")
     user = provider.post("/Users", body).body
     group = provider.a_group(displayName=NAME)

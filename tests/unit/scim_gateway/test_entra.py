@@ -18,7 +18,7 @@ MISSPELT = "urn:ietf:params:scim:schemas:extension:enterprise:2.0User"
 
 def patched(*operations, kind="User"):
     notes = Notes()
-    body = tolerate_patch(kind, {"schemas": [], "Operations": list(operations)}, notes.quirk)
+    body = tolerate_patch(kind, {"schemas": ["urn:x"], "Operations": list(operations)}, notes.quirk)
     return body["Operations"], list(notes.quirks)
 
 
@@ -219,3 +219,30 @@ def test_nothing_that_comes_makes_it_stumble_and_once_is_enough(body, kind):
     once = tolerate_patch(kind, patch, notes.quirk)
     assert tolerate_patch(kind, once, notes.quirk) == once
     assert notes.quirks.keys() <= QUIRKS.keys()
+
+
+@pytest.mark.parametrize(
+    ("said", "plain", "quirk"),
+    [
+        ('active eq "True"', "active eq true", "boolean_as_text"),
+        ('title pr and active ne "0"', "title pr and active ne false", "boolean_as_word"),
+        ("active eq 1", "active eq true", "boolean_as_word"),
+    ],
+)
+def test_true_and_false_are_words_in_filters_too(said, plain, quirk):
+    notes = Notes()
+    assert tolerate_filter("User", said, notes.quirk) == plain
+    assert list(notes.quirks) == [quirk]
+
+
+def test_a_path_as_a_name_in_a_new_user_is_told_to_be_ignored():
+    for name in ("name.givenName", f"{E}:department", 'emails[type eq "work"].value'):
+        assert created(schemas=["urn:ietf:params:scim:schemas:core:2.0:User"], **{name: "x"})[1] == [
+            "unknown_attribute"
+        ]
+
+
+def test_a_part_that_no_schema_has_is_told_to_be_ignored():
+    assert patched({"op": "replace", "path": "name", "value": {"nickName": "A"}})[1] == ["unknown_attribute"]
+    assert patched({"op": "add", "path": "emails", "value": [{"address": "a@example.org"}]})[1] == ["unknown_attribute"]
+    assert patched({"op": "add", "path": MANAGER, "value": {"managerId": "1"}})[1] == ["unknown_attribute"]
