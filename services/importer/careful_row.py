@@ -237,6 +237,7 @@ class CarefulRow:
 
     def _read_skip(self, cell: _Text) -> None:
         self._texts.append("" if cell.text == "0" else cell.text)
+        self._warn_of(cell)
         if cell.text not in ("", "0", "1"):
             self._warn("skip_value", "Skip", cell.text)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta, tzinfo
 
+from services.importer.cells import clean_cell
+
 STALE_AFTER = timedelta(hours=48)
 _SPACE_BEFORE_ZONE = re.compile(r"\s+(?=[+\-]\d\d|Z$)", re.IGNORECASE)
 
@@ -59,6 +61,8 @@ def _read(text: str) -> datetime | None:
     except ValueError:
         pass
     text = text.strip()
+    if text[:1] == "'" or not text.isascii():  # a spreadsheet's apostrophe, invisible characters (R16)
+        text = clean_cell(text).text
     try:
         if len(text) == 14 and text.isascii() and text.isdigit():
             return datetime.fromisoformat(f"{text[:8]}T{text[8:]}")

@@ -280,7 +280,18 @@ def test_r24_a_skipped_row_with_a_bad_unique_id_is_rejected():
     assert_rejected(reading_of(Skip="1", UniqueID="short"), "id_length", "UniqueID")
 
 
-@pytest.mark.parametrize(("skip", "codes"), [("", []), ("0", []), ("yes", ["skip_value"]), ("01", ["skip_value"])])
+@pytest.mark.parametrize(
+    ("skip", "codes"),
+    [
+        ("", []),
+        ("0", []),
+        ("yes", ["skip_value"]),
+        ("01", ["skip_value"]),
+        ("'0", ["apostrophe_removed"]),
+        ("0\u200b", ["invisible_removed"]),
+        ("'no", ["apostrophe_removed", "skip_value"]),
+    ],
+)
 def test_r24_any_other_value_is_imported(skip, codes):
     reading = reading_of(Skip=skip)
     assert (reading.row.disposition, reading.codes) == (ACCEPTED, codes)

@@ -24,6 +24,8 @@ STOCKHOLM = ZoneInfo("Europe/Stockholm")
         (" 2026-02-28 13:30 ", datetime(2026, 2, 28, 12, 30, tzinfo=UTC)),
         ("20260228133000", datetime(2026, 2, 28, 12, 30, tzinfo=UTC)),
         ("2026-02-28", datetime(2026, 2, 27, 23, 0, tzinfo=UTC)),
+        ("'2026-02-28T13:30:00Z", datetime(2026, 2, 28, 13, 30, tzinfo=UTC)),
+        ("\u200b20260228133000\xa0", datetime(2026, 2, 28, 12, 30, tzinfo=UTC)),
         ("2026-02-28T13:30:00.123Z", datetime(2026, 2, 28, 13, 30, 0, 123000, tzinfo=UTC)),
         ("yesterday", None),
         ("28/02/2026", None),
