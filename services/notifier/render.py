@@ -126,9 +126,9 @@ def _subject(data: ReportData, words: Words) -> str:
         f"subject.{key}",
         source=neutral(data.source_name, longest=60),
         n=data.nights_without_file,
-        n_created=counts.created,
-        n_updated=counts.updated,
-        n_deleted=counts.deleted,
+        created=words.say("subject.created", n=counts.created),
+        updated=words.say("subject.updated", n=counts.updated),
+        deleted=words.say("subject.deleted", n=counts.deleted),
     )
     if data.reason and data.outcome is not Outcome.NO_FILE:
         text += f" ({plain(data.reason, longest=60)})"

@@ -59,6 +59,12 @@ def test_an_applied_run_says_what_changed_with_the_first_names():
     assert "2026-03-01 02:02 (Europe/Stockholm)" in mail.text
 
 
+def test_one_person_is_told_of_as_one():
+    counts = Counts(rows=5, created=1, updated=1, deleted=1, unchanged=3)
+    mail = render(a_report(Outcome.APPLIED, language="sv", counts=counts, rejected=(), seats=None))
+    assert "1 ny, 1 ändrad, 1 borttagen" in mail.subject
+
+
 def test_a_run_without_changes_says_so():
     mail = render(a_report(Outcome.APPLIED, counts=Counts(rows=5, unchanged=5)))
     assert mail.subject == "[Ingleby Council] Staff file: nothing to change"
