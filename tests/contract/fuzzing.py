@@ -229,11 +229,14 @@ def _recorded() -> list[tuple[str, str, Any]]:
 
 
 def _places(value: Any) -> Any:
-    """Every place of a tree: what holds it, and its key there."""
-    if isinstance(value, dict | list):
-        for key in list(value) if isinstance(value, dict) else range(len(value)):
-            yield value, key
-            yield from _places(value[key])
+    """Every place of a tree, however deep: what holds it, and its key there."""
+    waiting = [value]
+    while waiting:
+        holder = waiting.pop()
+        if isinstance(holder, dict | list):
+            for key in list(holder) if isinstance(holder, dict) else range(len(holder)):
+                yield holder, key
+                waiting.append(holder[key])
 
 
 def _nested(kind: type, depth: int) -> Any:
