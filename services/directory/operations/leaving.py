@@ -148,7 +148,8 @@ def _end_keys(sql: TenantSql, those: Any) -> None:
 
 def _revoke_invitations(sql: TenantSql, those: Any) -> None:
     sql.run(
-        f"UPDATE invitations SET state = {InvitationState.REVOKED}, end_time = :now, revision = revision + 1"
+        f"UPDATE invitations{{index:invitations_by_user}} SET state = {InvitationState.REVOKED}, end_time = :now,"
+        " revision = revision + 1"
         f" WHERE tenant_id = :t AND state IN {OPEN_INVITATIONS}"
         " AND user_id IN (SELECT i.id FROM {each})",
         ids=those,

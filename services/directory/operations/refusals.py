@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import ColumnElement, delete, func
+from sqlalchemy import ColumnElement, func
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session, col, exists, select
 
 from services.directory.rules.provisioned import fold_text
 from services.directory.store import ids
 from services.directory.store.provisioning_tables import LicenseRefusal
+from services.directory.store.statements import Statement
 from services.directory.store.tables import User, UserState
 
 KEPT_FOR: Final = timedelta(days=90)
@@ -68,13 +69,10 @@ def remember_refusals(
 
 def forget_refusal(session: Session, tenant_id: int, source_id: int, name_key: str) -> None:
     """Forget a user who has a seat now, or whom the connection asks for no more."""
-    session.connection().execute(
-        delete(LicenseRefusal).where(
-            col(LicenseRefusal.tenant_id) == tenant_id,
-            col(LicenseRefusal.source_id) == source_id,
-            col(LicenseRefusal.name_key) == name_key,
-        )
-    )
+    _FORGET.run(session, t=tenant_id, s=source_id, name=name_key)
+
+
+_FORGET: Final = Statement("DELETE FROM license_refusals WHERE tenant_id = :t AND source_id = :s AND name_key = :name")
 
 
 def list_refusals(session: Session, tenant_id: int, *, after_number: int, limit: int) -> list[LicenseRefusal]:

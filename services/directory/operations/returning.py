@@ -158,7 +158,7 @@ def _wake_memberships(sql: TenantSql, those: Any) -> dict[int, list[int]]:
         """
         INSERT INTO memberships (tenant_id, group_id, user_id, origin_source_id)
         SELECT s.tenant_id, s.group_id, s.user_id, s.origin_source_id
-        FROM sleeping_memberships s JOIN {each} ON i.id = s.user_id
+        FROM {each} JOIN sleeping_memberships s{index:sleeping_memberships_by_user} ON i.id = s.user_id
         WHERE s.tenant_id = :t AND (s.until IS NULL OR s.until > :now) ORDER BY s.group_id, s.user_id
         ON CONFLICT DO NOTHING RETURNING user_id, group_id
         """,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
+from typing import Final
 
 import email_validator
 import phonenumbers
@@ -14,8 +16,24 @@ from services.directory.rules.checks import InvalidValueError
 email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()
 
 
+_PLAIN: Final = re.compile(
+    r"(?=[^@]{1,64}@)[a-z0-9_+-]+(?:\.[a-z0-9_+-]+)*@"
+    r"(?!.*--)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?"
+)
+"""An address of the form that nearly all have, in lower case: it stays as it is."""
+_MOST_CHARACTERS: Final = 254
+
+
 def parse_email(text: str) -> str:
     """Read one bare address: lower-case, its domain in A-labels (R18)."""
+    plain = text.strip().lower()
+    if text.isascii() and len(plain) <= _MOST_CHARACTERS and _PLAIN.fullmatch(plain):
+        return plain
+    return parse_any_email(text)
+
+
+def parse_any_email(text: str) -> str:
+    """Read an address of any form, as `parse_email` does."""
     try:
         address = email_validator.validate_email(
             text.strip(), check_deliverability=False, allow_smtputf8=True, strict=True

@@ -47,6 +47,18 @@ def test_r18_only_one_bare_address_is_a_mail_address(wrong):
         contact.parse_email(wrong)
 
 
+@given(st.from_regex(r"\A ?[A-Za-z0-9_+.\-]{1,70}@([A-Za-z0-9\-]{1,66}\.){0,5}[A-Za-z0-9\-]{1,66} ?\Z"))
+def test_r18_a_plain_address_reads_as_one_of_any_form_does(address):
+    assert _read(contact.parse_email, address) == _read(contact.parse_any_email, address)
+
+
+def _read(parse, text: str) -> str | None:
+    try:
+        return parse(text)
+    except InvalidValueError:
+        return None
+
+
 def test_a_mail_address_that_is_none_is_searched_for_as_it_is():
     assert contact.comparable_email(" Nobody ") == "nobody"
 

@@ -48,15 +48,18 @@ def _by_external_id(call: Call, value: str) -> list[UserView] | None:
 
 
 _OWN: Final = f"""
-    SELECT {OWN_USER_COLUMNS} FROM provisioned_resources r JOIN users u ON u.tenant_id = :t AND u.id = r.resource_id
+    JOIN users u ON u.tenant_id = :t AND u.id = r.resource_id
     WHERE r.tenant_id = :t AND r.source_id = :s AND r.kind = {USER} AND NOT r.is_gone
 """
-_BY_NAME: Final = f"{_OWN} AND r.name_key = :key ORDER BY r.resource_id"
-_BY_KEY: Final = f"{_OWN} AND r.external_id = :key ORDER BY r.resource_id"
+_READ: Final = f"SELECT {OWN_USER_COLUMNS} FROM provisioned_resources r"
+_BY_NAME: Final = f"{_READ}{{index:provisioned_resources_by_name}} {_OWN} AND r.name_key = :key ORDER BY r.resource_id"
+_BY_KEY: Final = (
+    f"{_READ}{{index:provisioned_resources_by_external_id}} {_OWN} AND r.external_id = :key ORDER BY r.resource_id"
+)
 _BEARER_OF_EMAIL: Final = (
     f"SELECT 1 FROM users WHERE tenant_id = :t AND email = :email AND state = {UserState.ACTIVE} LIMIT 1"
 )
 _CLAIM_OF_OTHERS: Final = (
-    "SELECT 1 FROM sources s JOIN claims c ON c.tenant_id = :t AND c.source_id = s.id AND c.external_id = :key"
-    " WHERE s.tenant_id = :t AND s.id <> :s LIMIT 1"
+    "SELECT 1 FROM sources s WHERE s.tenant_id = :t AND s.id <> :s AND EXISTS ("
+    "SELECT 1 FROM claims c WHERE c.tenant_id = :t AND c.source_id = s.id AND c.external_id = :key) LIMIT 1"
 )

@@ -19,8 +19,9 @@ def made_before(call: Call, wanted: ProvisionedGroup, members: Sequence[int]) ->
     if wanted.external_id is None:
         return _made_lately(call, wanted, members)
     query = (
-        f"SELECT p.resource_id FROM provisioned_resources p WHERE p.tenant_id = :t AND p.source_id = :s"
-        f" AND p.kind = {GROUP} AND p.external_id = :e AND p.document = :d AND NOT EXISTS ("
+        "SELECT p.resource_id FROM provisioned_resources p{index:provisioned_resources_by_external_id}"
+        f" WHERE p.tenant_id = :t AND p.source_id = :s AND p.kind = {GROUP} AND p.external_id = :e"
+        " AND p.document = :d AND NOT EXISTS ("
         "SELECT 1 FROM {each} WHERE i.id NOT IN ("
         "SELECT m.user_id FROM memberships m WHERE m.tenant_id = :t AND m.group_id = p.resource_id) AND i.id NOT IN ("
         "SELECT w.user_id FROM sleeping_memberships w WHERE w.tenant_id = :t AND w.group_id = p.resource_id))"
@@ -47,7 +48,7 @@ def _made_lately(call: Call, wanted: ProvisionedGroup, members: Sequence[int]) -
     )
     awake, asleep = there.format(table="memberships"), there.format(table="sleeping_memberships")
     query = (
-        "SELECT p.resource_id FROM provisioned_resources p"
+        "SELECT p.resource_id FROM provisioned_resources p{index:provisioned_resources_by_name}"
         " JOIN groups g ON g.tenant_id = p.tenant_id AND g.id = p.resource_id"
         f" WHERE p.tenant_id = :t AND p.source_id = :s AND p.kind = {GROUP} AND p.name_key = :name"
         " AND p.external_id = '' AND p.document = :document AND g.revision = 1 AND g.create_time > :since"

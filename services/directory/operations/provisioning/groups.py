@@ -15,7 +15,7 @@ from services.directory.operations.parties import party_of
 from services.directory.operations.provisioning.call import Call
 from services.directory.operations.provisioning.departures import let_go
 from services.directory.operations.provisioning.group_retries import made_before
-from services.directory.operations.provisioning.members import Moved, change_members, remove_everyone
+from services.directory.operations.provisioning.members import GroupRow, Moved, change_members, remove_everyone
 from services.directory.operations.provisioning.reads import GroupView, get_group
 from services.directory.rules.errors import GroupIdTaken, GroupSyncedElsewhere, GroupUnknown, NotFound
 from services.directory.rules.etags import require_etag
@@ -111,7 +111,7 @@ def delete_group(call: Call, group_id: int, *, etag: str) -> None:
     let_go(call, moved.removed)
 
 
-def _with_group_id(call: Call, external_id: str | None) -> Group | None:
+def _with_group_id(call: Call, external_id: str | None) -> GroupRow | None:
     """Find the group that has this Group ID, which must be free.
 
     Errors: GroupIdTaken, GroupIdReserved, GroupSyncedElsewhere.
@@ -132,7 +132,7 @@ def _with_group_id(call: Call, external_id: str | None) -> Group | None:
         raise GroupIdTaken(group_external_id=external_id)
     if verdict is Verdict.REFUSED:
         raise GroupSyncedElsewhere(group_external_id=external_id)
-    return group
+    return GroupRow(group.id, group.account_id, group.display_name, group.external_id, group.revision)
 
 
 def _is_fed(call: Call, group_id: int) -> bool:
@@ -144,7 +144,7 @@ def _is_fed(call: Call, group_id: int) -> bool:
     return bool(call.run(query, g=group_id).scalar_one())
 
 
-def _adopt(call: Call, group: Group, wanted: ProvisionedGroup) -> None:
+def _adopt(call: Call, group: GroupRow, wanted: ProvisionedGroup) -> None:
     """The connection syncs the group from now on; who is in it by hand stays."""
     values = {"owner_source_id": call.source_id, "display_name": wanted.display_name}
     _write(call, group.id, values | {"revision": group.revision + 1, "update_time": call.now})
@@ -154,7 +154,7 @@ def _adopt(call: Call, group: Group, wanted: ProvisionedGroup) -> None:
     call.tell([Change("group.updated", ("grp", group.id), before=before, after=after)])
 
 
-def _insert(call: Call, wanted: ProvisionedGroup) -> Group:
+def _insert(call: Call, wanted: ProvisionedGroup) -> GroupRow:
     group_id = ids.next_id(call.session, "group")
     row: dict[str, Any] = {
         "tenant_id": call.tenant_id,
@@ -176,10 +176,10 @@ def _insert(call: Call, wanted: ProvisionedGroup) -> Group:
     call.tell(
         [Change("group.created", ("grp", group_id), after={name: value for name, value in after.items() if value})]
     )
-    return Group(**row)
+    return GroupRow(group_id, call.source.account_id, wanted.display_name, wanted.external_id, revision=1)
 
 
-def _rewrite(call: Call, group: Group, wanted: ProvisionedGroup) -> bool:
+def _rewrite(call: Call, group: GroupRow, wanted: ProvisionedGroup) -> bool:
     """Write what differs; a new Group ID must be free."""
     if wanted.external_id != group.external_id:
         other = _with_group_id(call, wanted.external_id)
@@ -217,7 +217,7 @@ def _keep(call: Call, group_id: int, wanted: ProvisionedGroup, *, is_new: bool) 
     return connection.execute(statement).rowcount > 0
 
 
-def _require_own(call: Call, group_id: int, etag: str) -> Group:
+def _require_own(call: Call, group_id: int, etag: str) -> GroupRow:
     """Read a group of the connection, which stays there to the end; with an etag also as it is.
 
     Errors: NotFound, StaleEtag.
@@ -227,7 +227,7 @@ def _require_own(call: Call, group_id: int, etag: str) -> Group:
     if row is None or row.owner_source_id != call.source_id or row.is_main:
         raise NotFound(resource=resource)
     require_etag(etag, resource=resource, revision=row.revision)
-    return Group(tenant_id=call.tenant_id, id=group_id, **row._asdict())
+    return GroupRow(group_id, row.account_id, row.display_name, row.external_id, row.revision)
 
 
 _GROUP: Final = (

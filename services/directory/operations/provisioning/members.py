@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlmodel import col, select
 
@@ -22,9 +22,19 @@ from services.directory.rules.names import short_name
 from services.directory.rules.ownership import Party, Verdict, over_user
 from services.directory.store.events import Change
 from services.directory.store.provisioning_tables import USER
-from services.directory.store.tables import MANUAL, Group, User, UserState
+from services.directory.store.tables import MANUAL, User, UserState
 
 _TAKES_MANUAL_USERS: Final = over_user(Party.MANUAL, Party.SCIM) is Verdict.TAKEOVER
+
+
+class GroupRow(NamedTuple):
+    """A group that a call changes, as it found it."""
+
+    id: int
+    account_id: int
+    display_name: str
+    external_id: str | None
+    revision: int
 
 
 @dataclass
@@ -58,7 +68,9 @@ class _Seen:
     """Dormant and to stay so: their membership sleeps with them."""
 
 
-def change_members(call: Call, group: Group, *, add: Collection[int], remove: Collection[int], replace: bool) -> Moved:
+def change_members(
+    call: Call, group: GroupRow, *, add: Collection[int], remove: Collection[int], replace: bool
+) -> Moved:
     """Remove, then add, and tell of it; with `replace` whoever is not added and whom the connection may manage goes.
 
     Who thereby leaves the last SCIM group leaves altogether, and who waited for one comes back (S7).
@@ -114,7 +126,7 @@ def _forget_refusals(call: Call, user_ids: Collection[int]) -> None:
     )
 
 
-def remove_everyone(call: Call, group: Group) -> Moved:
+def remove_everyone(call: Call, group: GroupRow) -> Moved:
     """Empty a group that is to be deleted: every member, by whomever put in. Nobody is told yet, and nobody let go."""
     moved = Moved()
     everyone = call.run(
@@ -173,7 +185,7 @@ def _others(call: Call, group_id: int, kept: Collection[int]) -> Iterable[int]:
     return list(call.run(statement, g=group_id, ids=call.ids(kept)).scalars())
 
 
-def _add(call: Call, group: Group, user_ids: Collection[int], moved: Moved) -> None:
+def _add(call: Call, group: GroupRow, user_ids: Collection[int], moved: Moved) -> None:
     for group_id in (group.id, call.main_group_of(group.account_id)):
         if group_id:
             joined = call.run(
@@ -185,7 +197,7 @@ def _add(call: Call, group: Group, user_ids: Collection[int], moved: Moved) -> N
             _note(moved.added, joined.scalars(), group_id)
 
 
-def _remove(call: Call, group: Group, user_ids: Collection[int], moved: Moved) -> None:
+def _remove(call: Call, group: GroupRow, user_ids: Collection[int], moved: Moved) -> None:
     """Take out whom the connection added, and its own users by whomever they were put in (S10, S14)."""
     bound: dict[str, Any] = {"g": group.id, "ids": call.ids(user_ids)}
     which = (
@@ -199,7 +211,7 @@ def _remove(call: Call, group: Group, user_ids: Collection[int], moved: Moved) -
     _leave_account(call, group, left, moved)
 
 
-def _leave_account(call: Call, group: Group, user_ids: Collection[int], moved: Moved) -> None:
+def _leave_account(call: Call, group: GroupRow, user_ids: Collection[int], moved: Moved) -> None:
     """Who leaves the connection's last group of another account leaves that account, unless kept by hand (R39).
 
     A hand that put somebody into a group there holds the account, too, by a membership of its own: so the connection's

@@ -6,10 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any, Final
 
-from sqlalchemy import insert, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
-from sqlmodel import col
 
 from services.directory.operations.licenses import take_seat
 from services.directory.operations.provisioning.call import Call
@@ -22,8 +19,9 @@ from services.directory.rules.names import short_name
 from services.directory.rules.provisioned import ProvisionedUser
 from services.directory.store import ids
 from services.directory.store.events import Change
-from services.directory.store.provisioning_tables import USER, ProvisionedResource
+from services.directory.store.provisioning_tables import USER
 from services.directory.store.session import violates
+from services.directory.store.statements import Statement
 from services.directory.store.tables import MANUAL, User, UserState
 
 COLUMNS: Final = ("email", "display_name", "title", "phone", "secondary_phone")
@@ -36,18 +34,18 @@ _TOLD_OTHERWISE: Final = frozenset({"schemas", "active", "externalId", "displayN
 def insert_user(call: Call, person: ProvisionedUser) -> int:
     """Make a user of the connection; answers its id. Errors: EmailTaken, UserNameTaken, LicenseLimitReached."""
     user_id = ids.next_id(call.session, "user")
-    state = {"state": UserState.ACTIVE} if person.active else _asleep(call)
+    state = {} if person.active else _asleep(call)
     values = _register_values(person) | {"phone": person.phone or "", "secondary_phone": person.secondary_phone or ""}
     row = {
         "tenant_id": call.tenant_id,
         "id": user_id,
         "owner_source_id": call.source_id,
-        "create_time": call.now,
-        "update_time": call.now,
+        "now": call.now,
+        **_AWAKE,
         **state,
         **values,
     }
-    _guarded(lambda: call.session.connection().execute(insert(User), [row]))
+    _guarded(lambda: _INSERT.run(call.session, **row))
     _keep(call, user_id, person)
     groups = _enter_account(call, user_id) if person.active else []
     if person.active:
@@ -56,6 +54,16 @@ def insert_user(call: Call, person: ProvisionedUser) -> int:
     dormant = [] if person.active else [Change("user.dormant", ("usr", user_id))]
     call.tell([created, *groups, *dormant])
     return user_id
+
+
+_AWAKE: Final = {"state": int(UserState.ACTIVE), "way_out": 0, "leave_time": None}
+
+_INSERT: Final = Statement("""
+    INSERT INTO users (tenant_id, id, owner_source_id, email, display_name, title, phone, secondary_phone,
+        state, way_out, leave_time, create_time, update_time)
+    VALUES (:tenant_id, :id, :owner_source_id, :email, :display_name, :title, :phone, :secondary_phone,
+        :state, :way_out, :leave_time, :now, :now)
+""")
 
 
 def take_over(call: Call, user: User, person: ProvisionedUser) -> None:
@@ -123,7 +131,7 @@ def _follow_active(call: Call, user: User, person: ProvisionedUser) -> None:
         bring_in(call, [user.id])
     elif user.state == UserState.DORMANT and not person.active and not returns_by(user.way_out, Return.ACTIVATION):
         # Deactivated while it waits for a SCIM group: from now on it waits for `active: true` (S7).
-        set_columns(call, user, {"way_out": WayOut.DEACTIVATED})
+        set_columns(call, user, {"way_out": int(WayOut.DEACTIVATED)})
         call.run(
             f"DELETE FROM sleeping_memberships WHERE tenant_id = :t AND user_id = :u AND origin_source_id = {MANUAL}",
             u=user.id,
@@ -132,14 +140,14 @@ def _follow_active(call: Call, user: User, person: ProvisionedUser) -> None:
 
 def _asleep(call: Call) -> dict[str, Any]:
     """Columns of a user whom the connection brings along inactive."""
-    return {"state": UserState.DORMANT, "way_out": WayOut.DEACTIVATED, "leave_time": call.now}
+    return {"state": int(UserState.DORMANT), "way_out": int(WayOut.DEACTIVATED), "leave_time": call.now}
 
 
 def set_columns(call: Call, user: User, values: dict[str, Any]) -> None:
     """Write columns of a user's row, and its new revision and time."""
     news = values | {"revision": user.revision + 1, "update_time": call.now}
-    statement = update(User).where(col(User.tenant_id) == call.tenant_id, col(User.id) == user.id).values(**news)
-    _guarded(lambda: call.session.connection().execute(statement))
+    assigned = ", ".join(f"{name} = :{name}" for name in sorted(news))
+    _guarded(lambda: call.run(f"UPDATE users SET {assigned} WHERE tenant_id = :t AND id = :u", u=user.id, **news))
     for name, value in news.items():
         setattr(user, name, value)
 
@@ -155,19 +163,27 @@ def kept_facts(call: Call, user_id: int) -> Any:
 
 def _keep(call: Call, user_id: int, person: ProvisionedUser) -> None:
     """Keep what the connection said, over what it may have said before."""
-    said = {
-        "name_key": person.name_key,
-        "external_id": person.external_id,
-        "is_active": person.active,
-        "is_gone": False,
-        "document": person.document,
-        "folded": person.folded | {"id": short_name("usr", user_id)},
-    }
-    key = {"tenant_id": call.tenant_id, "source_id": call.source_id, "kind": USER, "resource_id": user_id}
-    dialect = sqlite if call.is_sqlite else postgresql
-    statement = dialect.insert(ProvisionedResource).values(**key, **said)
-    statement = statement.on_conflict_do_update(index_elements=list(key), set_=said)
-    _guarded(lambda: call.session.connection().execute(statement))
+    _guarded(
+        lambda: call.run(
+            _KEEP,
+            u=user_id,
+            name=person.name_key,
+            key=person.external_id,
+            active=person.active,
+            document=person.document,
+            folded=json.dumps(person.folded | {"id": short_name("usr", user_id)}),
+        )
+    )
+
+
+_KEEP: Final = f"""
+    INSERT INTO provisioned_resources
+        (tenant_id, source_id, kind, resource_id, name_key, external_id, is_active, is_gone, document, folded)
+    VALUES (:t, :s, {USER}, :u, :name, :key, :active, false, :document, :folded)
+    ON CONFLICT (tenant_id, source_id, kind, resource_id) DO UPDATE SET name_key = excluded.name_key,
+        external_id = excluded.external_id, is_active = excluded.is_active, is_gone = excluded.is_gone,
+        document = excluded.document, folded = excluded.folded
+"""
 
 
 def _take_seat(call: Call, person: ProvisionedUser) -> None:

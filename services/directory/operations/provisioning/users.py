@@ -157,11 +157,11 @@ def _gone_user(call: Call, person: ProvisionedUser) -> User | None:
 
     It is still the connection's own, and left less than 90 days ago; of several the one who left last.
     """
-    same_key = col(ProvisionedResource.external_id) == person.external_id
-    same_name = col(ProvisionedResource.name_key) == person.name_key
     is_gone = _GONE_BY_KEY if person.external_id else _GONE_BY_NAME
     if call.run(is_gone, key=person.external_id or person.name_key).first() is None:
         return None
+    same_key = col(ProvisionedResource.external_id) == person.external_id
+    same_name = col(ProvisionedResource.name_key) == person.name_key
     query = (
         select(User)
         .join(ProvisionedResource, col(ProvisionedResource.resource_id) == col(User.id))
@@ -187,11 +187,14 @@ def _gone_user(call: Call, person: ProvisionedUser) -> User | None:
     return None
 
 
-_GONE: Final = (
-    f"SELECT 1 FROM provisioned_resources WHERE tenant_id = :t AND source_id = :s AND kind = {USER} AND is_gone"
+_GONE: Final = f"WHERE tenant_id = :t AND source_id = :s AND kind = {USER} AND is_gone"
+_GONE_BY_KEY: Final = (
+    "SELECT 1 FROM provisioned_resources{index:provisioned_resources_by_external_id}"
+    f" {_GONE} AND external_id = :key LIMIT 1"
 )
-_GONE_BY_KEY: Final = f"{_GONE} AND external_id = :key LIMIT 1"
-_GONE_BY_NAME: Final = f"{_GONE} AND name_key = :key LIMIT 1"
+_GONE_BY_NAME: Final = (
+    f"SELECT 1 FROM provisioned_resources{{index:provisioned_resources_by_name}} {_GONE} AND name_key = :key LIMIT 1"
+)
 
 
 def _holder_of(call: Call, email: str, *, but: int = 0) -> User | None:
