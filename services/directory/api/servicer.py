@@ -25,6 +25,8 @@ from services.directory.store.session import WRITER_WAIT_S, Store
 
 MOST_WATCHERS = 8
 _LEAST_WAIT_S = 0.05
+_BRIEF_BYTES = 16 * 1024
+"""Up to how large a request is taken for little work, which others may wait for."""
 _Answer = TypeVar("_Answer", bound=Message)
 
 
@@ -112,6 +114,7 @@ class Servicer:
             effect,
             now=now,
             wait_s=lock_wait_s(context),
+            is_brief=request.ByteSize() <= _BRIEF_BYTES,
         )
 
 

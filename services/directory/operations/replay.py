@@ -50,6 +50,7 @@ def write_once(  # noqa: PLR0917 - in the order in which they are spoken of
     *,
     now: datetime,
     wait_s: float = WRITER_WAIT_S,
+    is_brief: bool = False,
 ) -> _Answer:
     """Run `work` in one transaction under the tenant's lock, or give the answer that it gave before.
 
@@ -58,7 +59,7 @@ def write_once(  # noqa: PLR0917 - in the order in which they are spoken of
     """
     owner_id = tenant_id or 0
     turn = _turn_of(owner_id, attempt.request_id) if attempt.request_id else None
-    with store.write(tenant_id, wait_s=wait_s, turn=turn) as session:
+    with store.write(tenant_id, wait_s=wait_s, turn=turn, is_brief=is_brief) as session:
         if not attempt.request_id:
             return work(session)
         belongs_to = f"request_replays/{owner_id}/{attempt.request_id}"

@@ -9,7 +9,7 @@ import enum
 import select
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
@@ -17,10 +17,12 @@ from typing import Any, Final
 from sqlalchemy import create_engine, event
 from sqlalchemy.engine import URL, Connection, Engine, make_url
 from sqlalchemy.exc import DisconnectionError, IntegrityError, OperationalError
+from sqlalchemy.pool import StaticPool
 from sqlmodel import Session
 
 from services.directory.store.fence import PLATFORM, Reach, step_in
 from services.directory.store.statements import execute
+from services.directory.store.turns import NoTurnError, SharedConnection, Turns
 
 FOLD_ON_SQLITE = "muster_lower"
 """Lower case of any script, on SQLite."""
@@ -72,7 +74,8 @@ class Store:
         self._look_ups = self.engine if self.is_sqlite else _open_postgresql(make_url(database_url), role=PLATFORM)
         self.commits = Commits()
         # SQLite's own wait polls with growing sleeps; in one process a lock hands the turn over at once.
-        self._sqlite_turn = threading.Lock()
+        self._shared = _open_shared(self.engine) if self.is_sqlite else None
+        self._turns = Turns(self._shared, self.commits.ring) if self._shared else None
         self._reading = lru_cache(maxsize=1024)(self._make_reading)
 
     @contextmanager
@@ -97,19 +100,20 @@ class Store:
         lock: Lock = Lock.SHARED,
         wait_s: float = WRITER_WAIT_S,
         turn: tuple[int, int] | None = None,
+        is_brief: bool = False,
     ) -> Iterator[Session]:
         """Write in one transaction under the tenant's lock (None: no tenant's); `TenantLockedError` after `wait_s`.
 
-        `turn` is a lock of its own kind, of which the transaction takes hold as well, however long that takes.
+        `turn` is a lock of its own kind, of which the transaction takes hold as well, however long that takes. On
+        SQLite `is_brief` lets it share its commit with others that are so (store/turns.py).
         """
         engine = self.writing(tenant_id, lock=lock, wait_s=wait_s, turn=turn)
-        with self._turn(wait_s), engine.connect() as connection:
+        with self._turn(engine, wait_s, is_brief=is_brief) as connection:
             _begin(connection)
             with Transaction(connection) as session:
                 yield session
                 session.flush()
             connection.commit()
-        self.commits.ring()
 
     def reading(self, tenant_id: int | None) -> Engine:
         """Give the engine whose transactions each see one consistent state of a tenant (None: across tenants)."""
@@ -142,6 +146,8 @@ class Store:
 
     def close(self) -> None:
         """Give all connections back."""
+        if self._shared is not None:
+            self._shared.dispose()
         self.engine.dispose()
         self._look_ups.dispose()
 
@@ -152,16 +158,18 @@ class Store:
         )
 
     @contextmanager
-    def _turn(self, wait_s: float) -> Iterator[None]:
-        if not self.is_sqlite:
-            yield
-            return
-        if not self._sqlite_turn.acquire(timeout=wait_s):
-            raise TenantLockedError
+    def _turn(self, engine: Engine, wait_s: float, *, is_brief: bool) -> Iterator[Connection]:
+        """Give a connection to write on; when the block is left, what it has committed is so, and told of."""
         try:
-            yield
-        finally:
-            self._sqlite_turn.release()
+            if self._turns is not None and is_brief:
+                with self._turns.together(wait_s) as connection:
+                    yield connection
+                return
+            with self._turns.alone(wait_s) if self._turns else nullcontext(), engine.connect() as connection:
+                yield connection
+        except NoTurnError:
+            raise TenantLockedError from None
+        self.commits.ring()
 
 
 class Commits:
@@ -227,6 +235,22 @@ def open_engine(database_url: str, *, fenced: bool = False) -> Engine:
     return engine
 
 
+def _open_shared(engine: Engine) -> Engine:
+    """Open the one connection of those who commit together; whoever listens on `engine` hears of it as well."""
+    shared = create_engine(
+        engine.url,
+        poolclass=StaticPool,
+        pool_reset_on_return=None,
+        hide_parameters=True,
+        connect_args={"check_same_thread": False, "factory": SharedConnection},
+        execution_options={"sqlite_begin": "SAVEPOINT writer", "sqlite_wait_s": None},
+    )
+    event.listen(shared, "connect", _set_up_sqlite)
+    # As SQLAlchemy does for Engine.execution_options:
+    shared.dispatch, shared._has_events = shared.dispatch._join(engine.dispatch), True  # noqa: SLF001
+    return shared
+
+
 def _open_postgresql(url: URL, *, fenced: bool = False, role: str = "") -> Engine:
     """Open a pool; with a `role` each connection has that one for good, and each statement is a transaction."""
     engine = create_engine(
@@ -287,8 +311,9 @@ def _set_up_sqlite(dbapi_connection: Any, _: Any) -> None:
 
 def _begin_sqlite(connection: Connection) -> None:
     options = connection.get_execution_options()
-    wait_ms = int(options.get("sqlite_wait_s", WRITER_WAIT_S) * 1000)
-    if connection.info.get(_WAIT) != wait_ms:
+    wait_s = options.get("sqlite_wait_s", WRITER_WAIT_S)
+    wait_ms = None if wait_s is None else int(wait_s * 1000)
+    if wait_ms is not None and connection.info.get(_WAIT) != wait_ms:
         execute(connection, f"PRAGMA busy_timeout = {wait_ms}")
         connection.info[_WAIT] = wait_ms
     execute(connection, str(options.get("sqlite_begin", "BEGIN")))
