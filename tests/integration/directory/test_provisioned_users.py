@@ -5,8 +5,14 @@ from __future__ import annotations
 import json
 
 import pytest
+from google.protobuf.json_format import MessageToJson
 from muster.directory.v1 import groups_pb2, licenses_pb2, provisioning_pb2, users_pb2
+from sqlmodel import select
 
+from services.directory.operations.provisioning import users
+from services.directory.rules import names
+from services.directory.store.provisioning_tables import ProvisionedResource
+from services.directory.store.tables import User
 from tests.integration.directory.connection import Connection, connect, group_facts, outcomes_at_once, user_facts
 from tests.integration.directory.serving import Office, fields_of, refused
 
@@ -377,3 +383,34 @@ def test_without_an_external_id_a_second_create_is_a_second_user(connection):
 def test_a_create_and_its_retry_at_one_time_make_one_user(connection):
     outcomes = outcomes_at_once(*[lambda: connection.create("ann@example.org", external_id="e-1")] * 4)
     assert outcomes == ["OK"] * 4
+
+
+def test_a_user_whom_nobody_is_like_is_made_as_any_other_is(connection, office, store, monkeypatch):
+    """The short way, by one look at who may be in the way, against the long one."""
+
+    def make(name: str) -> tuple[dict, list, list]:
+        made = connection.create(f"{name}@example.org", external_id=name, title="Teacher", phone="+46701234567")
+        asleep = connection.create(f"{name}.asleep@example.org", active=False)
+        told = [
+            (event.kind, json.loads(MessageToJson(event.after).replace(name, "x")))
+            for event in office.events()
+            if event.resource in {name_of(office, made), name_of(office, asleep)}
+        ]
+        assert [connection.get(user.id) for user in (made, asleep)] == [made, asleep]
+        kept = [_row(store, office, user, name) for user in (made, asleep)]
+        return json.loads(made.attributes.decode().replace(name, "x")), told, kept
+
+    short = make("short")
+    monkeypatch.setattr(users, "is_new", lambda *_: False)
+    assert make("lengthy") == short
+    assert [kind for kind, _ in short[1]] == ["user.created", "membership.added", "user.created", "user.dormant"]
+
+
+def _row(store, office, user, name: str) -> list:
+    """What is kept of a user, whatever its name, its number and the time."""
+    number = names.parse_id("usr", user.id)
+    with store.read(office.tenant_id) as session:
+        row = session.get_one(User, (office.tenant_id, number)).model_dump(exclude={"id", "email"})
+        said = session.exec(select(ProvisionedResource).where(ProvisionedResource.resource_id == number)).one()
+        told = said.model_dump(exclude={"resource_id"}) | {"folded": said.folded | {"id": ""}}
+        return [row, json.loads(json.dumps(told).replace(name, "x"))]

@@ -38,9 +38,7 @@ def commits(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """A number for each commit of the shared connection."""
     counted: list[int] = []
     commit_all = turns.SharedConnection.commit_all
-    monkeypatch.setattr(
-        turns.SharedConnection, "commit_all", lambda self: (counted.append(1), commit_all(self))[1]
-    )
+    monkeypatch.setattr(turns.SharedConnection, "commit_all", lambda self: (counted.append(1), commit_all(self))[1])
     monkeypatch.setattr(turns, "LONGEST_TOGETHER_S", 60)
     return counted
 
@@ -71,13 +69,13 @@ def all_wait_behind(store: Store, *calls: Callable[[], object]) -> list[str]:
             return type(error).__name__
         return "OK"
 
-    assert store._turns is not None  # noqa: SLF001 - nobody else can say who waits
-    turn = store._turns  # noqa: SLF001
+    assert store._turns is not None
+    turn = store._turns
     with ThreadPoolExecutor(len(calls) + 1) as threads:
         begun = [threads.submit(outcome, first)]
         assert held.wait(30)
         begun += [threads.submit(outcome, call) for call in calls]
-        wait_until(lambda: turn._waiting == len(calls))  # noqa: SLF001
+        wait_until(lambda: turn._waiting == len(calls))
         end.set()
         return [each.result(30) for each in begun]
 

@@ -44,7 +44,8 @@ def let_go(call: Call, user_ids: Collection[int]) -> None:
         )
         return
     alone = call.run(f"SELECT u.id {_ALONE}", ids=call.ids(user_ids)).scalars()
-    put_out(call, alone, WayOut.LAST_GROUP_GONE)
+    if alone:
+        put_out(call, alone, WayOut.LAST_GROUP_GONE)
 
 
 def judge(call: Call, unit: str) -> int:

@@ -186,15 +186,15 @@ def _others(call: Call, group_id: int, kept: Collection[int]) -> Iterable[int]:
 
 
 def _add(call: Call, group: GroupRow, user_ids: Collection[int], moved: Moved) -> None:
-    for group_id in (group.id, call.main_group_of(group.account_id)):
-        if group_id:
-            joined = call.run(
-                "INSERT INTO memberships (tenant_id, group_id, user_id, origin_source_id) "
-                "SELECT :t, :g, i.id, :s FROM {each} WHERE true ORDER BY i.id ON CONFLICT DO NOTHING RETURNING user_id",
-                g=group_id,
-                ids=call.ids(user_ids),
-            )
-            _note(moved.added, joined.scalars(), group_id)
+    joined = call.run(
+        "INSERT INTO memberships (tenant_id, group_id, user_id, origin_source_id) "
+        "SELECT :t, p.id, i.id, :s FROM {each} CROSS JOIN {each_place} WHERE true ORDER BY i.id, p.id "
+        "ON CONFLICT DO NOTHING RETURNING user_id, group_id",
+        ids=call.ids(user_ids),
+        places=call.ids(filter(None, (group.id, call.main_group_of(group.account_id)))),
+    )
+    for user_id, group_id in joined:
+        _note(moved.added, [user_id], group_id)
 
 
 def _remove(call: Call, group: GroupRow, user_ids: Collection[int], moved: Moved) -> None:

@@ -11,6 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from services.directory.operations.licenses import take_seat
 from services.directory.operations.provisioning.call import Call
 from services.directory.operations.provisioning.guard import bring_in, put_out
+from services.directory.operations.provisioning.reads import Management, UserView
 from services.directory.operations.refusals import forget_refusal
 from services.directory.operations.returning import returns_by
 from services.directory.rules.errors import EmailTaken, UserNameTaken
@@ -31,8 +32,8 @@ _TOLD_OTHERWISE: Final = frozenset({"schemas", "active", "externalId", "displayN
 """Attributes whose change an event tells in its own words."""
 
 
-def insert_user(call: Call, person: ProvisionedUser) -> int:
-    """Make a user of the connection; answers its id. Errors: EmailTaken, UserNameTaken, LicenseLimitReached."""
+def insert_user(call: Call, person: ProvisionedUser) -> UserView:
+    """Make a user of the connection. Errors: EmailTaken, UserNameTaken, LicenseLimitReached."""
     user_id = ids.next_id(call.session, "user")
     state = {} if person.active else _asleep(call)
     values = _register_values(person) | {"phone": person.phone or "", "secondary_phone": person.secondary_phone or ""}
@@ -49,11 +50,19 @@ def insert_user(call: Call, person: ProvisionedUser) -> int:
     _keep(call, user_id, person)
     groups = _enter_account(call, user_id) if person.active else []
     if person.active:
-        _take_seat(call, person)
+        take_seat(call.session, call.tenant_id, actor=call.actor, now=call.now)
     created = Change("user.created", ("usr", user_id), after=_told(person, values))
     dormant = [] if person.active else [Change("user.dormant", ("usr", user_id))]
     call.tell([created, *groups, *dormant])
-    return user_id
+    return UserView(
+        id=user_id,
+        document=person.document,
+        is_active=person.active,
+        management=Management.OWN,
+        revision=1,
+        create_time=call.now,
+        update_time=call.now,
+    )
 
 
 _AWAKE: Final = {"state": int(UserState.ACTIVE), "way_out": 0, "leave_time": None}
@@ -184,12 +193,6 @@ _KEEP: Final = f"""
         external_id = excluded.external_id, is_active = excluded.is_active, is_gone = excluded.is_gone,
         document = excluded.document, folded = excluded.folded
 """
-
-
-def _take_seat(call: Call, person: ProvisionedUser) -> None:
-    """Seat and user are one transaction (S5); whoever was refused one before is so no longer."""
-    take_seat(call.session, call.tenant_id, actor=call.actor, now=call.now)
-    forget_refusal(call.session, call.tenant_id, call.source_id, person.name_key)
 
 
 def _enter_account(call: Call, user_id: int) -> list[Change]:

@@ -19,6 +19,7 @@ from services.directory.operations.provisioning.user_writes import (
     kept_facts,
     take_over,
 )
+from services.directory.operations.refusals import forget_refusal
 from services.directory.operations.returning import returns_by
 from services.directory.rules.errors import EmailTaken, NotFound, OwnedByOtherSource, UserNameTaken
 from services.directory.rules.etags import require_etag
@@ -38,6 +39,8 @@ def create_user(call: Call, facts: UserFacts) -> UserView:
     Errors: InvalidArgument, UserNameTaken, EmailTaken, OwnedByOtherSource, LicenseLimitReached.
     """
     person = check_user(facts, region=call.source.region)
+    if is_new(call, person):
+        return insert_user(call, person)
     made = _made_before(call, person)
     if made is not None:
         return get_user(call, made, with_groups=True)
@@ -53,7 +56,8 @@ def create_user(call: Call, facts: UserFacts) -> UserView:
         user_id = gone.id
         change_user(call, gone, person, kept=None)
     else:
-        user_id = insert_user(call, person)
+        user_id = insert_user(call, person).id
+        forget_refusal(call.session, call.tenant_id, call.source_id, person.name_key)
     return get_user(call, user_id, with_groups=True)
 
 
@@ -138,6 +142,13 @@ def _locked(call: Call, user_id: int, etag: str) -> tuple[User, Any]:
     return user, kept
 
 
+def is_new(call: Call, person: ProvisionedUser) -> bool:
+    """Say whether nobody at all is in the way of a user, nor was one refused or deleted: as nearly always (S5, S6)."""
+    return not call.run(
+        _ANYBODY, name=person.name_key, key=person.external_id, email=person.email, no_key=not person.external_id
+    ).scalar_one()
+
+
 def _made_before(call: Call, person: ProvisionedUser) -> int | None:
     """Find the user of whom the connection's last word is this very one; without externalId it is no retry."""
     if not person.external_id:
@@ -195,6 +206,21 @@ _GONE_BY_KEY: Final = (
 _GONE_BY_NAME: Final = (
     f"SELECT 1 FROM provisioned_resources{{index:provisioned_resources_by_name}} {_GONE} AND name_key = :key LIMIT 1"
 )
+
+_ANYBODY: Final = f"""
+    SELECT EXISTS (
+        SELECT 1 FROM provisioned_resources{{index:provisioned_resources_by_name}}
+        WHERE tenant_id = :t AND source_id = :s AND kind = {USER} AND name_key = :name AND (NOT is_gone OR :no_key)
+    ) OR EXISTS (
+        SELECT 1 FROM provisioned_resources{{index:provisioned_resources_by_external_id}}
+        {_GONE} AND external_id = :key AND NOT :no_key
+    ) OR EXISTS (
+        SELECT 1 FROM users WHERE tenant_id = :t AND email = :email AND state = {UserState.ACTIVE}
+    ) OR EXISTS (
+        SELECT 1 FROM license_refusals WHERE tenant_id = :t AND source_id = :s AND name_key = :name
+    )
+"""
+"""Who bears the name or the mail, left with them or with the key, or was refused a seat under the name."""
 
 
 def _holder_of(call: Call, email: str, *, but: int = 0) -> User | None:
