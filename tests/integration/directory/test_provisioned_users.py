@@ -388,7 +388,7 @@ def test_a_create_and_its_retry_at_one_time_make_one_user(connection):
 def test_a_user_whom_nobody_is_like_is_made_as_any_other_is(connection, office, store, monkeypatch):
     """The short way, by one look at who may be in the way, against the long one."""
 
-    def make(name: str) -> tuple[dict, list, list]:
+    def make(name):
         made = connection.create(f"{name}@example.org", external_id=name, title="Teacher", phone="+46701234567")
         asleep = connection.create(f"{name}.asleep@example.org", active=False)
         told = [
@@ -406,7 +406,7 @@ def test_a_user_whom_nobody_is_like_is_made_as_any_other_is(connection, office, 
     assert [kind for kind, _ in short[1]] == ["user.created", "membership.added", "user.created", "user.dormant"]
 
 
-def _row(store, office, user, name: str) -> list:
+def _row(store, office, user, name):
     """What is kept of a user, whatever its name, its number and the time."""
     number = names.parse_id("usr", user.id)
     with store.read(office.tenant_id) as session:

@@ -38,7 +38,12 @@ def commits(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """A number for each commit of the shared connection."""
     counted: list[int] = []
     commit_all = turns.SharedConnection.commit_all
-    monkeypatch.setattr(turns.SharedConnection, "commit_all", lambda self: (counted.append(1), commit_all(self))[1])
+
+    def count(connection: turns.SharedConnection) -> None:
+        counted.append(1)
+        commit_all(connection)
+
+    monkeypatch.setattr(turns.SharedConnection, "commit_all", count)
     monkeypatch.setattr(turns, "LONGEST_TOGETHER_S", 60)
     return counted
 
@@ -59,8 +64,12 @@ def all_wait_behind(store: Store, *calls: Callable[[], object]) -> list[str]:
     """Make calls that all wait for a writer who ends once they do; gives how each ended."""
     held, end = threading.Event(), threading.Event()
 
+    def hold() -> None:
+        held.set()
+        end.wait(30)
+
     def first() -> None:
-        write(store, 0, lambda: (held.set(), end.wait(30)))
+        write(store, 0, hold)
 
     def outcome(call: Callable[[], object]) -> str:
         try:
@@ -127,8 +136,13 @@ def test_who_was_left_a_commit_and_gave_up_waiting_leaves_nobody_behind(store, c
             pytest.fail("there was no turn")
 
     held, end = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        held.set()
+        end.wait(30)
+
     with ThreadPoolExecutor(1) as threads:
-        first = threads.submit(write, store, 0, lambda: (held.set(), end.wait(30)))
+        first = threads.submit(write, store, 0, hold)
         assert held.wait(30)
         with pytest.raises(TenantLockedError):
             impatient()
