@@ -132,6 +132,9 @@ def _unassign(kind: str, operation: Json) -> None:
     """Turn "set to nothing" into a removal, where nothing is not a value of the attribute's type."""
     if operation.get("op") == "remove" or operation["value"] is not None:
         return
+    if operation["path"].lower().endswith("].value"):
+        operation["value"] = ""  # an entry goes with its value; a removal would leave its labels behind
+        return
     binding = binding_of(kind, operation["path"])
     if binding is not None:
         operation["op"] = "remove"

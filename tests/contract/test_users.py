@@ -230,3 +230,9 @@ def test_a_post_whose_answer_was_lost_is_answered_with_the_same_user(provider):
     assert (first.status, again.status) == (201, 201)
     assert first.body == again.body
     assert provider.post("/Users", {**body, "title": "Doctor"}).status == 409
+
+
+def test_an_entry_whose_value_is_cleared_by_null_leaves_no_labels_behind(provider):
+    path = f"/Users/{provider.a_user(emails=[{'type': 'work', 'value': 'a@example.org', 'primary': True}])['id']}"
+    cleared = provider.patch(path, {"op": "replace", "path": 'emails[type eq "work"].value', "value": None})
+    assert (cleared.status, "emails" in cleared.body) == (200, False)
