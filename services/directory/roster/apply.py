@@ -22,6 +22,7 @@ _WAY_OUT = WayOut.NOT_IN_FILE
 def apply_plan(space: StageSpace, connection: Connection, order: ApplyInput) -> None:
     """Write the plan whose tables stand beside the stage; the caller holds the tenant's lock and commits."""
     applier = Applier(space, connection, order)
+    applier.dialect.tune_sorts(connection)
     undo_memory.remember(applier)
     done = _delete(applier)
     order.progress(done)
@@ -174,6 +175,7 @@ def _create_groups(applier: Applier) -> None:
 
 
 def _move(applier: Applier) -> None:
+    """End and begin memberships, person by person: the index by user and what its key refers to stay at hand so."""
     applier.run(
         """
         DELETE FROM memberships WHERE tenant_id = {t} AND origin_source_id = {s}
@@ -183,7 +185,7 @@ def _move(applier: Applier) -> None:
     applier.run(
         """
         INSERT INTO memberships (tenant_id, group_id, user_id, origin_source_id)
-        SELECT {t}, group_id, user_id, {s} FROM {moves} WHERE is_added ORDER BY group_id, user_id
+        SELECT {t}, group_id, user_id, {s} FROM {moves} WHERE is_added ORDER BY user_id, group_id
         """
     )
 

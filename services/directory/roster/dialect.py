@@ -123,10 +123,16 @@ class Dialect:
         if not self.is_sqlite:
             connection.execute(
                 text(
-                    "SELECT set_config('work_mem', '64MB', true), set_config('jit', 'off', true),"
-                    " set_config('default_statistics_target', '10', true), set_config('enable_nestloop', 'off', true)"
+                    "SELECT set_config('jit', 'off', true), set_config('default_statistics_target', '10', true),"
+                    " set_config('enable_nestloop', 'off', true)"
                 )
             )
+            self.tune_sorts(connection)
+
+    def tune_sorts(self, connection: Connection) -> None:
+        """Let PostgreSQL sort and hash a file's rows in memory, in this transaction."""
+        if not self.is_sqlite:
+            connection.execute(text("SELECT set_config('work_mem', '64MB', true)"))
 
     def tune_for_few(self, connection: Connection) -> None:
         """Let PostgreSQL look up few people of many by their keys; the tables it starts from were analysed just now."""
@@ -142,4 +148,5 @@ class Dialect:
 
     def has_capital(self, column: str) -> str:
         """Whether a column holds an ASCII capital; lower-casing other scripts is Python's affair."""
-        return f"({column} GLOB '*[A-Z]*')" if self.is_sqlite else f'(lower({column} COLLATE "C") <> {column})'
+        folded = f"lower({column})" if self.is_sqlite else f'lower({column} COLLATE "C")'
+        return f"({folded} <> {column})"

@@ -63,11 +63,13 @@ def is_untouched(connection: Connection, tenant_id: int, source_id: int, last: L
     Its people are those it has now and those whose key it lost since: who was deleted by hand returns with the file.
     """
     words = _words(tenant_id, last) | {"t": tenant_id, "s": source_id}
-    touched = " OR ".join(
-        f"EXISTS (SELECT 1 FROM {table} WHERE tenant_id = {{t}} AND source_id = {{s}} AND user_id IN ({_TOUCHED}))"
+    knows = " OR ".join(
+        f"EXISTS (SELECT 1 FROM {table} c WHERE c.tenant_id = {{t}} AND c.source_id = {{s}} AND c.user_id = t.user_id)"
         for table in ("claims", "former_claims")
     )
-    sql = f"SELECT EXISTS ({_UNSETTLING}) OR {touched}"
+    # As a table of its own, or PostgreSQL may look at the events anew for each key that was lost.
+    touched = f"WITH touched(user_id) AS MATERIALIZED ({_TOUCHED})"
+    sql = f"{touched} SELECT EXISTS ({_UNSETTLING}) OR EXISTS (SELECT 1 FROM touched t WHERE {knows})"
     return not connection.execute(text(sql.format(**words))).scalar_one()
 
 

@@ -69,6 +69,9 @@ UNDO_TABLES = (
 READ_BY_LINE = ("rows", "settled_rows", "settled", "verdicts", "merged", "people", "changes", "findings")
 """What is shown of a planned or held file, row by row."""
 
+_CACHE_KIB = 32 * 1024
+"""What a run on SQLite keeps in memory of the register and of its stage, each; what it sorts beyond goes to disk."""
+
 
 @dataclass(frozen=True)
 class StageSpace:
@@ -104,13 +107,19 @@ class StageSpace:
         raw.execute("ATTACH DATABASE ? AS stage", (str(self.file),))
         raw.execute("PRAGMA stage.journal_mode = WAL")
         raw.execute("PRAGMA stage.synchronous = OFF")
-        raw.execute("PRAGMA stage.cache_size = -65536")
+        raw.execute(f"PRAGMA stage.cache_size = -{_CACHE_KIB}")
+        (usual,) = raw.execute("PRAGMA main.cache_size").fetchone()
+        raw.execute(f"PRAGMA main.cache_size = -{_CACHE_KIB}")
+        raw.execute("PRAGMA temp_store = FILE")
         try:
             yield connection
         finally:
             if connection.in_transaction():
                 connection.rollback()
             raw.execute("DETACH DATABASE stage")
+            raw.execute(f"PRAGMA main.cache_size = {usual}")
+            raw.execute("PRAGMA temp_store = MEMORY")
+            raw.execute("PRAGMA shrink_memory")
 
     def exists(self, connection: Connection) -> bool:
         """Whether rows were staged."""

@@ -34,6 +34,8 @@ _ISSUES = """(
 _HASH_DIGITS = 32
 _PHONES = re.compile(r"(?:(?:\+[1-9][0-9]{1,14})?\n)*")
 """Phones of a block in E.164 (R21), or nothing, a line each."""
+_TO_ESCAPE = re.compile(r'["\\\x00-\x1e]')
+"""What JSON cannot hold as it is; a Group ID rarely has any of it."""
 _NULL = "\x1e"
 """Stands for NULL in COPY; no value may hold it."""
 Columns = list[Sequence[int] | Sequence[str] | Sequence[str | None]]
@@ -218,7 +220,10 @@ def _into_sqlite(space: StageSpace, tally: _Tally, blocks: Iterable[imports_pb2.
 
 
 def _json_of_groups(cell: str) -> str:
-    return json.dumps(cell.split(UNIT_SEPARATOR), ensure_ascii=False) if cell else "[]"
+    if _TO_ESCAPE.search(cell):
+        return json.dumps(cell.split(UNIT_SEPARATOR), ensure_ascii=False)
+    listed = cell.replace(UNIT_SEPARATOR, '", "')
+    return f'["{listed}"]' if cell else "[]"
 
 
 def _into_postgresql(space: StageSpace, tally: _Tally, blocks: Iterable[imports_pb2.ImportBlock]) -> None:
