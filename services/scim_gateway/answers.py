@@ -49,7 +49,7 @@ def group_json(
         body = _body(GROUP, group, f"{base_url}/Groups/{group.id}")
     else:
         body = _dumped(mapping.group_of(group), base_url, parameters)
-    shown = _members_json(members, base_url, _shown_of_members(parameters))
+    shown = members_json(members, base_url, shown_of_members(parameters))
     if shown:
         body["members"] = shown
     return body
@@ -103,7 +103,7 @@ def _dumped(resource: Resource[Any], base_url: str, parameters: ResponseParamete
     return resource.model_dump(scim_ctx=Context.RESOURCE_QUERY_RESPONSE, response_parameters=parameters)
 
 
-def _shown_of_members(parameters: ResponseParameters[Any]) -> tuple[str, ...]:
+def shown_of_members(parameters: ResponseParameters[Any]) -> tuple[str, ...]:
     """Sub-attributes of members that an answer shows; `display` only if it is named."""
     named = [_sub_attribute(path) for path in parameters.attributes or () if _names(path, GROUP)]
     if named:
@@ -119,7 +119,8 @@ def _sub_attribute(path: Path[Any]) -> str:
     return binding.urn.rpartition(".")[2] if binding.sub_field_name else ""
 
 
-def _members_json(members: Iterable[pb.ProvisionedReference], base_url: str, shown: tuple[str, ...]) -> list[Json]:
+def members_json(members: Iterable[pb.ProvisionedReference], base_url: str, shown: tuple[str, ...]) -> list[Json]:
+    """Write members with these of their sub-attributes."""
     if shown == _SHOWN_OF_MEMBERS:
         return [{"value": each.id, "$ref": f"{base_url}/Users/{each.id}", "type": "User"} for each in members]
     entries = (

@@ -16,14 +16,14 @@ from typing import Any, cast
 import grpc.aio
 import structlog
 import uvicorn
-from muster.runtime.client import open_aio_channel
+from muster.runtime.client import open_forwarding_channel
 from muster.runtime.server import announce
 from muster.runtime.telemetry import configure_logging, fault_of
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from services.scim_gateway.activity import ActivityLog
@@ -31,7 +31,6 @@ from services.scim_gateway.endpoint import PREFIX, ScimEndpoint, not_found
 from services.scim_gateway.gate import Gate
 from services.scim_gateway.settings import GatewaySettings, InvalidSettingsError, load_settings
 from services.scim_gateway.slowing import Slowing
-from services.scim_gateway.storage import DEADLINE_S
 from services.scim_gateway.tokens import DEFAULT_MINUTES, METADATA_PATH, TokenEndpoint
 from services.scim_gateway.tokens import PATH as TOKEN_PATH
 from services.scim_gateway.turns import Turns
@@ -61,7 +60,7 @@ async def serve(settings: GatewaySettings) -> None:
     """Serve until told to end."""
     listener = listen_on(settings.listen)
     port = listener.getsockname()[1]
-    async with open_aio_channel(settings.directory, timeout_s=DEADLINE_S) as channel:
+    async with open_forwarding_channel(settings.directory) as channel:
         activity = ActivityLog(channel)
         app = make_app(channel, base_url=settings.base_url, token_minutes=settings.token_minutes, activity=activity)
         app = behind_proxies(app, settings.trusted_proxies)
@@ -85,17 +84,21 @@ def make_app(
     gate = Gate(Turns(time.monotonic), slowing)
     endpoint = ScimEndpoint(channel, gate, base_url=base_url, activity=activity, with_shortcuts=with_shortcuts)
     tokens = TokenEndpoint(channel, slowing, base_url=base_url, minutes=token_minutes)
-    app = Starlette(
+    others = Starlette(
         routes=[
             Route("/healthz", _healthy, methods=["GET"]),
             Route(TOKEN_PATH, tokens.token, methods=["POST"]),
             Route(METADATA_PATH, tokens.metadata, methods=["GET"]),
-            Route(PREFIX, endpoint),
-            Route(PREFIX + "/{path:path}", endpoint),
         ]
     )
-    app.router.redirect_slashes = False
-    app.router.default = not_found
+    others.router.redirect_slashes = False
+    others.router.default = not_found
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        """Take SCIM straight to its endpoint: nearly every request is one."""
+        is_scim = scope["type"] == "http" and (scope["path"] == PREFIX or scope["path"].startswith(PREFIX + "/"))
+        await (endpoint if is_scim else others)(scope, receive, send)
+
     return app
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 from typing import Any
 
 from muster.directory.v1 import provisioning_pb2 as pb
@@ -14,6 +15,7 @@ from scim2_models import (
     ResourceType,
     ResponseParameters,
     SCIMException,
+    SearchRequest,
     UnauthorizedException,
 )
 from scim2_server.conditions import Conditions
@@ -23,7 +25,7 @@ from scim2_server.responses import ScimResponse
 from scim2_server.routing import Operation
 
 from services.scim_gateway import mapping
-from services.scim_gateway.answers import group_json, keeps, user_json, version_of
+from services.scim_gateway.answers import keeps, user_json, version_of
 from services.scim_gateway.errors import ForeignMembersException, TryLaterException
 from services.scim_gateway.group_writes import GroupWrites
 from services.scim_gateway.groups import NotFoldableError, fold
@@ -34,6 +36,7 @@ from services.scim_gateway.schemas import GROUP, USER
 from services.scim_gateway.schemas import resource_type as type_of
 from services.scim_gateway.service import GatewayService
 from services.scim_gateway.storage import DirectoryStorage
+from services.scim_gateway.streams import begun, group_pieces, list_pieces
 from services.scim_gateway.tolerance import operations_of, tolerate
 
 _UNCONDITIONAL = Conditions()
@@ -104,16 +107,14 @@ class GatewayHandler(AsyncScimHandler):
         with self.service.provider:
             types = self.service.searched_types(self.service.route(request, Operation.search).endpoint)
             search, position = self.service.read_search_query(types, request.query)
-            found = await self.storage.find(types, search, position)
-            return self.service.found_response(request.base_url, types, found, search)
+            return await self._found(request, types, search, position)
 
     async def search_with_body(self, request: ScimRequest) -> ScimResponse:
         """Search with POST, over one kind or both."""
         with self.service.provider:
             types = self.service.searched_types(self.service.route(request, Operation.search_with_body).endpoint)
             search, position = self.service.read_search_body(types, request.body, request.header("Content-Type"))
-            found = await self.storage.find(types, search, position)
-            return self.service.found_response(request.base_url, types, found, search)
+            return await self._found(request, types, search, position)
 
     async def replace(self, request: ScimRequest) -> ScimResponse:
         """Replace a resource, without reading a group's members first."""
@@ -218,10 +219,27 @@ class GatewayHandler(AsyncScimHandler):
         conditions: Conditions = _UNCONDITIONAL,
     ) -> ScimResponse:
         """Answer with a group as it is now, with members if they are kept."""
-        head, members = await self.storage.read_group_parts(group_id, with_members=keeps(parameters, GROUP))
+        if keeps(parameters, GROUP):
+            head, first = await self.storage.begin_group(group_id)
+        else:
+            head, first = await self.storage.read_group_parts(group_id, with_members=False)
         location = self.service.resource_location(request.base_url, type_of(GROUP), head.id)
-        body = group_json(head, members, request.base_url, parameters)
-        return self.service.read_response(body, location, version_of(head), conditions)
+        response = self.service.read_response(None, location, version_of(head), conditions)
+        if response.status == HTTPStatus.OK:
+            pieces = group_pieces(self.storage, head, first, request.base_url, parameters)
+            response.body = await begun(self.storage, pieces)  # type: ignore[assignment]  # written already
+        return response
+
+    async def _found(
+        self, request: ScimRequest, types: list[ResourceType], search: SearchRequest[Any], position: Any
+    ) -> ScimResponse:
+        """Answer with a page of what is found, groups with members if they are kept."""
+        page = await self.storage.find(types, search, position)
+        if not (keeps(search, GROUP) and any(each.HasField("group") for each in page.resources)):
+            return self.service.found_response(request.base_url, types, page, search)
+        about = self.service.about_page(types, page, search)
+        pieces = list_pieces(self.storage, about, page.resources, request.base_url, search)
+        return ScimResponse(HTTPStatus.OK, await begun(self.storage, pieces))  # type: ignore[arg-type]  # written already
 
     async def _unchanged(
         self, resource_type: ResourceType, resource_id: str, conditions: Conditions, *, method: str = "PATCH"

@@ -7,6 +7,7 @@ from http import HTTPStatus
 from typing import Any, Union
 
 import structlog
+from muster.directory.v1 import provisioning_pb2 as pb
 from muster.runtime.telemetry import fault_of
 from pydantic import ValidationError
 from scim2_models import (
@@ -38,7 +39,6 @@ from services.scim_gateway.auth import MissingKeyException, SlowedKeyException
 from services.scim_gateway.cursors import DirectoryCursors
 from services.scim_gateway.errors import TryLaterException, too_large
 from services.scim_gateway.schemas import provider
-from services.scim_gateway.storage import Found
 from services.scim_gateway.wording import in_words_of_scim, worded
 
 log = structlog.get_logger()
@@ -146,15 +146,13 @@ class GatewayService(ScimService):
             operation.response.detail = worded(operation.response.detail or "", operation.response.scim_type)
         return ScimService.bulk_validation_failure(operation, outcome)
 
-    def found_response(
+    def about_page(
         self,
-        base_url: str,
         resource_types: list[ResourceType],
-        found: Found,
+        page: pb.SearchProvisionedResponse,
         search_request: SearchRequest[Any],
-    ) -> ScimResponse:
-        """Write a page. `Resources` is there also when it is empty: Entra's connection test wants it."""
-        page = found.page
+    ) -> dict[str, Any]:
+        """Write all of a page but what is on it."""
         body: dict[str, Any] = {"schemas": [LIST_RESPONSE], "totalResults": page.total}
         if search_request.cursor is None:
             body["startIndex"] = search_request.start_index or 1
@@ -164,16 +162,26 @@ class GatewayService(ScimService):
                 cursor = self._seal(resource_types, search_request, token or None)
                 if cursor is not None:
                     body[name] = cursor
-        body["itemsPerPage"] = len(page.resources)
+        return {**body, "itemsPerPage": len(page.resources)}
+
+    def found_response(
+        self,
+        base_url: str,
+        resource_types: list[ResourceType],
+        page: pb.SearchProvisionedResponse,
+        search_request: SearchRequest[Any],
+    ) -> ScimResponse:
+        """Write a page, groups without members. `Resources` is there also when it is empty: Entra's test wants it."""
+        body = self.about_page(resource_types, page, search_request)
         body["Resources"] = [
             user_json(each.user, base_url, search_request)
             if each.HasField("user")
-            else group_json(each.group, found.members.get(each.group.id, ()), base_url, search_request)
+            else group_json(each.group, (), base_url, search_request)
             for each in page.resources
         ]
         return ScimResponse(HTTPStatus.OK, body)
 
-    def read_response(self, body: dict[str, Any], location: str, version: str, conditions: Conditions) -> ScimResponse:
+    def read_response(self, body: Any, location: str, version: str, conditions: Conditions) -> ScimResponse:
         """Answer a read: 304 where the client has this version."""
         if not conditions.check(version, "GET"):
             return ScimResponse(HTTPStatus.NOT_MODIFIED, None, {"ETag": version})

@@ -22,6 +22,7 @@ from services.scim_gateway import mapping
 from services.scim_gateway.answers import group_json, user_json, version_of
 from services.scim_gateway.errors import ForeignMembersException
 from services.scim_gateway.plain_users import plain_user
+from services.scim_gateway.quirks import Note
 from services.scim_gateway.schemas import MAX_RESULTS
 from services.scim_gateway.service import LIST_RESPONSE, MAX_BODY_BYTES, GatewayService
 from services.scim_gateway.storage import DirectoryStorage
@@ -36,6 +37,8 @@ _FLAGS: Final = frozenset(("aadOptscim062020", "AzureAdScimPatch2017"))
 """Parameters that some providers add, and that mean nothing here."""
 _CONDITIONS: Final = ("If-Match", "If-None-Match")
 _JSON: Final = re.compile(r"application/(?:scim\+)?json(?:; ?charset=utf-8)?", re.IGNORECASE)
+_OPS: Final = {"add": "add", "remove": "remove", "Add": "add", "Remove": "remove"}
+"""As the standard has them, and as Entra ID does."""
 _PATCH_OP: Final = ["urn:ietf:params:scim:api:messages:2.0:PatchOp"]
 _NO_MEMBERS: Final = {"excludedAttributes": "members"}
 _FIRST: Final = ("schemas", "id", "externalId", "meta")
@@ -43,8 +46,12 @@ _ALL: Final = ResponseParameters[Any]()
 _ANY: Final = Conditions()
 
 
-async def short_answer(service: GatewayService, storage: DirectoryStorage, request: ScimRequest) -> ScimResponse | None:
+async def short_answer(
+    service: GatewayService, storage: DirectoryStorage, request: ScimRequest, note: Note
+) -> ScimResponse | None:
     """Answer a request that is one of the few; None where it has to go the long way, and nothing was done.
+
+    A member comes or goes in several ways of saying it: `note` is told the quirks of those beside the standard.
 
     Errors: as the long way's.
     """
@@ -58,7 +65,7 @@ async def short_answer(service: GatewayService, storage: DirectoryStorage, reque
     if request.method == "POST" and request.path == "/Users":
         return await _new_user(storage, request)
     found = _GROUP.fullmatch(request.path) if request.method == "PATCH" else None
-    return await _changed_group(storage, request, found[1]) if found else None
+    return await _changed_group(storage, request, found[1], note) if found else None
 
 
 async def _read(service: GatewayService, storage: DirectoryStorage, request: ScimRequest) -> ScimResponse | None:
@@ -129,9 +136,11 @@ async def _new_user(storage: DirectoryStorage, request: ScimRequest) -> ScimResp
     return ScimResponse(201, first | body, headers)  # type: ignore[arg-type]
 
 
-async def _changed_group(storage: DirectoryStorage, request: ScimRequest, group_id: str) -> ScimResponse | None:
+async def _changed_group(
+    storage: DirectoryStorage, request: ScimRequest, group_id: str, note: Note
+) -> ScimResponse | None:
     """Put one person into a group or take one out."""
-    change = _change_of(_object_of(request.body))
+    change = _change_of(_object_of(request.body), note)
     if change is None:
         return None
     op, member = change
@@ -144,20 +153,36 @@ async def _changed_group(storage: DirectoryStorage, request: ScimRequest, group_
     return ScimResponse(204, None, {"ETag": version_of(group)})  # type: ignore[arg-type]
 
 
-def _change_of(said: dict[str, Any] | None) -> tuple[str, str] | None:
+def _change_of(said: dict[str, Any] | None, note: Note) -> tuple[str, str] | None:
+    """Read whether one person comes or goes, and who, in the words of Entra ID, Okta, OneLogin and JumpCloud."""
     if said is None or said.keys() != {"schemas", "Operations"} or said["schemas"] != _PATCH_OP:
         return None
     operations = said["Operations"]
     if not isinstance(operations, list) or len(operations) != 1 or not isinstance(operations[0], dict):
         return None
     match operations[0]:
-        case {"op": "add", "path": "members", "value": [{"value": str(member), **others}], **rest}:
-            is_one = not rest and not others and _MEMBER.fullmatch(member)
-            return ("add", member) if is_one else None
-        case {"op": "remove", "path": str(path), **rest} if not rest:
+        case {"op": str(word), "path": "members", "value": [dict(entry)], **rest} if not rest and word in _OPS:
+            op, member = _OPS[word], _one_member(entry)
+            by_value = op == "remove"
+        case {"op": str(word), "path": str(path), **rest} if not rest and _OPS.get(word) == "remove":
             found = _MEMBER_PATH.fullmatch(path)
-            return ("remove", found[1]) if found else None
-    return None
+            op, member, by_value = "remove", found[1] if found else "", False
+        case _:
+            return None
+    if not member:
+        return None
+    if word != op:
+        note("op_case")
+    if by_value:
+        note("remove_by_value")
+    return op, member
+
+
+def _one_member(entry: dict[str, Any]) -> str:
+    """Read an entry that names a member by its id and says no more that counts; empty if it is another."""
+    member = entry.get("value")
+    is_plain = entry.keys() <= {"value", "$ref"} and entry.get("$ref") is None
+    return member if is_plain and isinstance(member, str) and _MEMBER.fullmatch(member) else ""
 
 
 def _object_of(body: bytes) -> dict[str, Any] | None:

@@ -6,9 +6,8 @@ import asyncio
 import functools
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import Any
 
 import grpc.aio
@@ -33,7 +32,10 @@ DEADLINE_S = 10.0
 """How long one call to the directory may take."""
 REQUEST_S = 20.0
 """How long all calls of a request may take together: providers give up after 30 s."""
+A_CHUNK = 5_000
+"""Members that the directory gives at one time, where there are so many."""
 _GROUPS_AT_ONCE = 8
+Turn = Callable[[], AbstractAsyncContextManager[Any]]
 _MOST_START_INDEX = 2**31 - 1
 _KINDS = {USER: pb.PROVISIONED_KIND_USER, GROUP: pb.PROVISIONED_KIND_GROUP}
 
@@ -42,14 +44,6 @@ _KINDS = {USER: pb.PROVISIONED_KIND_USER, GROUP: pb.PROVISIONED_KIND_GROUP}
 def _stub_of(channel: grpc.aio.Channel) -> Any:
     """Make the stub of the process's one channel once: that costs more than a call's own work."""
     return provisioning_pb2_grpc.ProvisioningServiceStub(channel)
-
-
-@dataclass(frozen=True)
-class Found:
-    """A page of what was found, and the members of the groups on it."""
-
-    page: pb.SearchProvisionedResponse
-    members: dict[str, Members]
 
 
 class DirectoryStorage(AsyncScimStorage):
@@ -64,10 +58,13 @@ class DirectoryStorage(AsyncScimStorage):
         *,
         request_id: str = "",
         learn_tenant: Callable[[str], None] = lambda _: None,
+        later_turn: Turn = nullcontext,
     ) -> None:
         self._stub: Any = _stub_of(channel)
         self.effects: dict[str, int] = {}
         """What its calls changed in the register: kinds of events, and how many of each."""
+        self._turn: Turn = nullcontext
+        self._later_turn = later_turn
         self._metadata = (identity.bearer(key), (identity.REQUEST_ID, request_id or uuid.uuid4().hex))
         self._learn_tenant = learn_tenant
         self._ends_s = time.monotonic() + REQUEST_S
@@ -115,27 +112,25 @@ class DirectoryStorage(AsyncScimStorage):
         position: Any = None,
     ) -> SearchPage:
         """Find users and groups in one call; the directory filters, sorts and pages."""
-        found = await self.find(resource_types, search_request, position)
+        page = await self.find(resource_types, search_request, position)
+        groups = (each.group.id for each in page.resources if each.HasField("group") and keeps(search_request, GROUP))
+        members = await self._members_of(groups)
         resources = [
             mapping.user_of(each.user)
             if each.HasField("user")
-            else mapping.group_of(each.group, found.members.get(each.group.id))
-            for each in found.page.resources
+            else mapping.group_of(each.group, members.get(each.group.id))
+            for each in page.resources
         ]
-        page = found.page
         return SearchPage(page.total, resources, page.next_page_token or None, page.previous_page_token or None)
 
     async def find(
         self, resource_types: list[ResourceType], search_request: SearchRequest[Any], position: Any
-    ) -> Found:
-        """Find as `search` does; gives what the directory keeps, and members apart, if the answer keeps them."""
+    ) -> pb.SearchProvisionedResponse:
+        """Find as `search` does; gives what the directory keeps, groups without members."""
         names = [str(each.name) for each in resource_types]
         request = _search_of(names, search_request, position)
         request.with_groups = USER in names and keeps(search_request, USER)
-        page = await self.find_page(request)
-        if GROUP not in names or not keeps(search_request, GROUP):
-            return Found(page, {})
-        return Found(page, await self._members_of(each.group.id for each in page.resources if each.HasField("group")))
+        return await self.find_page(request)
 
     async def find_page(self, request: pb.SearchProvisionedRequest) -> pb.SearchProvisionedResponse:
         """Find a page of what the directory keeps."""
@@ -228,7 +223,9 @@ class DirectoryStorage(AsyncScimStorage):
 
     async def read_group_parts(self, group_id: str, *, with_members: bool) -> tuple[pb.ProvisionedGroup, Members]:
         """Read a group's head and its members, chunk by chunk."""
-        request = pb.GetProvisionedGroupRequest(id=group_id, with_members=with_members)
+        return await self._parts(pb.GetProvisionedGroupRequest(id=group_id, with_members=with_members))
+
+    async def _parts(self, request: pb.GetProvisionedGroupRequest) -> tuple[pb.ProvisionedGroup, Members]:
         members: list[pb.ProvisionedReference] = []
         head = pb.ProvisionedGroup()
         async for part in self._stream(request):
@@ -236,6 +233,33 @@ class DirectoryStorage(AsyncScimStorage):
                 head = part.group
             members.extend(part.members)
         return head, members
+
+    async def begin_group(self, group_id: str) -> tuple[pb.ProvisionedGroup, Members]:
+        """Read a group's head and the first chunk of its members."""
+        return await self._chunk(group_id, "")
+
+    async def chunks_of_members(self, group_id: str, first: Members) -> AsyncGenerator[Members, None]:
+        """Give the members chunk by chunk, the first of which has been read."""
+        chunk = first
+        yield chunk
+        while len(chunk) >= A_CHUNK:
+            _, chunk = await self._chunk(group_id, chunk[-1].id)
+            yield chunk
+
+    async def first_members(self, group_id: str) -> Members:
+        """Read the first chunk of a group's members."""
+        return (await self._chunk(group_id, ""))[1]
+
+    def answer_has_begun(self) -> None:
+        """Let the request's own turn and time be over: each chunk from now on has those of its own."""
+        self._turn = self._later_turn
+
+    async def _chunk(self, group_id: str, after: str) -> tuple[pb.ProvisionedGroup, Members]:
+        request = pb.GetProvisionedGroupRequest(id=group_id, with_members=True, members_after=after)
+        async with self._turn():
+            if self._turn is self._later_turn:
+                self._ends_s = time.monotonic() + REQUEST_S
+            return await self._parts(request)
 
     async def write_group(self, request: pb.UpdateProvisionedGroupRequest) -> Resource[Any]:
         """Change a group's head, members or both, in one call; gives the head."""

@@ -64,13 +64,13 @@ class Turns:
         return self._waiting > 0
 
     @asynccontextmanager
-    async def turn(self, key: str, address: str) -> AsyncIterator[Turn]:
-        """Wait for the turn of a key's tenant, and hold it.
+    async def turn(self, key: str, address: str, *, is_begun: bool = False) -> AsyncIterator[Turn]:
+        """Wait for the turn of a key's tenant, and hold it; what `is_begun` is not told to slow down.
 
         Errors: TryLaterException, 429 where the tenant alone asks for too much, 503 where there is too much of all.
         """
         name = self._tenants.get(digest_of(key), address)
-        await self.take(name)
+        await self.take(name, is_begun=is_begun)
         turn = Turn(self, name)
         try:
             yield turn

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from urllib.parse import unquote
 
-from muster.runtime.client import open_aio_channel
+from muster.runtime.client import open_forwarding_channel
 from starlette.types import ASGIApp
 
 from services.scim_gateway.activity import ActivityLog
@@ -95,7 +95,7 @@ def direct(directory: str, *, with_shortcuts: bool = True) -> Iterator[Direct]:
     with asyncio.Runner() as runner:
 
         async def opened():
-            channel = open_aio_channel(directory)
+            channel = open_forwarding_channel(directory)
             activity = ActivityLog(channel)
             return channel, activity, make_app(channel, activity=activity, with_shortcuts=with_shortcuts)
 

@@ -11,7 +11,7 @@ import urllib.request
 from dataclasses import dataclass
 from typing import Any
 
-from muster.runtime.client import open_aio_channel
+from muster.runtime.client import open_forwarding_channel
 
 from services.scim_gateway.app import GatewayServer, listen_on, make_app
 from tests.integration.directory.serving import Caller, Office
@@ -35,7 +35,7 @@ class ServedGateway:
         assert self._serving.wait(30), "the gateway does not serve"
 
     async def _run(self):
-        async with open_aio_channel(self._directory) as channel:
+        async with open_forwarding_channel(self._directory) as channel:
             app = make_app(channel, with_shortcuts=self._with_shortcuts)
             self._server = GatewayServer(app, ready=self._serving.set)
             await self._server.serve(sockets=[self._listener])

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
+from itertools import islice
 from typing import TypeVar
 
 import grpc
@@ -67,10 +68,12 @@ class ProvisioningServicer(Servicer, provisioning_pb2_grpc.ProvisioningServiceSe
         """Read a group: its head, then its members."""
         caller = access.require_connection(context)
         group_id = names.parse_id("grp", request.id)
+        after = names.parse_id("usr", request.members_after) if request.members_after else 0
         with self.store.read(caller.tenant_id) as session:
             call = self._begin(session, caller)
             yield pb.GetProvisionedGroupResponse(group=_group(caller.tenant_id, reads.get_group(call, group_id)))
-            for chunk in reads.members(call, group_id) if request.with_members else ():
+            chunks = reads.members(call, group_id, after=after) if request.with_members else iter(())
+            for chunk in islice(chunks, 1 if request.HasField("members_after") else None):
                 yield pb.GetProvisionedGroupResponse(members=_references("usr", chunk))
 
     def SearchProvisioned(

@@ -186,9 +186,11 @@ _OWN_GROUPS: Final = f"""
 """
 
 
-def members(call: Call, group_id: int) -> Iterator[list[Reference]]:
-    """Yield the members whom the connection may manage (S14), 5,000 at a time, in order of the users' creation."""
-    after = 0
+def members(call: Call, group_id: int, *, after: int = 0) -> Iterator[list[Reference]]:
+    """Yield the members whom the connection may manage (S14), 5,000 at a time, in order of the users' creation.
+
+    Those only who were created after the user `after`.
+    """
     while True:
         rows = call.run(
             MANAGED_MEMBERS.format(what="m.user_id, u.display_name", condition="AND m.user_id > :after")
