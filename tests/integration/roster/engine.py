@@ -22,7 +22,8 @@ from services.directory.roster import stage as engine_stage
 from services.directory.roster.applier import ApplyInput
 from services.directory.roster.apply import apply_plan
 from services.directory.roster.plan import make_plan
-from services.directory.roster.settled_rows import LastApply, RowsWantedError, settled_hashes
+from services.directory.roster.planner import LastApply
+from services.directory.roster.settled_rows import RowsWantedError, settled_hashes
 from services.directory.roster.space import StageSpace
 from services.directory.rules.leaving import RESTORABLE_FOR
 from services.directory.store import ids

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -52,7 +54,7 @@ def test_r18_a_plain_address_reads_as_one_of_any_form_does(address):
     assert _read(contact.parse_email, address) == _read(contact.parse_any_email, address)
 
 
-def _read(parse, text: str) -> str | None:
+def _read(parse: Callable[[str], str], text: str) -> str | None:
     try:
         return parse(text)
     except InvalidValueError:
