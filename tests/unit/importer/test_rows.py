@@ -125,6 +125,7 @@ def test_r18_a_mail_is_trimmed_lower_cased_and_its_domain_ascii(mail, canonical)
         "anna@example.org.",
         "mailto:anna@example.org",
         "anna@exa_mple.org",
+        "anna@example.o9",
     ],
 )
 def test_r18_what_is_not_one_bare_address_is_rejected(mail):
