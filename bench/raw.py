@@ -154,7 +154,7 @@ _NIGHT = (
     """,
     """
     INSERT INTO memberships (tenant_id, group_id, user_id, origin_source_id)
-    SELECT 1, group_id, user_id, 1 FROM raw_added ORDER BY group_id, user_id
+    SELECT 1, group_id, user_id, 1 FROM raw_added ORDER BY user_id, group_id
     """,
     _EVENT + "'user.deleted', 'usr', user_id, 1, NULL, NULL FROM raw_gone",
     _EVENT + f"'user.updated', 'usr', p.user_id, 1, NULL, {_PERSON} FROM raw_people p WHERE differs AND NOT is_new",

@@ -74,7 +74,7 @@ class Store:
         self._look_ups = self.engine if self.is_sqlite else _open_postgresql(make_url(database_url), role=PLATFORM)
         self.commits = Commits()
         # SQLite's own wait polls with growing sleeps; in one process a lock hands the turn over at once.
-        self._shared = _open_shared(self.engine) if self.is_sqlite else None
+        self._shared = _open_shared(self.engine.url) if self.is_sqlite else None
         self._turns = Turns(self._shared, self.commits.ring) if self._shared else None
         self._reading = lru_cache(maxsize=1024)(self._make_reading)
 
@@ -144,12 +144,15 @@ class Store:
             postgresql_begin="; ".join(steps), sqlite_begin="BEGIN IMMEDIATE", sqlite_wait_s=wait_s
         )
 
+    @property
+    def engines(self) -> tuple[Engine, ...]:
+        """All engines on which statements run."""
+        return tuple({self.engine, self._look_ups} | ({self._shared} if self._shared else set()))
+
     def close(self) -> None:
         """Give all connections back."""
-        if self._shared is not None:
-            self._shared.dispose()
-        self.engine.dispose()
-        self._look_ups.dispose()
+        for engine in self.engines:
+            engine.dispose()
 
     def _make_reading(self, tenant_id: int | None) -> Engine:
         reach = Reach.ALL_TENANTS if tenant_id is None else tenant_id
@@ -235,20 +238,19 @@ def open_engine(database_url: str, *, fenced: bool = False) -> Engine:
     return engine
 
 
-def _open_shared(engine: Engine) -> Engine:
-    """Open the one connection of those who commit together; whoever listens on `engine` hears of it as well."""
-    shared = create_engine(
-        engine.url,
+def _open_shared(url: URL) -> Engine:
+    """Open the one connection of those who commit together."""
+    engine = create_engine(
+        url,
         poolclass=StaticPool,
         pool_reset_on_return=None,
         hide_parameters=True,
         connect_args={"check_same_thread": False, "factory": SharedConnection},
         execution_options={"sqlite_begin": "SAVEPOINT writer", "sqlite_wait_s": None},
     )
-    event.listen(shared, "connect", _set_up_sqlite)
-    # As SQLAlchemy does for Engine.execution_options:
-    shared.dispatch, shared._has_events = shared.dispatch._join(engine.dispatch), True  # noqa: SLF001
-    return shared
+    event.listen(engine, "connect", _set_up_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
 
 
 def _open_postgresql(url: URL, *, fenced: bool = False, role: str = "") -> Engine:

@@ -263,8 +263,10 @@ def counted_statements(store, *, thread="rpc"):
         if threading.current_thread().name.startswith(thread):
             statements.append(statement)
 
-    event.listen(store.engine, "before_cursor_execute", note)
+    for engine in store.engines:
+        event.listen(engine, "before_cursor_execute", note)
     try:
         yield statements
     finally:
-        event.remove(store.engine, "before_cursor_execute", note)
+        for engine in store.engines:
+            event.remove(engine, "before_cursor_execute", note)

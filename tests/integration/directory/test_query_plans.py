@@ -71,11 +71,13 @@ def _steps(store: Store, call: Callable[[], Any]) -> list[str]:
         if not statement.startswith(("BEGIN", "PRAGMA", "SAVEPOINT")) and "import_runs" not in statement:
             asked.append((statement, values))
 
-    event.listen(store.engine, "before_cursor_execute", note)
+    for engine in store.engines:
+        event.listen(engine, "before_cursor_execute", note)
     try:
         call()
     finally:
-        event.remove(store.engine, "before_cursor_execute", note)
+        for engine in store.engines:
+            event.remove(engine, "before_cursor_execute", note)
     with store.read(None) as session:
         raw = session.connection().connection.cursor()
         assert not session.connection().execute(text("SELECT 1 FROM sqlite_master WHERE name = 'sqlite_stat1'")).all()
