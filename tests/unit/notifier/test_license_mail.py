@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -67,7 +68,7 @@ def test_the_warning_tells_what_is_wrong_what_to_do_and_what_comes_of_waiting():
     assert "Seats: 200 of 200 taken, 0 left" in mail.text
     for command in (f"muster license set --tenant {TENANT} --seats 203", f"muster license refused --tenant {TENANT}"):
         assert command in mail.text
-        assert command in mail.html
+        assert command in re.sub("</?span[^>]*>", "", mail.html)
 
 
 def test_the_same_is_told_in_swedish():
