@@ -49,8 +49,9 @@ format: install ## ruff's formatter and its safe fixes
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: install ## 100,000 rows against raw SQL; SCIM calls beside two servers in memory; the directory's calls a second; mails
+bench: install ## 100,000 and 1,000,000 rows against raw SQL; SCIM calls beside two servers in memory; the directory's calls a second; mails
 	$(BIN)/python -m bench.import_bench
+	$(BIN)/python -m bench.import_bench --rows 1000000 --database postgresql
 	$(BIN)/python -m bench.scim_bench
 	$(BIN)/python -m bench.directory_bench
 	$(BIN)/python -m bench.mail_bench --messages 5000 --connections 4
