@@ -339,6 +339,7 @@ def change(record: imports_pb2.ImportChange) -> Document:
         "fields": [{"field": each.field, "before": each.before, "after": each.after} for each in record.fields],
         "groups_added": list(record.groups_added),
         "groups_removed": list(record.groups_removed),
+        "groups_kept": list(record.groups_kept),
     }
 
 

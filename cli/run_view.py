@@ -111,6 +111,7 @@ def _said(change: Document) -> str:
         *(f"{each['field']}: {each['before'] or '-'} → {each['after'] or '-'}" for each in change["fields"]),
         *(f"+ {group}" for group in change["groups_added"]),
         *(f"- {group}" for group in change["groups_removed"]),
+        *(f"= {group}" for group in change["groups_kept"]),
     ]
     return "; ".join(moves)
 

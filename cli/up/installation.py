@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,11 +16,11 @@ from cli.errors import CommandError
 from cli.up import demo_tenant, keepsake, ports
 from cli.up.children import Child, describe, stop_all, surroundings
 from cli.up.plans import CHILDREN, Layout
+from cli.up.tokens import make_tokens
 
 LOCK_FILE = "up.lock"
 TOKENS = ("support", "importer", "notifier")
 _PORT_PATIENCE_S = 8.0  # the children of an `up` that was killed need a moment to end
-_TOKEN_TIMEOUT_S = 120.0
 
 
 class Installation:
@@ -126,19 +125,9 @@ class Installation:
         missing = [grant for grant in TOKENS if grant not in layout.kept.tokens]
         if not missing:
             return layout.kept
-        command = layout.plan("directory").command[0]
-        makers = {
-            grant: subprocess.Popen(
-                [command, "token", "--grant", grant],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                env=surroundings() | layout.directory_environment(),
-                text=True,
-            )
-            for grant in missing
-        }
-        made = {grant: _token_of(grant, maker) for grant, maker in makers.items()}
+        command = [layout.plan("directory").command[0], "token"]
+        environment = surroundings() | layout.directory_environment()
+        made = make_tokens(command, environment, missing, wanted=self._wanted)
         kept = replace(layout.kept, tokens={**layout.kept.tokens, **made})
         keepsake.save(self._data, kept)
         return kept
@@ -167,16 +156,3 @@ def line_of(layout: Layout) -> dict[str, Any]:
         "sftp_source": demo["sftp_source"],
         "admin_login": demo["admin_login"],
     }
-
-
-def _token_of(grant: str, maker: subprocess.Popen[str]) -> str:
-    try:
-        said, complaint = maker.communicate(timeout=_TOKEN_TIMEOUT_S)
-        return str(json.loads(said)["token"])
-    except subprocess.TimeoutExpired as error:
-        maker.kill()
-        maker.wait()
-        raise CommandError(f"muster-directory made no {grant} token in {_TOKEN_TIMEOUT_S:g} s; try again") from error
-    except (ValueError, KeyError, TypeError) as error:
-        last = complaint.strip().splitlines()[-1:] or ["it said nothing"]
-        raise CommandError(f"muster-directory could not make the {grant} token: {last[0][:300]}") from error

@@ -258,7 +258,7 @@ def test_up_on_postgresql_keeps_no_sqlite_file(databases, tmp_path):
         running.upload(FILE)
         assert running.muster("run", running.line["sftp_source"])["counts"]["created"] == 2
         seats = running.muster("license", "show", "--tenant", running.line["tenant"])
-        assert seats == {"seats_total": 7, "seats_used": 2, "refused": 0}
+        assert (seats["seats_total"], seats["seats_used"]) == (7, 2)
         assert scim(running.line, "/Users?count=0")["totalResults"] == 0
         wait_until(lambda: running.muster("messages", "list", "--tenant", running.line["tenant"])["messages"])
         assert list(data.glob("*.db")) == []

@@ -5,6 +5,7 @@ import stat
 import sys
 import time
 
+import psutil
 import pytest
 
 from cli.errors import CommandError
@@ -12,6 +13,7 @@ from cli.up import children, keepsake, ports
 from cli.up.children import Child, Plan, Speech, stop_all
 from cli.up.installation import Installation
 from cli.up.plans import CHILDREN, Layout
+from cli.up.tokens import make_tokens
 
 WAITS_FOR_STDIN = "import sys; sys.stdin.read()"
 DEAF = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)"
@@ -174,3 +176,26 @@ def test_secrets_travel_in_the_environment_and_not_in_the_command(tmp_path):
     assert scim_gateway["SCIM_GATEWAY_DIRECTORY"] == directory["DIRECTORY_LISTEN"]
     assert not set(tokens.values()) & set(scim_gateway.values())
     assert notifier["NOTIFIER_MAIL_DIR"] == f"{tmp_path}/mail"
+
+
+SAYS_A_TOKEN = "import json, sys; print(json.dumps({'token': 'of ' + sys.argv[2]}))"
+
+
+def test_the_tokens_are_what_the_directory_says(tmp_path):
+    command = [sys.executable, "-c", SAYS_A_TOKEN]
+    made = make_tokens(command, {}, ["support", "importer"], wanted=lambda: True)
+    assert made == {"support": "of support", "importer": "of importer"}
+    with pytest.raises(CommandError, match="could not make the support token: no such grant"):
+        make_tokens([sys.executable, "-c", "raise SystemExit('no such grant')"], {}, ["support"], wanted=lambda: True)
+
+
+def test_who_is_interrupted_while_tokens_are_made_ends_at_once_and_leaves_nobody(tmp_path):
+    code = f"import os, time; open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid())); time.sleep(60)"
+    pid = tmp_path / "pid"
+    began = time.monotonic()
+    with pytest.raises(CommandError, match="interrupted"):
+        make_tokens(
+            [sys.executable, "-c", code], {}, ["support"], wanted=lambda: not (pid.exists() and pid.read_text())
+        )
+    assert time.monotonic() - began < 10
+    assert not psutil.pid_exists(int(pid.read_text()))
