@@ -60,6 +60,7 @@ def _person(change: imports_pb2.ImportChange) -> Person:
         fields=tuple(part.field for part in change.fields) if updated else (),
         groups_joined=0 if deleted else len(change.groups_added),
         groups_left=0 if deleted else len(change.groups_removed),
+        groups_kept=0 if deleted else len(change.groups_kept),
         user=change.user,
     )
 

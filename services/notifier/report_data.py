@@ -57,6 +57,8 @@ class Person:
     fields: tuple[str, ...] = ()
     groups_joined: int = 0
     groups_left: int = 0
+    groups_kept: int = 0
+    """In these nothing changes for the person, who is there by somebody else's doing, too."""
     user: str = ""
     """Resource name, or empty of one who does not exist yet."""
 

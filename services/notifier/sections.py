@@ -112,6 +112,8 @@ def _details(person: Person, words: Words) -> str:
         said.append(words.say("people.groups_joined", n=person.groups_joined))
     if person.groups_left:
         said.append(words.say("people.groups_left", n=person.groups_left))
+    if person.groups_kept:
+        said.append(words.say("people.groups_kept", n=person.groups_kept))
     return ", ".join(said)
 
 

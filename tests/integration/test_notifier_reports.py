@@ -92,7 +92,11 @@ def test_the_report_carries_counts_people_issues_and_seats(notifier, directory):
     directory.changes[run] = [
         imports_pb2.ImportChange(action=CREATE, display_name="Ada Byron", groups_added=["g"]),
         imports_pb2.ImportChange(
-            action=UPDATE, display_name="Bo Ek", fields=[imports_pb2.FieldChange(field="phone")], groups_removed=["g"]
+            action=UPDATE,
+            display_name="Bo Ek",
+            fields=[imports_pb2.FieldChange(field="phone")],
+            groups_removed=["g"],
+            groups_kept=["h", "i"],
         ),
         imports_pb2.ImportChange(action=DELETE, display_name="Cia Dahl", groups_removed=["g"]),
     ]
@@ -106,7 +110,7 @@ def test_the_report_carries_counts_people_issues_and_seats(notifier, directory):
     text = _body(notifier, message)
     assert message.subject.endswith("2 new, 1 changed, 1 deleted, 1 row rejected, 2 seats short")
     assert "New users (2)\n  - Ada Byron (joins 1 group)\n  and 1 more" in text
-    assert "  - Bo Ek (phone, leaves 1 group)" in text
+    assert "  - Bo Ek (phone, leaves 1 group, stays in 2 groups)" in text
     assert "Deleted users (1)\n  - Cia Dahl\n" in text
     assert "Line 7 · EMP-0000007 · Mail" in text
     assert "1 × phone_national" in text

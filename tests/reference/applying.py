@@ -28,8 +28,8 @@ def apply_plan(register: Register, plan: Plan) -> Register:
             claims = {its: claim for its, claim in claims.items() if claim.user != change.user or its[0] != plan.source}
             claims[key] = register.claims.get(key) or Claim(change.user)
         users[change.user] = _changed_user(users.get(change.user), change)
-        memberships -= {Membership(change.user, group, plan.source) for group in change.leaves}
-        memberships |= {Membership(change.user, group, plan.source) for group in change.joins}
+        memberships -= {Membership(change.user, group, plan.source) for group in change.leaves | change.stays_in}
+        memberships |= {Membership(change.user, group, plan.source) for group in change.joins | change.was_in}
     for key, claim in claims.items():
         if key[0] == plan.source:
             claims[key] = _counted_claim(claim, plan)

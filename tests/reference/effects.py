@@ -50,10 +50,15 @@ def differing_columns(row: StagedRow, user: User, source: Source) -> list[str]:
 
 @dataclass(frozen=True)
 class MembershipChanges:
-    """Groups that one person joins and leaves by this source's doing, and whether that leaves no account."""
+    """Groups that one person joins and leaves by this source's doing, and whether that leaves no account.
+
+    In `was_in` and `stays_in` the source's membership begins or ends, and somebody else's keeps the person there.
+    """
 
     joins: frozenset[str] = frozenset()
     leaves: frozenset[str] = frozenset()
+    was_in: frozenset[str] = frozenset()
+    stays_in: frozenset[str] = frozenset()
     has_no_account: bool = False
 
 
@@ -66,26 +71,42 @@ def membership_changes(
     own = {entry.group for entry in all_of_user if entry.origin == source}
     desired = _desired_groups(register, source, row, groups)
     if row.groups is None:
-        return _without_groups_column(groups, all_of_user, own, desired)
-    leaves = {name for name in own - desired if not _stays(name, groups, all_of_user)}
-    return MembershipChanges(frozenset(desired - own), frozenset(leaves), has_no_account=not desired)
+        return _without_groups_column(source, groups, all_of_user, desired)
+    ended = {name for name in own - desired if not _stays(name, groups, all_of_user)}
+    return _told(desired - own, ended, all_of_user, source, has_no_account=not desired)
 
 
-def memberships_dropped(register: Register, source: str, user: str) -> frozenset[str]:
+def memberships_dropped(register: Register, source: str, user: str) -> MembershipChanges:
     """The groups that somebody leaves whose claim by this source ends (R41), as with a row that lists none."""
     all_of_user = [entry for entry in register.memberships if entry.user == user]
     own = {entry.group for entry in all_of_user if entry.origin == source}
-    return frozenset(name for name in own if not _stays(name, register.groups, all_of_user))
+    ended = {name for name in own if not _stays(name, register.groups, all_of_user)}
+    return _told(set(), ended, all_of_user, source)
+
+
+def _told(
+    begun: set[str], ended: set[str], all_of_user: Sequence[Membership], source: str, *, has_no_account: bool = False
+) -> MembershipChanges:
+    """Tell apart where something changes for the person, and where another's membership makes it all the same."""
+    elsewhere = {entry.group for entry in all_of_user if entry.origin != source}
+    return MembershipChanges(
+        joins=frozenset(begun - elsewhere),
+        leaves=frozenset(ended - elsewhere),
+        was_in=frozenset(begun & elsewhere),
+        stays_in=frozenset(ended & elsewhere),
+        has_no_account=has_no_account,
+    )
 
 
 def _without_groups_column(
-    groups: Mapping[str, Group], all_of_user: Sequence[Membership], own: set[str], desired: set[str]
+    source: str, groups: Mapping[str, Group], all_of_user: Sequence[Membership], desired: set[str]
 ) -> MembershipChanges:
     """R23 leaves memberships alone, but R40 wants everybody in the linked account who is in none by this source."""
+    own = {entry.group for entry in all_of_user if entry.origin == source}
     if any(groups[name].is_main for name in own):
         return MembershipChanges()
     is_in_an_account = any(groups[entry.group].is_main for entry in all_of_user)
-    return MembershipChanges(frozenset(desired - own), has_no_account=not desired and not is_in_an_account)
+    return _told(desired - own, set(), all_of_user, source, has_no_account=not desired and not is_in_an_account)
 
 
 def _desired_groups(register: Register, source: str, row: StagedRow, groups: Mapping[str, Group]) -> set[str]:

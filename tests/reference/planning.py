@@ -225,7 +225,7 @@ class _Planning(Rows):
             change = self.change(row)
             is_new_claim = change.action is not Action.UPDATE or not self.is_known(row)
             changes_hands = not is_new_claim and change.owner != self.active[change.user].owner
-            if is_new_claim or changes_hands or change.fields or change.joins or change.leaves:
+            if is_new_claim or changes_hands or change.fields or change.moves:
                 found.append(change)
         return found
 
@@ -233,11 +233,13 @@ class _Planning(Rows):
         """Somebody who left this file: deleted, or known to other files only from now on (R41)."""
         if user in self.deleted:
             return Change(Action.DELETE, user, self.external_id[user])
+        dropped = memberships_dropped(self.register, self.source, user)
         return Change(
             Action.DROP_CLAIM,
             user,
             self.external_id[user],
-            leaves=memberships_dropped(self.register, self.source, user),
+            leaves=dropped.leaves,
+            stays_in=dropped.stays_in,
             owner=self.claims.others(user)[0] if self.active[user].owner == self.source else self.active[user].owner,
         )
 
@@ -262,6 +264,8 @@ class _Planning(Rows):
             fields=fields,
             joins=groups.joins,
             leaves=groups.leaves,
+            was_in=groups.was_in,
+            stays_in=groups.stays_in,
             owner=owner,
         )
 

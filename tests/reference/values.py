@@ -199,7 +199,9 @@ class Issue:
 class Change:
     """What happens to one person; `fields` maps a field to its values before and after.
 
-    `joins` and `leaves` are groups by the source's own doing; that a deleted person leaves every group goes unsaid.
+    `joins` and `leaves` are groups by the source's own doing; that a deleted person leaves every group goes unsaid. In
+    the groups of `was_in` and `stays_in` the source's membership begins or ends beside another one's: nothing changes
+    about who is in them.
     """
 
     action: Action
@@ -209,8 +211,15 @@ class Change:
     fields: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     joins: frozenset[str] = frozenset()
     leaves: frozenset[str] = frozenset()
+    was_in: frozenset[str] = frozenset()
+    stays_in: frozenset[str] = frozenset()
     owner: str = ""
     """Who owns the person afterwards; nothing is said of somebody deleted."""
+
+    @property
+    def moves(self) -> frozenset[str]:
+        """All groups in which a membership of the source's own begins or ends."""
+        return self.joins | self.leaves | self.was_in | self.stays_in
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from services.directory.api.servicer import Resources, Servicer, WatchSlots, loc
 from services.directory.operations import events, subscriptions
 from services.directory.rules import names
 from services.directory.rules.errors import InvalidArgument
-from services.directory.store.events import BEGINNING, END, MEMORY, AnyEvent, Cursor, Order, Sought
+from services.directory.store.events import BEGINNING, END, GROUP_LISTS, MEMORY, AnyEvent, Cursor, Order, Sought
 
 MOST_TENANT_WATCHERS: Final = 4
 """Of the server's watchers, how many may follow one tenant's events each."""
@@ -167,8 +167,8 @@ def _struct(tenant_id: int, values: dict[str, Any] | None) -> Struct | None:
     if values is None:
         return None
     shown = {name: value for name, value in values.items() if name != MEMORY}
-    if "groups" in shown:
-        shown["groups"] = [names.GROUP.format(tenant_id, int(group_id)) for group_id in shown["groups"]]
+    for listed in shown.keys() & GROUP_LISTS:
+        shown[listed] = [names.GROUP.format(tenant_id, int(group_id)) for group_id in shown[listed]]
     if isinstance(shown.get("user"), int):
         shown["user"] = names.USER.format(tenant_id, shown["user"])
     written = Struct()

@@ -82,8 +82,9 @@ def change_to_proto(tenant_id: int, change: import_reads.Change) -> imports_pb2.
         fields=[
             imports_pb2.FieldChange(field=name, before=before, after=after) for name, before, after in change.fields
         ],
-        groups_added=change.added,
-        groups_removed=change.removed,
+        groups_added=change.places.added,
+        groups_removed=change.places.removed,
+        groups_kept=change.places.kept,
     )
 
 

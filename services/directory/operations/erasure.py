@@ -22,12 +22,12 @@ from services.directory.rules.errors import NotFound, TenantBusy
 from services.directory.rules.leaving import WayOut
 from services.directory.rules.names import USER as USER_NAME
 from services.directory.rules.names import short_name
-from services.directory.store.events import Actor, Change, append_events
+from services.directory.store.events import GROUP_LISTS, Actor, Change, append_events
 from services.directory.store.provisioning_tables import USER
 from services.directory.store.seal import Seal
 from services.directory.store.tables import ImportRun, RequestReplay, RunStatus, User
 
-TOLD_STILL: Final = ("groups", "owner", "attributes", "state")
+TOLD_STILL: Final = (*sorted(GROUP_LISTS), "owner", "attributes", "state")
 """Values of a person's events that stay: they say nothing of the person."""
 
 _BLANKED: Final = (*NAMING, "display_name")

@@ -10,6 +10,7 @@ from sqlalchemy import JSON, BigInteger, RowMapping, String, bindparam, column, 
 from sqlmodel import Session, col, select
 
 from services.directory.operations.import_inputs import last_apply_of
+from services.directory.operations.import_moves import Moves, Places, made_moves, planned_moves
 from services.directory.operations.imports import (
     Imports,
     is_at_rest,
@@ -33,7 +34,6 @@ ACTION_OF_KIND = {
     "user.rekeyed": 6,
     "user.claim_dropped": 7,
 }
-_MOVE_EVENT = (column("resource_id", BigInteger), column("kind", String), column("before", JSON), column("after", JSON))
 _PERSON_EVENT = (
     column("position", BigInteger),
     column("kind", String),
@@ -61,8 +61,7 @@ class Change:
     display_name: str
     fields: list[tuple[str, str, str]]
     """Name, before, after of each field that differs."""
-    added: list[str] = field(default_factory=list)
-    removed: list[str] = field(default_factory=list)
+    places: Places = field(default_factory=Places)
 
 
 def settled_hashes(imports: Imports, tenant_id: int, run_id: int) -> Iterator[bytes]:
@@ -178,18 +177,12 @@ def _planned_change(row: RowMapping, groups: dict[int, str]) -> Change:
         email=row["email"],
         display_name=row["display_name"],
         fields=[] if is_delete else fields,
-        added=[groups[number] for number in _numbers(row["added"])],
-        removed=[groups[number] for number in _numbers(row["removed"])],
+        places=planned_moves(row).named(groups),
     )
 
 
-def _numbers(listed: str) -> list[int]:
-    """Read the engine's `[12,13]`."""
-    return [int(number) for number in listed.strip("[]").split(",") if number]
-
-
 def _group_names(session: Session, tenant_id: int, rows: list[RowMapping], new_groups: str) -> dict[int, str]:
-    numbers = {number for row in rows for number in (*_numbers(row["added"]), *_numbers(row["removed"]))}
+    numbers = {number for row in rows for number in planned_moves(row).groups}
     names = _names_of(session, tenant_id, numbers)
     if numbers - names.keys():
         found = session.connection().execute(text(f"SELECT id, external_id FROM {new_groups}"))
@@ -229,36 +222,12 @@ def _made(session: Session, run: ImportRun, *, action: int, after: tuple[int, in
         )
         .mappings()
     )
-    moves = _moves(session, run, [row["resource_id"] for row in people])
-    numbers = {number for added, removed in moves.values() for number in (*added, *removed)}
-    names = _names_of(session, run.tenant_id, numbers)
-    return [_made_change(row, moves.get(row["resource_id"], ([], [])), names) for row in people]
+    moves = made_moves(session, run, [row["resource_id"] for row in people])
+    names = _names_of(session, run.tenant_id, {number for each in moves.values() for number in each.groups})
+    return [_made_change(row, moves.get(row["resource_id"], Moves()), names) for row in people]
 
 
-def _moves(session: Session, run: ImportRun, user_ids: list[int]) -> dict[int, tuple[list[int], list[int]]]:
-    moves: dict[int, tuple[list[int], list[int]]] = {}
-    if not user_ids:
-        return moves
-    found = session.connection().execute(
-        text("""
-        SELECT resource_id, kind, before, after FROM events
-        WHERE tenant_id = :t AND xid = :xid AND position > :after AND run_id = :run AND resource_id IN :users
-          AND kind IN ('membership.added', 'membership.removed')
-        """)
-        .bindparams(bindparam("users", user_ids, expanding=True))
-        .columns(*_MOVE_EVENT),
-        {"t": run.tenant_id, "run": run.id, "xid": run.applied_xid, "after": run.applied_position},
-    )
-    for user_id, kind, before, after in found:
-        added, removed = moves.setdefault(user_id, ([], []))
-        if kind == "membership.added":
-            added.extend(after["groups"])
-        else:
-            removed.extend(before["groups"])
-    return moves
-
-
-def _made_change(row: RowMapping, moves: tuple[list[int], list[int]], names: dict[int, str]) -> Change:
+def _made_change(row: RowMapping, moves: Moves, names: dict[int, str]) -> Change:
     before: dict[str, Any] = row["before"] or {}
     after: dict[str, Any] = row["after"] or {}
     action = ACTION_OF_KIND[row["kind"]]
@@ -274,6 +243,5 @@ def _made_change(row: RowMapping, moves: tuple[list[int], list[int]], names: dic
         fields=[]
         if action == 4
         else [(name, before.get(name, ""), after.get(name, "")) for name in FIELDS if name in before or name in after],
-        added=[names[number] for number in moves[0] if number in names],
-        removed=[names[number] for number in moves[1] if number in names],
+        places=moves.named(names),
     )

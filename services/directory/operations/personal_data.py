@@ -16,7 +16,7 @@ from services.directory.operations.rejected_rows import rows_naming
 from services.directory.operations.tenant_sql import TenantSql
 from services.directory.rules import names
 from services.directory.rules.errors import NotFound
-from services.directory.store.events import MEMORY
+from services.directory.store.events import GROUP_LISTS, MEMORY
 from services.directory.store.people_tables import InvitationState
 from services.directory.store.provisioning_tables import USER
 from services.directory.store.seal import Seal
@@ -191,10 +191,12 @@ class _Register:
         """Write an event's values as readers of events get them: groups by name."""
         if values and MEMORY in values:
             values = {name: value for name, value in values.items() if name != MEMORY}
-        if not values or "groups" not in values:
-            return values
-        groups = [names.GROUP.format(self._tenant_id, int(group_id)) for group_id in values["groups"]]
-        return values | {"groups": groups}
+        return values and {
+            name: [names.GROUP.format(self._tenant_id, int(group_id)) for group_id in value]
+            if name in GROUP_LISTS
+            else value
+            for name, value in values.items()
+        }
 
     def named_elsewhere(self, seal: Seal) -> dict[str, Any]:
         """Issues and rejected rows of runs, and refusals of a seat, by the person's mails, keys and userNames."""

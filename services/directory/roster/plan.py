@@ -13,6 +13,7 @@ hashed, shown, made again and applied without a row ever passing through Python:
     listed, wanted     groups named by rows, memberships they mean (plan_groups.py)
     unwanted, moves,   memberships of this source that no row means, memberships to add and to remove, and the same
     moved              by person
+    shared             moves that leave the person in the group, by another origin
     changes            one row a changed person: what apply writes and what people are shown
     effective          people whose row takes full effect with this plan, and its hash (settled_rows.py)
 """

@@ -36,12 +36,14 @@ def write_changes(planner: Planner, *, deferred: int, merged: int) -> dict[str, 
         SELECT 0 AS line, 4 AS action, u.id AS user_id, g.external_id, u.email, u.display_name, u.title, u.phone,
                u.secondary_phone, u.email AS old_email, u.display_name AS old_display_name, u.title AS old_title,
                u.phone AS old_phone, u.secondary_phone AS old_secondary_phone, '[]' AS added, '[]' AS removed,
+               '[]' AS was_in, '[]' AS stays_in,
                u.owner_source_id, u.owner_source_id AS old_owner_source_id, g.external_id AS old_external_id,
                false AS adds_claim
         FROM {gone} g JOIN users u ON u.tenant_id = {t} AND u.id = g.user_id
         UNION ALL
         SELECT 0, 7, u.id, d.external_id, u.email, u.display_name, u.title, u.phone, u.secondary_phone,
-               u.email, u.display_name, u.title, u.phone, u.secondary_phone, '[]', coalesce(m.removed, '[]'),
+               u.email, u.display_name, u.title, u.phone, u.secondary_phone, '[]', coalesce(m.removed, '[]'), '[]',
+               coalesce(m.stays_in, '[]'),
                CASE WHEN u.owner_source_id = {s} THEN d.heir_source_id ELSE u.owner_source_id END, u.owner_source_id,
                d.external_id, false
         FROM {dropped} d JOIN users u ON u.tenant_id = {t} AND u.id = d.user_id
@@ -55,6 +57,7 @@ def write_changes(planner: Planner, *, deferred: int, merged: int) -> dict[str, 
         + """,
                coalesce(u.email, ''), coalesce(u.display_name, ''), coalesce(u.title, ''), coalesce(u.phone, ''),
                coalesce(u.secondary_phone, ''), coalesce(d.added, '[]'), coalesce(d.removed, '[]'),
+               coalesce(d.was_in, '[]'), coalesce(d.stays_in, '[]'),
                CASE WHEN p.leads THEN {s} ELSE u.owner_source_id END, coalesce(u.owner_source_id, 0),
                coalesce(k.old_external_id, ''), p.state IN ('new', 'take_over', 'restore', 'claim')
         FROM (
@@ -115,8 +118,18 @@ def _counts(planner: Planner, *, deferred: int, merged: int) -> dict[str, int]:
     return counts
 
 
-HASHED = "line, action, {user}, external_id, " + COMPARED + ", added, removed"
-"""What a person is shown of a change; a user to come is known by the row's line, since ids are given anew."""
+_SHOWN = "line, action, {user}, external_id, " + COMPARED + ", added, {removed}"
+_USER = "CASE WHEN action = 1 THEN 0 ELSE user_id END"
+_REMOVED = "CASE WHEN was_in = '[]' AND stays_in = '[]' THEN removed ELSE removed || was_in || stays_in END"
+
+AS_SHOWN = _SHOWN.format(user=f"{_USER} AS user_id", removed=f"{_REMOVED} AS removed")
+"""What a person is shown of a change; a user to come is known by the row's line, since ids are given anew.
+
+Whom somebody else puts into a group meanwhile, or takes out of it, something else would happen to.
+"""
+
+REMEMBERED = _SHOWN.format(user="user_id", removed="removed")
+"""The same, as it was shown before."""
 
 
 def hash_changes(planner: Planner) -> str:
@@ -126,8 +139,7 @@ def hash_changes(planner: Planner) -> str:
 
 def digest_of_changes(dialect: Dialect, connection: Connection, changes: str) -> str:
     """SHA-256 over the list of changes in plan order; blocks are joined and hashed by the database where it can."""
-    shown = HASHED.format(user="CASE WHEN action = 1 THEN 0 ELSE user_id END")
-    row = f"{dialect.row_text}{shown}{dialect.row_text_end}"
+    row = f"{dialect.row_text}{_SHOWN.format(user=_USER, removed=_REMOVED)}{dialect.row_text_end}"
     digest = hashlib.sha256()
     if dialect.is_sqlite:
         found = connection.execute(text(f"SELECT {row} FROM {changes} ORDER BY line, user_id"))
@@ -149,17 +161,14 @@ def digest_of_changes(dialect: Dialect, connection: Connection, changes: str) ->
 def keep_as_shown(planner: Planner) -> None:
     """Remember the changes as they were shown, to compare with when someone approves (R8)."""
     planner.run("DROP TABLE IF EXISTS {shown}")
-    shown = HASHED.format(user="CASE WHEN action = 1 THEN 0 ELSE user_id END AS user_id")
-    planner.make("shown", f"SELECT {shown} FROM {{changes}}")
+    planner.make("shown", f"SELECT {AS_SHOWN} FROM {{changes}}")
 
 
 def changes_not_shown(planner: Planner) -> list[str]:
     """Name the people of this plan's changes that were not in the one that was shown, by UniqueID."""
-    shown = HASHED.format(user="CASE WHEN action = 1 THEN 0 ELSE user_id END AS user_id")
-    plain = HASHED.format(user="user_id")
     sql = (
-        f"SELECT DISTINCT external_id FROM (SELECT {shown} FROM {{changes}} EXCEPT SELECT {plain} FROM {{shown}}) q "
-        "ORDER BY external_id"
+        f"SELECT DISTINCT external_id FROM (SELECT {AS_SHOWN} FROM {{changes}}"
+        f" EXCEPT SELECT {REMEMBERED} FROM {{shown}}) q ORDER BY external_id"
     )
     return list(planner.connection.execute(text(sql.format(**planner.words))).scalars())
 

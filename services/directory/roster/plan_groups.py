@@ -242,34 +242,76 @@ def _move(planner: Planner) -> None:
                 AND o.account_id = g.account_id AND NOT o.is_main))
         """,
     )
-    planner.make(
-        "moved",
+    _move_by_person(planner, has_shared=_find_shared(planner))
+
+
+def _find_shared(planner: Planner) -> bool:
+    """Find `shared`: moves in groups in which the person is by another origin, too, before as after.
+
+    Such a move begins or ends this source's own membership and changes nothing about who is in the group. Where all are
+    new, as on a first night, nobody is in any.
+    """
+    is_here = "(SELECT 1 FROM {people} WHERE state NOT IN ('new', 'deferred', 'restore', 'settled') LIMIT 1)"
+    is_worth_a_look = planner.given.other_files or planner.look(f"SELECT count(*) FROM {is_here} q")
+    shared = planner.make(
+        "shared",
         """
-        SELECT user_id,
-               '[' || {joined_added} || ']' AS added,
-               '[' || {joined_removed} || ']' AS removed
-        FROM (SELECT user_id, group_id, is_added FROM {moves} ORDER BY user_id, group_id) q
-        GROUP BY user_id
-        """.replace("{joined_added}", _joined(planner, "is_added")).replace(
-            "{joined_removed}", _joined(planner, "NOT is_added")
-        ),
+        SELECT v.user_id, v.group_id FROM {moves} v WHERE EXISTS (
+            SELECT 1 FROM memberships o WHERE o.tenant_id = {t} AND o.group_id = v.group_id AND o.user_id = v.user_id
+              AND o.origin_source_id <> {s})
+        """
+        if is_worth_a_look
+        else "SELECT user_id, group_id FROM {moves} WHERE false",
     )
+    planner.index("shared", "user_id, group_id")
+    return bool(shared)
+
+
+def _move_by_person(planner: Planner, *, has_shared: bool) -> None:
+    """Make `moved`: what this source adds and removes, and, of that, in which groups the person was or stays anyway."""
+    is_shared = "q.is_shared" if has_shared else "false"
+    lists = {
+        "added": "q.is_added",
+        "removed": "NOT q.is_added",
+        "was_in": f"q.is_added AND {is_shared}",
+        "stays_in": f"NOT q.is_added AND {is_shared}",
+    }
+    listed = ", ".join(
+        f"'[' || {_joined(planner, condition)} || ']' AS {name}"
+        if has_shared or name in {"added", "removed"}
+        else f"'[]' AS {name}"
+        for name, condition in lists.items()
+    )
+    moves = (
+        """
+        SELECT v.user_id, v.group_id, v.is_added, s.user_id IS NOT NULL AS is_shared
+        FROM {moves} v LEFT JOIN {shared} s ON s.user_id = v.user_id AND s.group_id = v.group_id
+        ORDER BY v.user_id, v.group_id
+        """
+        if has_shared
+        else "SELECT user_id, group_id, is_added FROM {moves} ORDER BY user_id, group_id"
+    )
+    planner.make("moved", f"SELECT q.user_id, {listed} FROM ({moves}) q GROUP BY q.user_id")
     planner.index("moved", "user_id")
 
 
 def _joined(planner: Planner, condition: str) -> str:
     """The group ids under a condition, in order, joined by commas; '' when there are none."""
     if planner.dialect.is_sqlite:
-        return f"coalesce(group_concat(CASE WHEN {condition} THEN group_id END, ','), '')"
-    return f"coalesce(string_agg(CASE WHEN {condition} THEN group_id::text END, ',' ORDER BY group_id), '')"
+        return f"coalesce(group_concat(CASE WHEN {condition} THEN q.group_id END, ','), '')"
+    return f"coalesce(string_agg(CASE WHEN {condition} THEN q.group_id::text END, ',' ORDER BY q.group_id), '')"
 
 
 def removals_per_group(planner: Planner) -> list[tuple[str, int, int]]:
-    """For R8's membership_limit: each group with removals by name, how many, and how many people are in it today."""
+    """For R8's membership_limit: each group that people leave by name, how many, and how many are in it today."""
     sql = """
         SELECT g.display_name, q.removed, (
             SELECT count(DISTINCT m.user_id) FROM memberships m WHERE m.tenant_id = {t} AND m.group_id = q.group_id)
-        FROM (SELECT group_id, count(*) AS removed FROM {moves} WHERE NOT is_added GROUP BY group_id) q
+        FROM (
+            SELECT v.group_id, count(*) AS removed FROM {moves} v WHERE NOT v.is_added
+              AND NOT EXISTS (SELECT 1 FROM {shared} s WHERE s.user_id = v.user_id AND s.group_id = v.group_id)
+            GROUP BY v.group_id
+        ) q
         JOIN groups g ON g.tenant_id = {t} AND g.id = q.group_id
         ORDER BY q.group_id
     """

@@ -64,7 +64,15 @@ class RunEvents:
         self.connection.execute(text(filled).bindparams(now, bindparam("actor", self.actor.name)))
 
     def add_moves(self) -> None:
-        """Write an event for each person of `changes` who left groups, and for each who came into groups."""
-        for kind, column, side in (("membership.removed", "removed", "before"), ("membership.added", "added", "after")):
-            groups = {side: self.dialect.json_of(groups=self.dialect.as_json(f"c.{column}"))}
+        """Write an event for each person of `changes` who left groups, and for each who came into groups.
+
+        They are the source's own memberships; in `stays_in` the person still is, and in `was_in` was, by another's.
+        """
+        for kind, column, shared, side in (
+            ("membership.removed", "removed", "stays_in", "before"),
+            ("membership.added", "added", "was_in", "after"),
+        ):
+            told = {"groups": self.dialect.as_json(f"c.{column}")}
+            told[shared] = self.dialect.as_json(f"nullif(c.{shared}, '[]')")
+            groups = {side: self.dialect.json_of(**told)}
             self.add(kind, "usr", "c.user_id", f"{{changes}} c WHERE c.{column} <> '[]'", **groups, order="c.line")

@@ -41,6 +41,7 @@ PLAN_TABLES = (
     "wanted",
     "unwanted",
     "moves",
+    "shared",
     "moved",
     "changes",
     "findings",

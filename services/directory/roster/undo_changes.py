@@ -6,7 +6,7 @@ from typing import Final
 
 from sqlalchemy import text
 
-from services.directory.roster.plan_changes import DELETE, HASHED, RESTORE, UPDATE
+from services.directory.roster.plan_changes import AS_SHOWN, DELETE, REMEMBERED, RESTORE, UPDATE
 from services.directory.roster.plan_findings import masked
 from services.directory.roster.run_events import COLUMNS
 from services.directory.roster.stage_sql import StageSql
@@ -24,6 +24,9 @@ def write_changes(undo: StageSql) -> None:
                 SELECT DISTINCT user_id, group_id FROM {{places}} WHERE {condition} ORDER BY user_id, group_id) p
             GROUP BY user_id)"""
 
+    anyway = """EXISTS (SELECT 1 FROM memberships o WHERE o.tenant_id = {t} AND o.group_id = {places}.group_id
+                        AND o.user_id = {places}.user_id AND o.origin_source_id <> {s})"""
+
     columns = ", ".join(f"t.{column}" for column in (*COLUMNS, *(f"old_{column}" for column in COLUMNS)))
     undo.make(
         "changes",
@@ -32,10 +35,13 @@ def write_changes(undo: StageSql) -> None:
                    ORDER BY t.action = {DELETE}, t.external_id, t.user_id) END AS line,
                t.action, t.user_id, t.external_id, {columns},
                CASE WHEN t.action <> {DELETE} THEN coalesce(a.list, '[]') ELSE '[]' END AS added,
-               CASE WHEN t.action <> {DELETE} THEN coalesce(r.list, '[]') ELSE '[]' END AS removed
+               CASE WHEN t.action <> {DELETE} THEN coalesce(r.list, '[]') ELSE '[]' END AS removed,
+               coalesce(w.list, '[]') AS was_in, coalesce(s.list, '[]') AS stays_in
         FROM {{turning}} t
         LEFT JOIN {listed("is_added AND NOT is_lost")} a ON a.user_id = t.user_id
         LEFT JOIN {listed("NOT is_added")} r ON r.user_id = t.user_id
+        LEFT JOIN {listed(f"is_added AND NOT is_lost AND {anyway}")} w ON w.user_id = t.user_id
+        LEFT JOIN {listed(f"NOT is_added AND {anyway}")} s ON s.user_id = t.user_id
         """,
     )
 
@@ -83,14 +89,14 @@ def count_changes(undo: StageSql) -> dict[str, int]:
 def keep_as_shown(undo: StageSql) -> None:
     """Remember the changes as they were shown, to compare with when someone applies the undo (R8)."""
     undo.run("DROP TABLE IF EXISTS {shown}")
-    undo.make("shown", f"SELECT {HASHED.format(user='user_id')} FROM {{changes}}")
+    undo.make("shown", f"SELECT {AS_SHOWN} FROM {{changes}}")
 
 
 def changes_not_shown(undo: StageSql) -> list[str]:
     """Name the people of this plan's changes that were not in the one that was shown, by UniqueID; lines may differ."""
-    compared = HASHED.format(user="user_id").removeprefix("line, ")
+    today, before = (columns.removeprefix("line, ") for columns in (AS_SHOWN, REMEMBERED))
     sql = (
-        f"SELECT DISTINCT external_id FROM (SELECT {compared} FROM {{changes}}"
-        f" EXCEPT SELECT {compared} FROM {{shown}}) q ORDER BY external_id"
+        f"SELECT DISTINCT external_id FROM (SELECT {today} FROM {{changes}}"
+        f" EXCEPT SELECT {before} FROM {{shown}}) q ORDER BY external_id"
     )
     return list(undo.connection.execute(text(sql.format(**undo.words))).scalars())

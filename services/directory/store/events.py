@@ -28,6 +28,9 @@ Cursor = tuple[int, int]
 BEGINNING: Final[Cursor] = (-1, 0)
 END: Final[Cursor] = (2**63 - 1, 2**63 - 1)
 
+GROUP_LISTS: Final = frozenset({"groups", "was_in", "stays_in"})
+"""Values of events that are lists of ids of groups; readers see names."""
+
 MEMORY: Final = "undo"
 """The member of an event's `before` that only the undo of its run reads: nobody is shown it."""
 

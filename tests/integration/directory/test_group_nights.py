@@ -7,12 +7,13 @@ from dataclasses import dataclass
 import pytest
 from sqlmodel import col, select
 
-from services.directory.operations import group_changes, group_moves
+from services.directory.operations import group_changes, group_moves, import_reads, memberships
 from services.directory.operations.accounts import create_account
 from services.directory.operations.group_moves import MovedMembers
 from services.directory.operations.groups import create_group, get_group
-from services.directory.store.tables import MANUAL, Account, Claim, Event, ImportIssue, Membership, Source
+from services.directory.store.tables import MANUAL, Account, Claim, Event, ImportIssue, Membership, RunStatus, Source
 from tests.integration.directory.nights import SOMEBODY, hash_of
+from tests.integration.directory.undoing import plan_undo
 
 FILE = ("anna+CREW", "bo+CREW", "cia")
 
@@ -154,3 +155,49 @@ def test_s8_a_group_id_is_unknown_to_a_file_that_creates_groups_until_it_is_rele
             select(Event.resource_id).where(Event.tenant_id == night.tenant_id, Event.kind == "group.created")
         ).all()[-1]
         assert get_group(session, night.tenant_id, last).member_count == 2
+
+
+def moves(night, run):
+    """What a run says of groups: UniqueID, how many are joined, left, and are all the same to the person."""
+    found = import_reads.list_changes(night.imports, night.tenant_id, run.id, action=0, after=(-1, 0), limit=1000)
+    places = {change.external_id.removeprefix("EMPLOYEE-"): change.places for change in found}
+    return {name: (len(each.added), len(each.removed), len(each.kept)) for name, each in sorted(places.items())}
+
+
+def user_ids(night):
+    with night.store.read(night.tenant_id) as session:
+        claims = session.exec(select(Claim.external_id, Claim.user_id).where(Claim.tenant_id == night.tenant_id))
+        return {name.removeprefix("EMPLOYEE-"): user_id for name, user_id in claims}
+
+
+def test_r38_a_plan_its_run_and_its_undo_say_who_truly_joins_and_leaves(night):
+    group = crew(night, night.account_id)
+    night.apply(night.plan("anna+CREW", "bo+", "cia+"))
+    people = user_ids(night)
+    by_hand(night, memberships.modify_memberships, group, [people["anna"], people["bo"]], [])
+    planned = night.plan("anna+", "bo+CREW", "cia+CREW")
+    assert moves(night, planned) == {"anna": (0, 0, 1), "bo": (0, 0, 1), "cia": (1, 0, 0)}
+    applied = night.apply(planned)
+    assert members(night, group) == {("anna", "hand"), ("bo", "hand"), ("bo", "file"), ("cia", "file")}
+    assert moves(night, applied) == {"anna": (0, 0, 1), "bo": (0, 0, 1), "cia": (1, 0, 0)}
+    undone = plan_undo(night, applied)
+    assert moves(night, undone) == {"anna": (0, 0, 1), "bo": (0, 0, 1), "cia": (0, 1, 0)}
+    night.apply(undone)
+    assert members(night, group) == {("anna", "hand"), ("bo", "hand"), ("anna", "file")}
+
+
+def test_r8_who_would_leave_a_group_only_since_a_plan_was_shown_holds_it_again(night):
+    with night.store.write(night.tenant_id) as session:
+        session.get_one(Source, (night.tenant_id, night.source_id)).limits = {"membership": {"floor": 0, "percent": 0}}
+    group = crew(night, night.account_id)
+    night.apply(night.plan("anna+CREW", "bo+CREW"))
+    anna = [user_ids(night)["anna"]]
+    by_hand(night, memberships.modify_memberships, group, anna, [])
+    held = night.plan("anna+", "bo+")
+    assert (held.status, held.reason) == (RunStatus.HELD, "membership_limit")
+    assert moves(night, held) == {"anna": (0, 0, 1), "bo": (0, 1, 0)}
+    by_hand(night, memberships.modify_memberships, group, [], anna)
+    again = night.apply(held)
+    assert (again.status, "anna" in again.message) == (RunStatus.HELD, True)
+    assert moves(night, again) == {"anna": (0, 1, 0), "bo": (0, 1, 0)}
+    assert night.apply(again).status == RunStatus.APPLIED

@@ -314,14 +314,15 @@ def _rows(connection: Connection, query: str) -> Sequence[RowMapping]:
 def _change(row: RowMapping, run: Run, group_names: Mapping[int, str]) -> Change:
     action = _ACTIONS[row["action"]]
     fields = {field: (row[f"old_{field}"], row[field]) for field in _FIELDS if row[f"old_{field}"] != row[field]}
-    added, removed = (
+    added, removed, was_in, stays_in = (
         frozenset(group_names[int(number)] for number in row[name].strip("[]").split(",") if number)
-        for name in ("added", "removed")
+        for name in ("added", "removed", "was_in", "stays_in")
     )
+    joins, leaves = added - was_in, removed - stays_in
     user_id, external_id = row["user_id"], row["external_id"]
     name = run.seeded.user_names.get(user_id) or run.seeded.name_newcomer(user_id, external_id, run.register)
     owner = "" if action is Action.DELETE else run.seeded.source_name(row["owner_source_id"])
-    return Change(action, name, external_id, row["line"], fields, added, removed, owner)
+    return Change(action, name, external_id, row["line"], fields, joins, leaves, was_in, stays_in, owner)
 
 
 def _verdict(run: Run, made: engine_planner.Plan) -> tuple[str, str]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tests.builders import IDENTITY_PROVIDER, PAYROLL, a_person, a_register, a_rejected_row, a_row_of, a_staged_row
-from tests.reference.values import Group, Membership, Source
+from tests.reference.values import MANUAL, Group, Membership, Source
 
 A = "EMPLOYEE-A"
 B = "EMPLOYEE-B"
@@ -61,7 +61,7 @@ def test_r39_a_group_without_group_id_is_ignored(plan_of):
     assert plan_of(register, a_row_of("anna", groups="")).changes == ()
 
 
-@pytest.mark.parametrize(("by_hand", "leaves"), [([], {"n", "north"}), (["choir"], {"n"}), (["north"], {"n", "north"})])
+@pytest.mark.parametrize(("by_hand", "leaves"), [([], {"n", "north"}), (["choir"], {"n"}), (["north"], {"n"})])
 def test_r39_a_hand_made_membership_keeps_its_user_in_that_account(plan_of, by_hand, leaves):
     register = a_register(
         a_person("anna", groups=["n", "north"], groups_by_hand=by_hand),
@@ -71,6 +71,32 @@ def test_r39_a_hand_made_membership_keeps_its_user_in_that_account(plan_of, by_h
     plan = plan_of(register, a_row_of("anna", groups=""))
     assert plan.changes[0].leaves == leaves
     assert plan.changes[0].joins == {"main"}
+
+
+def test_r38_who_is_in_a_group_by_hand_too_neither_joins_nor_leaves_it_by_the_file(plan_of, apply_plan):
+    register = a_register(
+        a_person("anna", groups=["a", "main"], groups_by_hand=["a", "b"]), groups={"a": "main", "b": "main"}
+    )
+    plan = plan_of(register, a_row_of("anna", groups="b"))
+    (change,) = plan.changes
+    assert (change.joins, change.leaves) == (set(), set())
+    assert (change.was_in, change.stays_in) == ({"b"}, {"a"})
+    assert plan.counts.updated == 1
+    after = apply_plan(register, plan)
+    assert {entry for entry in after.memberships if entry.group != "main"} == {
+        Membership("anna", "a", MANUAL),
+        Membership("anna", "b", MANUAL),
+        Membership("anna", "b", PAYROLL),
+    }
+
+
+def test_r8_who_stays_in_a_group_by_hand_does_not_count_as_leaving_it(plan_of):
+    people = [a_person(f"person{number}", groups=["a", "main"], groups_by_hand=["a"]) for number in range(12)]
+    register = a_register(*people, groups={"a": "main"})
+    rows = [a_row_of(f"person{number}", groups="", line=number + 2) for number in range(12)]
+    assert plan_of(register, *rows).status == "planned"
+    alone = replace(register, memberships=frozenset(e for e in register.memberships if e.origin != MANUAL))
+    assert plan_of(alone, *rows).reason == "membership_limit"
 
 
 def test_r40_no_groups_means_the_linked_account_only(plan_of, apply_plan):
@@ -92,7 +118,7 @@ def test_r23_an_absent_groups_column_leaves_memberships_alone(plan_of):
 
 def test_r40_an_absent_groups_column_puts_who_is_in_no_account_into_the_linked_one(plan_of):
     register = a_register(a_person("anna", groups=[], groups_by_hand=["main"]))
-    assert plan_of(register, a_row_of("anna", groups=None)).changes[0].joins == {"main"}
+    assert plan_of(register, a_row_of("anna", groups=None)).changes[0].was_in == {"main"}
 
 
 @pytest.mark.parametrize("creates", [False, True])

@@ -162,10 +162,12 @@ def test_runs_show_adds_changes_when_asked(services, muster):
         user="u",
         fields=[imports_pb2.FieldChange(field="title", before="", after="Cook")],
         groups_added=["Staff"],
+        groups_kept=["Crew"],
     )
     services.answer("ListImportChanges", imports_pb2.ListImportChangesResponse(changes=[change]))
     (shown,) = muster("runs", "show", RUN, "--changes").document["changes"]
     assert (shown["action"], shown["line"], shown["groups_added"]) == ("take_over", 4, ["Staff"])
+    assert (shown["groups_removed"], shown["groups_kept"]) == ([], ["Crew"])
     assert shown["fields"] == [{"field": "title", "before": "", "after": "Cook"}]
 
 
