@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final, cast
 
-from sqlalchemy import func
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Table, func
 from sqlmodel import Session, col, select
 
 from services.directory.operations.activity_keys import Shown
@@ -17,12 +17,8 @@ from services.directory.operations.connection_health import judge, lock_health
 from services.directory.operations.sources import get_source
 from services.directory.rules.activity import KEY_WRONG, Asked, check, settled, tally_start
 from services.directory.store import ids
-from services.directory.store.activity_tables import (
-    ConnectionHealth,
-    ConnectionQuirk,
-    ConnectionRequest,
-    ConnectionTally,
-)
+from services.directory.store.activity_tables import ConnectionHealth, ConnectionQuirk, ConnectionRequest
+from services.directory.store.statements import Statement
 
 _MOST_WRONG: Final = 20
 """Requests with a wrong secret that are kept an hour: whoever knows a key's id must not fill the list."""
@@ -83,10 +79,12 @@ def _count_wrong(session: Session, shown: Shown, now: datetime) -> int:
 
 def _insert(session: Session, shown: Shown, requests: Sequence[Asked]) -> list[Asked]:
     """Insert what is not there yet, in the order in which it happened; gives that."""
-    if not requests:
+    each_once = {each.request_id: each for each in requests}
+    known = _known(session, shown, list(each_once))
+    new = sorted((each for each in each_once.values() if each.request_id not in known), key=lambda each: each.time)
+    if not new:
         return []
-    in_order = sorted({each.request_id: each for each in requests}.values(), key=lambda each: each.time)
-    numbers = ids.reserve_ids(session.connection(), "connection_request", len(in_order))
+    numbers = ids.reserve_ids(session.connection(), "connection_request", len(new))
     rows = [
         {
             "tenant_id": shown.tenant_id,
@@ -103,15 +101,21 @@ def _insert(session: Session, shown: Shown, requests: Sequence[Asked]) -> list[A
             "problem": each.problem,
             "detail": each.detail,
             "cure": each.cure,
-            "quirks": list(each.quirks or ()),
-            "effects": dict(each.effects or {}),
+            "quirks": json.dumps(list(each.quirks or ())),
+            "effects": json.dumps(dict(each.effects or {})),
             "duration_ms": each.duration_ms,
         }
-        for number, each in zip(numbers, in_order, strict=True)
+        for number, each in zip(numbers, new, strict=True)
     ]
-    statement = _insert_into(session, ConnectionRequest).values(rows).on_conflict_do_nothing()
-    new = set(session.connection().execute(statement.returning(col(ConnectionRequest.request_id))).scalars())
-    return [each for each in in_order if each.request_id in new]
+    _INSERT.run_many(session, rows)
+    return new
+
+
+def _known(session: Session, shown: Shown, request_ids: list[str]) -> set[str]:
+    """Which of the requests are kept already; nobody else records for the connection meanwhile."""
+    is_sqlite = session.get_bind().dialect.name == "sqlite"
+    asked = json.dumps(request_ids) if is_sqlite else request_ids
+    return set(_KNOWN.run(session, tenant_id=shown.tenant_id, source_id=shown.source_id, asked=asked).scalars())
 
 
 def _count_quirks(session: Session, shown: Shown, requests: Sequence[Asked]) -> None:
@@ -128,13 +132,7 @@ def _count_quirks(session: Session, shown: Shown, requests: Sequence[Asked]) -> 
         {**of, "quirk": quirk, "cure": cures[quirk], "count": len(at), "first_time": min(at), "last_time": max(at)}
         for quirk, at in sorted(times.items())
     ]
-    row = _insert_into(session, ConnectionQuirk).values(rows)
-    told = {
-        "count": col(ConnectionQuirk.count) + row.excluded["count"],
-        "cure": row.excluded["cure"],
-        "last_time": row.excluded["last_time"],
-    }
-    session.connection().execute(row.on_conflict_do_update(index_elements=[*of, "quirk"], set_=told))
+    _COUNT_QUIRK.run_many(session, rows)
 
 
 def _tally(session: Session, shown: Shown, requests: Sequence[Asked]) -> None:
@@ -148,16 +146,34 @@ def _tally(session: Session, shown: Shown, requests: Sequence[Asked]) -> None:
         {**of, "start_time": start, "requests": number, "failures": failures_at[start]}
         for start, number in sorted(requests_at.items())
     ]
-    row = _insert_into(session, ConnectionTally).values(rows)
-    told = {
-        "requests": col(ConnectionTally.requests) + row.excluded["requests"],
-        "failures": col(ConnectionTally.failures) + row.excluded["failures"],
-    }
-    session.connection().execute(row.on_conflict_do_update(index_elements=[*of, "start_time"], set_=told))
+    _COUNT_REQUESTS.run_many(session, rows)
 
 
-def _insert_into(session: Session, table: Any) -> Any:
-    return (sqlite if session.get_bind().dialect.name == "sqlite" else postgresql).insert(table)
+_REQUEST: Final = [column.name for column in cast("Table", ConnectionRequest.__table__).columns]  # type: ignore[attr-defined]
+
+_KNOWN: Final = Statement(
+    """SELECT request_id FROM connection_requests
+    WHERE tenant_id = :tenant_id AND source_id = :source_id AND request_id = ANY(:asked)""",
+    sqlite="""SELECT request_id FROM connection_requests
+    WHERE tenant_id = :tenant_id AND source_id = :source_id AND request_id IN (SELECT value FROM json_each(:asked))""",
+)
+_INSERT: Final = Statement(
+    f"INSERT INTO connection_requests ({', '.join(_REQUEST)}) VALUES ({', '.join(f':{name}' for name in _REQUEST)})"
+)
+_COUNT_QUIRK: Final = Statement(
+    """INSERT INTO connection_quirks (tenant_id, source_id, quirk, cure, count, first_time, last_time)
+    VALUES (:tenant_id, :source_id, :quirk, :cure, :count, :first_time, :last_time)
+    ON CONFLICT (tenant_id, source_id, quirk) DO UPDATE SET
+    count = connection_quirks.count + excluded.count, cure = excluded.cure, last_time = excluded.last_time"""
+)
+_COUNT_REQUESTS: Final = Statement(
+    """INSERT INTO connection_tallies (tenant_id, source_id, start_time, requests, failures)
+    VALUES (:tenant_id, :source_id, :start_time, :requests, :failures)
+    ON CONFLICT (tenant_id, source_id, start_time) DO UPDATE SET
+    requests = connection_tallies.requests + excluded.requests,
+    failures = connection_tallies.failures + excluded.failures"""
+)
+"""Of fixed text: a statement with the values of two hundred requests in it takes 0.1 s to write each time."""
 
 
 def read_quirks(session: Session, tenant_id: int, source_id: int) -> list[ConnectionQuirk]:
