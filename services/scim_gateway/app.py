@@ -16,6 +16,7 @@ from typing import Any, cast
 import grpc.aio
 import structlog
 import uvicorn
+import uvloop
 from muster.runtime.client import open_forwarding_channel
 from muster.runtime.server import announce
 from muster.runtime.telemetry import configure_logging, fault_of
@@ -50,7 +51,7 @@ def main() -> None:
         sys.exit(2)
     configure_logging("scim_gateway", level=settings.log_level)
     try:
-        asyncio.run(serve(settings))
+        uvloop.run(serve(settings))
     except Exception as error:  # noqa: BLE001 - the outermost place: log it as every other fault, then be started anew
         log.error("scim_gateway.fault", **fault_of(error))
         sys.exit(1)

@@ -66,7 +66,11 @@ class GuardException(TryLaterException):
 
 def scim_error(error: grpc.RpcError) -> SCIMException | None:
     """Translate what the directory said; None for a fault, which the outermost place logs and answers 500."""
-    failure = failure_of(error)
+    return scim_error_of(failure_of(error))
+
+
+def scim_error_of(failure: Failure) -> SCIMException | None:
+    """Translate a failure likewise."""
     if failure.reason == "DEADLINE_EXCEEDED":
         return TryLaterException(detail=TOO_SLOW, retry_after_s=failure.retry_after_s)
     if failure.reason in _UNREACHED:

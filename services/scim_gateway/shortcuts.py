@@ -82,7 +82,7 @@ async def _head(
     service: GatewayService, storage: DirectoryStorage, request: ScimRequest, group_id: str
 ) -> ScimResponse:
     """Read a group without its members."""
-    head, _ = await storage.read_group_parts(group_id, with_members=False)
+    head = await storage.read_head(group_id)
     body = group_json(head, (), request.base_url, _ALL)
     return service.read_response(body, body["meta"]["location"], version_of(head), _ANY)
 
@@ -105,7 +105,7 @@ async def _named_users(storage: DirectoryStorage, request: ScimRequest, query: d
         count=min(int(count or MAX_RESULTS), MAX_RESULTS),
         with_groups=True,
     )
-    page = await storage.find_page(named)
+    page = await storage.find_named(named)
     body = {
         "schemas": [LIST_RESPONSE],
         "totalResults": page.total,

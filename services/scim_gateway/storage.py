@@ -13,7 +13,6 @@ from typing import Any
 import grpc.aio
 import structlog
 from muster.directory.v1 import provisioning_pb2 as pb
-from muster.directory.v1 import provisioning_pb2_grpc
 from muster.runtime import identity
 from muster.runtime.effects import effects_of
 from scim2_models import Resource, ResourceType, ResponseParameters, SCIMException, SearchRequest
@@ -22,9 +21,10 @@ from scim2_server.storage import AsyncScimStorage, SearchPage
 
 from services.scim_gateway import mapping
 from services.scim_gateway.answers import Members, keeps
-from services.scim_gateway.errors import TOO_SLOW, GuardException, TryLaterException, scim_error
+from services.scim_gateway.errors import TOO_SLOW, GuardException, TryLaterException, scim_error, scim_error_of
 from services.scim_gateway.filters import attribute_of, filter_of
 from services.scim_gateway.schemas import GROUP, MAX_RESULTS, USER, model
+from services.scim_gateway.together import FailedCallError, Together
 
 log = structlog.get_logger()
 
@@ -35,15 +35,17 @@ REQUEST_S = 20.0
 A_CHUNK = 5_000
 """Members that the directory gives at one time, where there are so many."""
 _GROUPS_AT_ONCE = 8
+_FEW = 20
+"""Members who come or go in one call that takes little."""
 Turn = Callable[[], AbstractAsyncContextManager[Any]]
 _MOST_START_INDEX = 2**31 - 1
 _KINDS = {USER: pb.PROVISIONED_KIND_USER, GROUP: pb.PROVISIONED_KIND_GROUP}
 
 
 @functools.lru_cache(maxsize=1)
-def _stub_of(channel: grpc.aio.Channel) -> Any:
-    """Make the stub of the process's one channel once: that costs more than a call's own work."""
-    return provisioning_pb2_grpc.ProvisioningServiceStub(channel)
+def _together_on(channel: grpc.aio.Channel) -> Together:
+    """What the process's one channel is called on; to make it costs more than a call's own work."""
+    return Together(channel)
 
 
 class DirectoryStorage(AsyncScimStorage):
@@ -60,12 +62,14 @@ class DirectoryStorage(AsyncScimStorage):
         learn_tenant: Callable[[str], None] = lambda _: None,
         later_turn: Turn = nullcontext,
     ) -> None:
-        self._stub: Any = _stub_of(channel)
+        self._together = _together_on(channel)
+        self._stub: Any = self._together.stub
         self.effects: dict[str, int] = {}
         """What its calls changed in the register: kinds of events, and how many of each."""
         self._turn: Turn = nullcontext
         self._later_turn = later_turn
-        self._metadata = (identity.bearer(key), (identity.REQUEST_ID, request_id or uuid.uuid4().hex))
+        self._key, self._request_id = key, request_id or uuid.uuid4().hex
+        self._metadata = (identity.bearer(key), (identity.REQUEST_ID, self._request_id))
         self._learn_tenant = learn_tenant
         self._ends_s = time.monotonic() + REQUEST_S
         self._unit = ""
@@ -137,10 +141,15 @@ class DirectoryStorage(AsyncScimStorage):
         page: pb.SearchProvisionedResponse = await self._call(self._stub.SearchProvisioned, request)
         return page
 
+    async def find_named(self, request: pb.SearchProvisionedRequest) -> pb.SearchProvisionedResponse:
+        """Find whoever has a name, which takes little."""
+        page: pb.SearchProvisionedResponse = await self._call_briefly("search", request)
+        return page
+
     async def create_user(self, facts: pb.UserFacts) -> pb.ProvisionedUser:
         """Make a user."""
         request = pb.CreateProvisionedUserRequest(facts=facts, request_id=_attempt(), unit_of_work=self._unit)
-        answer: pb.CreateProvisionedUserResponse = await self._call(self._stub.CreateProvisionedUser, request)
+        answer: pb.CreateProvisionedUserResponse = await self._call_briefly("create_user", request)
         return answer.user
 
     async def create(self, resource_type: ResourceType, resource: Resource[Any]) -> Resource[Any]:
@@ -199,7 +208,7 @@ class DirectoryStorage(AsyncScimStorage):
     async def read_user(self, user_id: str, *, with_groups: bool) -> pb.ProvisionedUser:
         """Read a user as the directory keeps it."""
         request = pb.GetProvisionedUserRequest(id=user_id, with_groups=with_groups)
-        answer: pb.GetProvisionedUserResponse = await self._call(self._stub.GetProvisionedUser, request)
+        answer: pb.GetProvisionedUserResponse = await self._call_briefly("get_user", request)
         return answer.user
 
     async def write_user(self, user: Resource[Any], *, active: bool, etag: str) -> pb.ProvisionedUser:
@@ -214,12 +223,19 @@ class DirectoryStorage(AsyncScimStorage):
             request_id=_attempt(),
             unit_of_work=self._unit,
         )
-        answer: pb.UpdateProvisionedUserResponse = await self._call(self._stub.UpdateProvisionedUser, request)
+        answer: pb.UpdateProvisionedUserResponse = await self._call_briefly("update_user", request)
         return answer.user
 
     async def read_group(self, group_id: str) -> Resource[Any]:
         """Read a group's head."""
-        return mapping.group_of((await self.read_group_parts(group_id, with_members=False))[0])
+        return mapping.group_of(await self.read_head(group_id))
+
+    async def read_head(self, group_id: str) -> pb.ProvisionedGroup:
+        """Read a group's head as the directory keeps it."""
+        answer: pb.GetProvisionedGroupResponse = await self._call_briefly(
+            "get_group", pb.GetProvisionedGroupRequest(id=group_id)
+        )
+        return answer.group
 
     async def read_group_parts(self, group_id: str, *, with_members: bool) -> tuple[pb.ProvisionedGroup, Members]:
         """Read a group's head and its members, chunk by chunk."""
@@ -269,7 +285,12 @@ class DirectoryStorage(AsyncScimStorage):
         """Change a group as `write_group` does; gives the head as the directory keeps it."""
         request.request_id, request.unit_of_work = _attempt(), self._unit
         self._may_leave = True
-        answer: pb.UpdateProvisionedGroupResponse = await self._call(self._stub.UpdateProvisionedGroup, request)
+        is_brief = not request.replace and len(request.add) + len(request.remove) <= _FEW
+        answer: pb.UpdateProvisionedGroupResponse = await (
+            self._call_briefly("update_group", request)
+            if is_brief
+            else self._call(self._stub.UpdateProvisionedGroup, request)
+        )
         return answer.group
 
     async def _members_of(self, group_ids: Iterable[str]) -> dict[str, Members]:
@@ -294,6 +315,22 @@ class DirectoryStorage(AsyncScimStorage):
             return answer
         except grpc.RpcError as error:
             raise (scim_error(error) or error) from None
+
+    async def _call_briefly(self, kind: str, request: Any) -> Any:
+        """Make a call that takes little: with others of the key, if any are under way."""
+        try:
+            answered = await self._together.call(
+                kind, request, key=self._key, request_id=self._request_id, timeout_s=self._time_left_s()
+            )
+        except FailedCallError as failed:
+            raise (scim_error_of(failed.failure) or failed) from None
+        except grpc.RpcError as error:
+            raise (scim_error(error) or error) from None
+        for effect, count in answered.effects.items():
+            self.effects[effect] = self.effects.get(effect, 0) + count
+        if answered.tenant:
+            self._learn_tenant(answered.tenant)
+        return answered.message
 
     async def _stream(self, request: pb.GetProvisionedGroupRequest) -> AsyncIterator[pb.GetProvisionedGroupResponse]:
         try:

@@ -29,6 +29,10 @@ class Counted(DirectoryStorage):
         self.calls.append(type(request).__name__)
         return await super()._call(method, request)
 
+    async def _call_briefly(self, kind, request):
+        self.calls.append(type(request).__name__)
+        return await super()._call_briefly(kind, request)
+
     def _stream(self, request):
         self.calls.append(f"{type(request).__name__}{' with members' if request.with_members else ''}")
         return super()._stream(request)

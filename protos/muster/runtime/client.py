@@ -134,6 +134,7 @@ _RETRIED = {
         "CreateProvisionedGroup",
         "UpdateProvisionedGroup",
         "DeleteProvisionedGroup",
+        "BatchCall",
         "JudgeDepartures",
     ],
     "muster.directory.v1.ScimActivityService": ["ListActivity", "GetActivitySummary"],

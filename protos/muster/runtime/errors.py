@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NoReturn, Protocol
 
@@ -74,7 +74,18 @@ def _mapping(reason: str) -> error_reason_pb2.ErrorMapping:
 
 
 def to_status(error: RpcError) -> grpc.Status:
-    """Write the error as a gRPC status with ErrorInfo and the details its reason has."""
+    """Write the error as what ends a call."""
+    return rpc_status.to_status(_status_of(error))
+
+
+def to_bytes(error: RpcError) -> bytes:
+    """Write the error as the answer of one of many; see `failure_in`."""
+    written: bytes = _status_of(error).SerializeToString()
+    return written
+
+
+def _status_of(error: RpcError) -> status_pb2.Status:
+    """Write the error as a status with ErrorInfo and the details its reason has."""
     details = [error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.metadata)]
     packed = [_pack(details[0])]
     if error.violations:
@@ -95,9 +106,7 @@ def to_status(error: RpcError) -> grpc.Status:
     if _mapping(error.reason).detail == "QuotaFailure":
         violation = error_details_pb2.QuotaFailure.Violation(subject="license", description=error.message)
         packed.append(_pack(error_details_pb2.QuotaFailure(violations=[violation])))
-    return rpc_status.to_status(
-        status_pb2.Status(code=code_of(error.reason).value[0], message=error.message, details=packed)
-    )
+    return status_pb2.Status(code=code_of(error.reason).value[0], message=error.message, details=packed)
 
 
 def _pack(message: object) -> any_pb2.Any:
@@ -108,11 +117,21 @@ def _pack(message: object) -> any_pb2.Any:
 
 def failure_of(error: grpc.RpcError) -> Failure:
     """Read an error on the client's side; one that is not Muster's has the code's name as its reason."""
-    code: grpc.StatusCode = error.code()
+    status = rpc_status.from_call(error)  # type: ignore[arg-type]  # every raised RpcError is a Call
+    return _failure(error.code(), error.details() or "", status.details if status is not None else ())
+
+
+def failure_in(written: bytes) -> Failure:
+    """Read an error that `to_bytes` wrote."""
+    status = status_pb2.Status.FromString(written)
+    code = next(code for code in grpc.StatusCode if code.value[0] == status.code)
+    return _failure(code, status.message, status.details)
+
+
+def _failure(code: grpc.StatusCode, message: str, details: Iterable[any_pb2.Any]) -> Failure:
     reason, metadata, retry_after_s = code.name, {}, None
     violations: list[tuple[str, str]] = []
-    status = rpc_status.from_call(error)  # type: ignore[arg-type]  # every raised RpcError is a Call
-    for packed in status.details if status is not None else ():
+    for packed in details:
         if packed.Is(error_details_pb2.ErrorInfo.DESCRIPTOR):
             info = error_details_pb2.ErrorInfo()
             packed.Unpack(info)
@@ -125,4 +144,4 @@ def failure_of(error: grpc.RpcError) -> Failure:
             retry = error_details_pb2.RetryInfo()
             packed.Unpack(retry)
             retry_after_s = retry.retry_delay.ToMilliseconds() / 1000
-    return Failure(code, reason, error.details() or "", metadata, violations, retry_after_s)
+    return Failure(code, reason, message, metadata, violations, retry_after_s)

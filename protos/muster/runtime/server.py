@@ -117,13 +117,20 @@ class ErrorInterceptor(grpc.ServerInterceptor):  # type: ignore[type-arg]  # not
 
     def __init__(self, translate: Translate) -> None:
         self._translate = translate
+        self._wrapped: dict[str, Any] = {}
 
     def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:
-        """Wrap the handler; health and reflection stay as they are."""
-        handler = continuation(handler_call_details)
+        """Wrap each method's handler, once; health and reflection stay as they are."""
         method = handler_call_details.method
-        if handler is None or method.startswith("/grpc."):
-            return handler
+        wrapped = self._wrapped.get(method)
+        if wrapped is None:
+            handler = continuation(handler_call_details)
+            if handler is None or method.startswith("/grpc."):
+                return handler
+            wrapped = self._wrapped[method] = self._wrap(handler, method)
+        return wrapped
+
+    def _wrap(self, handler: Any, method: str) -> Any:
         if handler.response_streaming:
             wrap = grpc.stream_stream_rpc_method_handler if handler.request_streaming else _unary_stream
             inner = handler.stream_stream or handler.unary_stream
@@ -160,14 +167,23 @@ class ErrorInterceptor(grpc.ServerInterceptor):  # type: ignore[type-arg]  # not
         if context.code() is not None:  # type: ignore[attr-defined]  # abort() was called inside
             raise error
         told = error if isinstance(error, errors.RpcError) else self._translate(error)
-        if told is None:
-            if not context.is_active():
-                line.fields["reason"] = "CANCELLED"
-                return
-            log.error("rpc.fault", method=line.method, request_id=line.request_id, **telemetry.fault_of(error))
-            told = errors.RpcError(f"internal fault, request id {line.request_id}")
+        if told is None and not context.is_active():
+            line.fields["reason"] = "CANCELLED"
+            return
+        told = told or _fault(error, method=line.method, request_id=line.request_id)
         line.fields["reason"] = told.reason
         context.abort_with_status(errors.to_status(told))
+
+
+def told_of(error: Exception, translate: Translate, *, method: str, request_id: str) -> errors.RpcError:
+    """Say what to tell for an exception; a fault of ours is logged, and told by no more than its request's id."""
+    told = error if isinstance(error, errors.RpcError) else translate(error)
+    return told or _fault(error, method=method, request_id=request_id)
+
+
+def _fault(error: Exception, *, method: str, request_id: str) -> errors.RpcError:
+    log.error("rpc.fault", method=method, request_id=request_id, **telemetry.fault_of(error))
+    return errors.RpcError(f"internal fault, request id {request_id}")
 
 
 _unary_stream = grpc.unary_stream_rpc_method_handler

@@ -29,6 +29,8 @@ MOST_TENANT_WATCHERS: Final = 4
 """Of the server's watchers, how many may follow one tenant's events each."""
 
 POLL_S: Final = 0.2
+LOOKS_APART_S: Final = 0.1
+"""How long after a look for events the next one is: writers under load commit hundreds of times a second."""
 CHECKPOINT_S: Final = 5.0
 _BATCH: Final = 500
 
@@ -128,7 +130,7 @@ class EventServicer(Servicer, events_pb2_grpc.EventServiceServicer):
     ) -> Iterator[pb.WatchEventsResponse]:
         said_at = time.monotonic()
         while context.is_active():
-            commits = self.store.commits.count
+            commits, looked_at = self.store.commits.count, time.monotonic()
             with self.store.read(sought.tenant_id) as session:
                 batch = events.next_events(session, sought, after=cursor, limit=_BATCH)
             for event in batch.events:
@@ -137,11 +139,13 @@ class EventServicer(Servicer, events_pb2_grpc.EventServiceServicer):
             cursor = batch.cursor
             if batch.events:
                 said_at = time.monotonic()
+            if len(batch.events) == _BATCH:
                 continue
             if time.monotonic() - said_at >= CHECKPOINT_S:
                 said_at = time.monotonic()
                 yield pb.WatchEventsResponse(cursor=_format_cursor(cursor))
             self.store.commits.wait(commits, timeout_s=POLL_S)
+            time.sleep(max(0.0, looked_at + LOOKS_APART_S - time.monotonic()))
 
 
 def event_message(event: AnyEvent) -> pb.Event:

@@ -19,6 +19,7 @@ from muster.runtime.effects import EFFECTS, effects_text
 from sqlmodel import Session
 
 from services.directory.api import access
+from services.directory.api.batches import Method, answer_batch
 from services.directory.api.filter_messages import optional_filter, optional_sort
 from services.directory.api.servicer import Servicer, timestamp
 from services.directory.operations.provisioning import groups, guard, reads, search, users
@@ -194,6 +195,27 @@ class ProvisioningServicer(Servicer, provisioning_pb2_grpc.ProvisioningServiceSe
             return pb.JudgeDeparturesResponse(left=judge(call, call.unit))
 
         return self._write(request, context, caller, pb.JudgeDeparturesResponse, work)
+
+    def BatchCall(self, request: pb.BatchCallRequest, context: grpc.ServicerContext) -> pb.BatchCallResponse:
+        """Make several calls in one."""
+        access.require_connection(context)
+        methods: dict[str, Method] = {
+            "get_user": self.GetProvisionedUser,
+            "get_group": self._head,
+            "search": self.SearchProvisioned,
+            "create_user": self.CreateProvisionedUser,
+            "update_user": self.UpdateProvisionedUser,
+            "update_group": self.UpdateProvisionedGroup,
+        }
+        return answer_batch(request, context, methods, self.store.together)
+
+    def _head(
+        self, request: pb.GetProvisionedGroupRequest, context: grpc.ServicerContext
+    ) -> pb.GetProvisionedGroupResponse:
+        if request.with_members:
+            raise InvalidArgument([("with_members", "must be false in a batch")])
+        (head,) = self.GetProvisionedGroup(request, context)
+        return head
 
     def _begin(self, session: Session, caller: Caller) -> Call:
         return begin(session, caller.tenant_id, caller.source_id, now=self.clock())

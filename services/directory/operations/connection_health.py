@@ -72,11 +72,14 @@ def last_hour(session: Session, health: ConnectionHealth, now: datetime) -> Tall
 
 
 def _follow(health: ConnectionHealth, new: Sequence[Asked]) -> None:
+    served = [each.time for each in new if each.is_served]
+    if served:
+        health.last_success_time = max([*served, health.last_success_time or served[0]])
+    locked_out = health.locked_out
     for each in new:
-        if each.is_served:
-            health.last_success_time = max(each.time, health.last_success_time or each.time)
         if each.is_counted:
-            health.locked_out = health.locked_out + 1 if each.is_locked_out else 0
+            locked_out = locked_out + 1 if each.is_locked_out else 0
+    health.locked_out = locked_out
 
 
 def _recovered_lately(health: ConnectionHealth, now: datetime) -> bool:

@@ -167,6 +167,7 @@ _METHODS: Final = {
         "UpdateProvisionedGroup": _CONNECTION,
         "DeleteProvisionedGroup": _CONNECTION,
         "JudgeDepartures": _CONNECTION,
+        "BatchCall": _CONNECTION,
     },
     "ScimActivityService": {
         # The credential that the requests showed says whose they are, and may no longer open anything.

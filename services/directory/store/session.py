@@ -115,6 +115,15 @@ class Store:
                 session.flush()
             connection.commit()
 
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """On SQLite, let this thread's brief writes share a commit, which is done when the block is left.
+
+        Errors: those of the commit; then nothing is left of any of them.
+        """
+        with self._turns.kept() if self._turns else nullcontext():
+            yield
+
     def reading(self, tenant_id: int | None) -> Engine:
         """Give the engine whose transactions each see one consistent state of a tenant (None: across tenants)."""
         return self._reading(tenant_id)

@@ -66,6 +66,7 @@ class Turns:
         self._counting = threading.Lock()
         self._waiting = 0
         self._open: _Group | None = None  # for whoever has the turn
+        self._of_thread = threading.local()
 
     @contextmanager
     def alone(self, wait_s: float) -> Iterator[None]:
@@ -96,11 +97,32 @@ class Turns:
                     if not kept.in_transaction:  # SQLite itself has given all up, as it does when the disk is full
                         group.error = group.error or sqlite3.OperationalError("the transaction was lost")
         finally:
-            if group is not None and (not self._waiting or group.is_full or group.error is not None):
+            later: list[_Group] | None = getattr(self._of_thread, "kept", None)
+            is_left = self._waiting or later is not None
+            if group is not None and (not is_left or group.is_full or group.error is not None):
                 self._end()
             self._turn.release()
-            if group is not None:
+            if group is not None and later is None:
                 self._await(group)
+            elif group is not None and later is not None and group not in later:
+                later.append(group)
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Let what this thread writes in the block be committed at its end, or before, if others commit it with theirs.
+
+        Errors: those of committing.
+        """
+        groups: list[_Group] = []
+        self._of_thread.kept = groups
+        try:
+            yield
+        finally:
+            self._of_thread.kept = None
+            for group in groups:
+                self._see_ended(group)
+        for error in filter(None, (group.error for group in groups)):
+            raise copy.copy(error)
 
     def _take(self, wait_s: float) -> None:
         with self._counting:
@@ -140,16 +162,22 @@ class Turns:
             self._committed()
 
     def _await(self, group: _Group) -> None:
+        """Wait until all is committed. Errors: those of committing."""
+        if not group.ended.wait(_LOOKS_EVERY_S):
+            self._see_ended(group)
+        if group.error is not None:
+            raise copy.copy(group.error)
+
+    def _see_ended(self, group: _Group) -> None:
         """Wait until all is committed; by oneself, when nobody came to whom that was left."""
-        while not group.ended.wait(_LOOKS_EVERY_S):
+        while not group.ended.is_set():
             if self._turn.acquire(blocking=False):
                 try:
                     if self._open is group:
                         self._end()
                 finally:
                     self._turn.release()
-        if group.error is not None:
-            raise copy.copy(group.error)
+            group.ended.wait(_LOOKS_EVERY_S)
 
 
 class _Group:

@@ -150,3 +150,43 @@ def test_who_was_left_a_commit_and_gave_up_waiting_leaves_nobody_behind(store, c
         first.result(30)
     assert kept(store) == ["test0"]
     assert len(commits) == 1
+
+
+def test_what_one_writes_together_is_committed_once_at_the_end(store, commits):
+    with store.together():
+        for number in range(3):
+            write(store, number)
+        with pytest.raises(ZeroDivisionError):
+            write(store, 3, lambda: 1 / 0)
+        assert (kept(store), len(commits)) == ([], 0)
+    assert (kept(store), len(commits)) == (["test0", "test1", "test2"], 1)
+
+
+def test_who_ends_meanwhile_commits_for_those_who_write_together(store, commits):
+    with ThreadPoolExecutor(1) as other, store.together():
+        write(store, 0)
+        other.submit(write, store, 1).result(30)
+        assert (kept(store), len(commits)) == (["test0", "test1"], 1)
+        write(store, 2)
+    assert (kept(store), len(commits)) == (["test0", "test1", "test2"], 2)
+
+
+def test_whoever_writes_together_is_told_when_the_commit_fails(store, monkeypatch):
+    def full(connection: turns.SharedConnection) -> None:
+        connection.execute("ROLLBACK")
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(turns.SharedConnection, "commit_all", full)
+    monkeypatch.setattr(turns, "LONGEST_TOGETHER_S", 60)
+
+    def both() -> None:
+        with store.together():
+            write(store, 0)
+            write(store, 1)
+
+    with pytest.raises(sqlite3.OperationalError):
+        both()
+    monkeypatch.undo()
+    assert kept(store) == []
+    write(store, 2)
+    assert kept(store) == ["test2"]

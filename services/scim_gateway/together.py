@@ -1,0 +1,163 @@
+"""Send calls of one key that wait at the same moment as one (docs/adr/0029).
+
+A call that finds none of its key under way goes by itself, at once. Those that come meanwhile go together when it has
+been answered, or after a moment, so that none waits long for another that does. Reading does not wait for writing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import grpc.aio
+from muster.directory.v1 import provisioning_pb2 as pb
+from muster.directory.v1 import provisioning_pb2_grpc
+from muster.runtime import identity
+from muster.runtime.effects import EFFECTS, effects_of
+from muster.runtime.errors import Failure, failure_in, failure_of
+
+PATIENCE_S: Final = 0.02
+"""How long those who wait hold back for an answer that is on its way."""
+MOST_CALLS: Final = 32
+_WRITES: Final = frozenset({"create_user", "update_user", "update_group"})
+
+
+class FailedCallError(Exception):
+    """A call was refused, or did not reach the directory."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.reason)
+        self.failure = failure
+
+
+@dataclass
+class Answered:
+    """What came of a call: its answer, what it changed, and whose it was where the directory has said so."""
+
+    message: Any
+    effects: dict[str, int]
+    tenant: str
+
+
+@dataclass
+class _Waiting:
+    """A call that waits; `until_s` is when nobody waits for it any more."""
+
+    call: pb.ProvisioningCall
+    until_s: float
+    answered: asyncio.Future[Answered] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+
+@dataclass
+class _Lane:
+    """Calls of one key that read, or that write: how many requests are under way, and what waits."""
+
+    key: str
+    under_way: int = 0
+    waiting: list[_Waiting] = field(default_factory=list)
+    timer: asyncio.TimerHandle | None = None
+
+
+class Together:
+    """The brief calls of all keys on one channel."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self.stub: Any = provisioning_pb2_grpc.ProvisioningServiceStub(channel)
+        self._alone: dict[str, Any] = {
+            "get_user": self.stub.GetProvisionedUser,
+            "search": self.stub.SearchProvisioned,
+            "create_user": self.stub.CreateProvisionedUser,
+            "update_user": self.stub.UpdateProvisionedUser,
+            "update_group": self.stub.UpdateProvisionedGroup,
+        }
+        self._lanes: dict[tuple[str, bool], _Lane] = {}
+        self._sending: set[asyncio.Task[None]] = set()
+
+    async def call(self, kind: str, request: Any, *, key: str, request_id: str, timeout_s: float) -> Answered:
+        """Make a call; `kind` is its field in ProvisioningCall. Errors: FailedCallError, grpc.RpcError."""
+        lane = self._lanes.setdefault((key, kind in _WRITES), _Lane(key))
+        if not lane.under_way:
+            lane.under_way += 1
+            try:
+                return await self._single(kind, request, key=key, request_id=request_id, timeout_s=timeout_s)
+            finally:
+                self._answered(lane)
+        waiting = _Waiting(_call_of(kind, request, request_id), time.monotonic() + timeout_s)
+        lane.waiting.append(waiting)
+        if lane.timer is None:
+            lane.timer = asyncio.get_running_loop().call_later(PATIENCE_S, self._send, lane)
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await waiting.answered
+        except TimeoutError:
+            raise FailedCallError(Failure(grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED", "")) from None
+
+    async def _single(self, kind: str, request: Any, *, key: str, request_id: str, timeout_s: float) -> Answered:
+        metadata = (identity.bearer(key), (identity.REQUEST_ID, request_id))
+        if kind == "get_group":
+            call = self.stub.GetProvisionedGroup(request, metadata=metadata, timeout=timeout_s)
+            message = await anext(aiter(call))
+        else:
+            call = self._alone[kind](request, metadata=metadata, timeout=timeout_s)
+            message = await call
+        trailer = await call.trailing_metadata()
+        return Answered(message, effects_of(trailer), identity.tenant_of(trailer))
+
+    def _answered(self, lane: _Lane) -> None:
+        lane.under_way -= 1
+        if lane.waiting:
+            self._send(lane)
+        elif not lane.under_way:
+            self._lanes = {name: other for name, other in self._lanes.items() if other is not lane}
+
+    def _send(self, lane: _Lane) -> None:
+        """Send what waits."""
+        if lane.timer is not None:
+            lane.timer.cancel()
+            lane.timer = None
+        batch = [each for each in lane.waiting if not each.answered.done()]
+        lane.waiting = batch[MOST_CALLS:]
+        if not batch:
+            return
+        lane.under_way += 1
+        task = asyncio.create_task(self._send_batch(lane, batch[:MOST_CALLS]))
+        self._sending.add(task)
+        task.add_done_callback(self._sending.discard)
+
+    async def _send_batch(self, lane: _Lane, batch: Sequence[_Waiting]) -> None:
+        metadata = (identity.bearer(lane.key), (identity.REQUEST_ID, batch[0].call.request_id))
+        timeout_s = max(each.until_s for each in batch) - time.monotonic()
+        try:
+            call = self.stub.BatchCall(
+                pb.BatchCallRequest(calls=[each.call for each in batch]), metadata=metadata, timeout=timeout_s
+            )
+            answers: Iterable[pb.ProvisioningAnswer] = (await call).answers
+            tenant = identity.tenant_of(await call.trailing_metadata())
+            for each, answer in zip(batch, answers, strict=True):
+                _tell(each, answer, tenant)
+        except grpc.RpcError as error:
+            failure = failure_of(error)
+            for each in batch:
+                if not each.answered.done():
+                    each.answered.set_exception(FailedCallError(failure))
+        finally:
+            self._answered(lane)
+
+
+def _call_of(kind: str, request: Any, request_id: str) -> pb.ProvisioningCall:
+    what: Any = {kind: request}
+    return pb.ProvisioningCall(request_id=request_id, **what)
+
+
+def _tell(waiting: _Waiting, answer: pb.ProvisioningAnswer, tenant: str) -> None:
+    if waiting.answered.done():  # nobody is there any more
+        return
+    kind = answer.WhichOneof("answer")
+    if kind == "failure":
+        waiting.answered.set_exception(FailedCallError(failure_in(answer.failure)))
+    else:
+        effects = effects_of([(EFFECTS, answer.effects)])
+        waiting.answered.set_result(Answered(getattr(answer, str(kind)), effects, tenant))

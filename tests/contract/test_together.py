@@ -1,0 +1,127 @@
+"""Calls of one key that wait at the same moment go to the directory as one, and each is answered by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import uuid
+
+import grpc
+import pytest
+from muster.directory.v1 import provisioning_pb2 as pb
+from muster.runtime.client import open_forwarding_channel
+from muster.runtime.errors import failure_of
+
+from services.directory.rules import names
+from services.directory.store.session import Lock
+from services.scim_gateway.together import FailedCallError, Together
+
+pytestmark = pytest.mark.mostly("sqlite")
+NOBODY = "usr_0000000000000"
+
+
+class Counted(Together):
+    """Counts the calls that go by themselves, and those of each batch."""
+
+    def __init__(self, channel: grpc.aio.Channel):
+        super().__init__(channel)
+        self.sent: list[int] = []
+
+    async def _single(self, *arguments, **named):
+        self.sent.append(1)
+        return await super()._single(*arguments, **named)
+
+    async def _send_batch(self, lane, batch):
+        self.sent.append(len(batch))
+        await super()._send_batch(lane, batch)
+
+
+def read(together: Together, key: str, user: str, *, timeout_s: float = 30):
+    request = pb.GetProvisionedUserRequest(id=user)
+    return together.call("get_user", request, key=key, request_id=uuid.uuid4().hex, timeout_s=timeout_s)
+
+
+def add(together: Together, key: str, group: str, user: str):
+    request = pb.UpdateProvisionedGroupRequest(id=group, add=[user], request_id=str(uuid.uuid4()))
+    return together.call("update_group", request, key=key, request_id=uuid.uuid4().hex, timeout_s=30)
+
+
+def run(target: str, work):
+    async def opened():
+        async with open_forwarding_channel(target) as channel:
+            return await work(Counted(channel))
+
+    return asyncio.run(opened())
+
+
+def test_those_who_come_while_one_is_under_way_go_as_one(provider, directory):
+    users = [provider.a_user()["id"] for _ in range(3)]
+
+    async def work(together):
+        asked = [read(together, provider.key, user) for user in [*users, NOBODY, *users]]
+        return together, await asyncio.gather(*asked, return_exceptions=True)
+
+    together, answers = run(directory.target, work)
+    assert [getattr(each, "message", None) and each.message.user.id for each in answers] == [*users, None, *users]
+    assert isinstance(answers[3], FailedCallError)
+    assert answers[3].failure.reason == "NOT_FOUND"
+    assert {each.tenant for each in answers if not isinstance(each, Exception)} == {provider.office.name}
+    assert together.sent == [1, 6]
+    assert not together._lanes
+
+
+def test_keys_do_not_go_together_and_a_wrong_one_fails_alone(provider, directory):
+    user = provider.a_user()["id"]
+
+    async def work(together):
+        wrong = "mst_scim_1czaj2bn39ed_" + "0" * 72
+        asked = [read(together, key, user) for key in (provider.key, wrong, provider.key, wrong)]
+        return await asyncio.gather(*asked, return_exceptions=True)
+
+    right, alone, also_right, waited = run(directory.target, work)
+    assert right.message == also_right.message
+    assert isinstance(alone, grpc.RpcError)
+    assert {failure_of(alone).reason, waited.failure.reason} == {"UNAUTHENTICATED"}
+
+
+def test_reading_does_not_wait_for_writing_and_none_waits_long_for_another(provider, directory):
+    """While a writer is held up by an applying run, and those behind it, what is read is answered."""
+    users = [provider.a_user()["id"] for _ in range(3)]
+    group = provider.a_group()["id"]
+
+    async def work(together):
+        tenant_id = names.parse_tenant(provider.office.name, field="tenant")
+        with directory.store.write(tenant_id, lock=Lock.EXCLUSIVE):
+            writes = [asyncio.create_task(add(together, provider.key, group, user)) for user in users]
+            read_meanwhile = [(await read(together, provider.key, user)).message.user.id for user in users]
+            assert not any(each.done() for each in writes)
+        return read_meanwhile, [(await each).message.added for each in writes]
+
+    assert run(directory.target, work) == (users, [1, 1, 1])
+    assert {each["value"] for each in provider.get(f"/Groups/{group}").body["members"]} == set(users)
+
+
+def test_who_goes_away_while_waiting_is_not_called_for(provider, directory):
+    user = provider.a_user()["id"]
+
+    async def work(together):
+        tasks = [asyncio.create_task(read(together, provider.key, user)) for _ in range(4)]
+        await asyncio.sleep(0)
+        tasks[2].cancel()
+        await asyncio.wait(tasks)
+        return together.sent
+
+    assert run(directory.target, work) == [1, 2]
+
+
+def test_nobody_waits_longer_than_asked_for_behind_a_call_that_is_not_answered():
+    async def work(together):
+        asked = [read(together, "key", NOBODY, timeout_s=0.3) for _ in range(3)]
+        return await asyncio.gather(*asked, return_exceptions=True)
+
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        answers = run("{}:{}".format(*silent.getsockname()), work)
+    reasons = [
+        each.failure.reason if isinstance(each, FailedCallError) else failure_of(each).reason for each in answers
+    ]
+    assert set(reasons) <= {"DEADLINE_EXCEEDED", "UNAVAILABLE"}
