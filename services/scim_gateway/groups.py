@@ -81,8 +81,24 @@ def fold(operations: list[Any], note: Note) -> GroupChange:
         if match is None:
             change.head.append(operation)
         else:
-            _fold_members(change, operation, match["rest"].strip(), note)
+            _fold_members(change, operation, match["rest"].strip())
     return change
+
+
+def by_value(operation: Json) -> Json:
+    """Say by value what `members[value eq "bulkId:…"]` takes out: references are looked for there, and not in a path.
+
+    RFC 7644 §3.7.2 has them resolved wherever an id may stand; any other operation stays as it is.
+    """
+    path = operation.get("path")
+    match = _MEMBERS.fullmatch(path.strip()) if isinstance(path, str) and "bulkId:" in path else None
+    if match is None or operation.get("op") != "remove" or operation.get("value") not in (None, "", []):
+        return operation
+    try:
+        ids = _ids_in_brackets(match["rest"].strip())
+    except NotFoldableError:
+        return operation
+    return {**operation, "path": "members", "value": [{"value": each} for each in ids]}
 
 
 def _fold_pathless(change: GroupChange, operation: Json, note: Note) -> None:
@@ -94,7 +110,7 @@ def _fold_pathless(change: GroupChange, operation: Json, note: Note) -> None:
     for key, item in value.items():
         match = _MEMBERS.fullmatch(key)
         if match is not None:
-            _fold_members(change, {"op": operation["op"], "value": item}, match["rest"].strip(), note)
+            _fold_members(change, {"op": operation["op"], "value": item}, match["rest"].strip())
         elif key.lower() in _NOT_OF_THE_HEAD:
             note("id_in_value")
         else:
@@ -103,7 +119,7 @@ def _fold_pathless(change: GroupChange, operation: Json, note: Note) -> None:
         change.head.append({**operation, "value": head})
 
 
-def _fold_members(change: GroupChange, operation: Json, rest: str, note: Note) -> None:
+def _fold_members(change: GroupChange, operation: Json, rest: str) -> None:
     op, value = operation["op"], operation.get("value")
     if rest:
         if op != "remove" or value not in (None, "", []):
@@ -114,18 +130,14 @@ def _fold_members(change: GroupChange, operation: Json, rest: str, note: Note) -
     elif op == "add" and value is None:
         raise InvalidValueException(detail="An add to members names the members to add.")
     else:
-        change.apply(op, _ids(value, note))
+        change.apply(op, _ids(value))
 
 
-def _ids(value: Any, note: Note) -> list[str]:
-    """Read a list of members, or one alone: `{"$ref": null, "value": id}`, or the bare id."""
+def _ids(value: Any) -> list[str]:
+    """Read a list of members, or one alone: `{"$ref": null, "value": id}`."""
     entries = value if isinstance(value, list) else [] if value is None else [value]
     ids = []
     for entry in entries:
-        if isinstance(entry, str) and entry:
-            note("bare_member_id")
-            ids.append(entry)
-            continue
         found = next((item for key, item in entry.items() if key.lower() == "value"), None) if _is(entry) else None
         if not isinstance(found, str) or not found:
             raise InvalidValueException(detail='A member is an object with the id of a user: {"value": "usr_…"}.')

@@ -28,7 +28,7 @@ def tolerated_value(kind: str, path: str, value: Any, note: Note) -> Any:
     if kind == USER and lower == ENTERPRISE_SCHEMA.lower() and isinstance(value, dict):
         return tolerated_extension(value, note)
     if lower == "members" or lower.endswith(":members"):
-        return value
+        return _members(value, note)
     if kind == USER and lower == "roles" and isinstance(value, list):
         value = [_role(each, note) for each in value]
     if isinstance(value, list):
@@ -105,6 +105,15 @@ def _manager(value: Any, note: Note) -> Any:
     for key in value:
         note_name(USER, f"{MANAGER}.{key}", note)
     return value if any(item for key, item in value.items() if key.lower() == "value") else None
+
+
+def _members(value: Any, note: Note) -> Any:
+    """Write each bare id of a group's members as the object that it stands for."""
+    entries = [value] if isinstance(value, str) and value else value
+    if not isinstance(entries, list) or not any(isinstance(each, str) and each for each in entries):
+        return value
+    note("bare_member_id")
+    return [{"value": each} if isinstance(each, str) and each else each for each in entries]
 
 
 def _role(role: Any, note: Note) -> Any:

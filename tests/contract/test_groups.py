@@ -147,6 +147,18 @@ def test_changes_of_one_group_at_one_time_all_count(provider):
     assert sorted(provider.members(group)) == sorted(people)
 
 
+def test_members_may_be_bare_ids_wherever_they_are_written(provider):
+    one, other = provider.a_user()["id"], provider.a_user()["id"]
+    body = {"schemas": [GROUP], "displayName": "Bare", "members": [one, {"value": other}]}
+    group = provider.post("/Groups", body).body["id"]
+    assert provider.members(group) == [one, other]
+    assert provider.put(f"/Groups/{group}", {**body, "members": [other]}).status == 200
+    assert provider.members(group) == [other]
+    assert provider.patch(f"/Groups/{group}", {"op": "replace", "value": {"members": one}}).status == 204
+    assert provider.members(group) == [one]
+    assert provider.put(f"/Groups/{group}", {**body, "members": [""]}).status == 400
+
+
 def test_a_group_may_have_its_group_id_alone(provider):
     body = {"schemas": ["urn:ietf:params:scim:schemas:core:2.0:Group"], "externalId": "SCHOOL-01"}
     assert provider.post("/Groups", body).body["displayName"] == "SCHOOL-01"

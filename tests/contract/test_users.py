@@ -120,6 +120,24 @@ def test_a_bulk_request_makes_people_and_puts_them_into_groups(provider):
     assert provider.get("/Groups").body["totalResults"] == 0
 
 
+def test_a_bulk_request_takes_out_by_path_whom_it_makes_and_not_whom_it_could_not_make(provider):
+    group = {"schemas": [GROUP], "displayName": "Bulk", "members": [{"value": "bulkId:u"}, {"value": "bulkId:v"}]}
+    people = {each: {"schemas": [USER], "userName": f"{each}@example.org"} for each in "uv"}
+    operations = [
+        {"method": "POST", "path": "/Groups", "bulkId": "g", "data": group},
+        *({"method": "POST", "path": "/Users", "bulkId": each, "data": people[each]} for each in "uv"),
+        {"method": "POST", "path": "/Users", "bulkId": "w", "data": people["u"]},
+    ]
+    for each in "uw":
+        removed = {"op": "remove", "path": f'members[value eq "bulkId:{each}"]'}
+        data = {"schemas": [PATCH], "Operations": [removed]}
+        operations.append({"method": "PATCH", "path": "/Groups/bulkId:g", "data": data})
+    answer = provider.post("/Bulk", {"schemas": [BULK], "Operations": operations})
+    assert [each["status"] for each in answer.body["Operations"]] == ["201", "201", "201", "409", "200", "409"]
+    made, _, kept = (each["location"].rpartition("/")[2] for each in answer.body["Operations"][:3])
+    assert provider.members(made) == [kept]
+
+
 def test_a_bulk_request_has_a_limit_that_is_published(provider):
     most = provider.get("/ServiceProviderConfig").body["bulk"]["maxOperations"]
     operation = {"method": "DELETE", "path": "/Users/usr_none"}
