@@ -6,11 +6,14 @@ import csv
 import io
 from array import array
 from collections.abc import Container, Iterator
+from typing import Final
 
 from services.importer.decoding import Decoding, OpenBytes
 from services.importer.records import Record
 from services.importer.row_hash import HASH_BYTES, RowHasher
 from services.importer.timestamps import NewestTimestamp
+
+_PART_BYTES: Final = 4096 * HASH_BYTES
 
 
 class RowIndex:
@@ -39,8 +42,9 @@ class RowIndex:
 
     def hashes(self) -> Iterator[bytes]:
         """Answer the rows' hashes."""
-        hashes = bytes(self._hashes)
-        return (hashes[place : place + HASH_BYTES] for place in range(0, len(hashes), HASH_BYTES))
+        for start in range(0, len(self._hashes), _PART_BYTES):
+            part = bytes(self._hashes[start : start + _PART_BYTES])
+            yield from (part[place : place + HASH_BYTES] for place in range(0, len(part), HASH_BYTES))
 
     def hash_at(self, place: int) -> bytes:
         """Answer one row's hash."""
