@@ -205,6 +205,12 @@ _MADE: dict[str, Callable[[Failure], SCIMException]] = {
 }
 
 
+class NoMemberException(InvalidValueException):
+    """An entry of a group's members says nobody's id."""
+
+    _default_detail = 'A member is an object with the id of a user: {"value": "usr_…"}.'
+
+
 class TooManyOperationsException(PayloadTooLargeException):
     """A PATCH has more operations than are read at once."""
 

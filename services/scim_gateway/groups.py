@@ -14,6 +14,7 @@ from typing import Any
 from scim2_models import InvalidValueException, SCIMException, ScimFilter
 from scim2_models.path import CompareOperator, Comparison, FilterNode, LogicalExpr, LogicalOperator
 
+from services.scim_gateway.errors import NoMemberException
 from services.scim_gateway.quirks import Note
 from services.scim_gateway.schemas import GROUP_SCHEMA
 
@@ -140,7 +141,7 @@ def _ids(value: Any) -> list[str]:
     for entry in entries:
         found = next((item for key, item in entry.items() if key.lower() == "value"), None) if _is(entry) else None
         if not isinstance(found, str) or not found:
-            raise InvalidValueException(detail='A member is an object with the id of a user: {"value": "usr_…"}.')
+            raise NoMemberException
         ids.append(found)
     return ids
 

@@ -11,6 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from muster.directory.v1 import provisioning_pb2 as pb
 from scim2_models import Resource
 
+from services.scim_gateway.errors import NoMemberException
 from services.scim_gateway.schemas import ENTERPRISE_SCHEMA, GROUP, GROUP_SCHEMA, USER, USER_SCHEMA, model, provider
 
 _NOT_STORED_OF_USERS = frozenset({"id", "meta", "groups", "password"})
@@ -52,11 +53,16 @@ def group_facts(group: Resource[Any]) -> pb.GroupFacts:
 
 
 def member_ids(group: Resource[Any]) -> list[str] | None:
-    """The ids of a group's members in order, each once; None when the group does not speak of members."""
+    """The ids of a group's members in order, each once; None when the group does not speak of members.
+
+    Errors: NoMemberException for a member without one, since whoever is passed over would leave by a PUT.
+    """
     if "members" not in group.model_fields_set:
         return None
     members = getattr(group, "members", None) or []
-    return list(dict.fromkeys(member.value for member in members if member.value))
+    if not all(member.value for member in members):
+        raise NoMemberException
+    return list(dict.fromkeys(member.value for member in members))
 
 
 def user_of(message: pb.ProvisionedUser) -> Resource[Any]:

@@ -74,6 +74,9 @@ async def group_pieces(
         body, shown = encoded(group_json(head, (), base_url, parameters)), shown_of_members(parameters)
     lead = body[:-1] + (b"," if len(body) > 2 else b"") + b'"members":['
     has_any = False
+    if not shown:  # no part of a member is asked for
+        yield body
+        return
     async with aclosing(storage.chunks_of_members(head.id, first)) as chunks:
         async for chunk in chunks:
             for start in range(0, len(chunk), _A_PIECE):

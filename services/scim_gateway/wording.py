@@ -37,7 +37,7 @@ _REWORDED += (
     (re.compile(r"schemas must contain the base schema '([^']+)'"), r"schemas: must name \1."),
     (re.compile(r"Cannot sort on '(.+)'", re.DOTALL), r"sortBy: \1 is nothing to sort by."),
     (
-        re.compile(r"Failed to update\. Resource has changed on the server\."),
+        re.compile(r"Failed to update\. Resource has changed on the server"),
         "The resource has changed since this version was read. Read it again and repeat the change.",
     ),
 )

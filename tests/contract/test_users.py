@@ -5,6 +5,7 @@ from __future__ import annotations
 import urllib.parse
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
 import structlog.testing
 from muster.directory.v1 import users_pb2
 from sqlalchemy import text
@@ -45,7 +46,8 @@ def test_a_version_guards_a_change(provider):
     first = provider.call("PATCH", path, operation, headers=version)
     assert first.status == 200
     assert first.headers["etag"] == first.body["meta"]["version"] != user["meta"]["version"]
-    assert provider.call("PATCH", path, operation, headers=version).status == 412
+    stale = provider.call("PATCH", path, operation, headers=version)
+    assert (stale.status, "Read it again" in stale.body["detail"]) == (412, True)
     assert provider.call("PUT", path, {**user, "title": "two"}, headers=version).status == 412
     assert provider.call("DELETE", path, headers=version).status == 412
     assert provider.get(path).body["title"] == "one"
@@ -67,6 +69,25 @@ def test_pages_by_cursor_hold_everybody_once(provider):
     assert sorted(seen) == sorted(people)
     again = provider.get(query + page.body["previousCursor"])
     assert [each["id"] for each in again.body["Resources"]] == seen[3:6]
+
+
+@pytest.mark.parametrize("order", ["", "&sortBy=displayName", "&sortBy=displayName&sortOrder=descending"])
+def test_pages_by_cursor_hold_whoever_stays_once_while_others_come_and_go(provider, order):
+    people = [provider.a_user(displayName=f"Name {number}")["id"] for number in range(6)]
+    seen, cursor = [], ""
+    for number in range(20):
+        page = provider.get(f"/Users?count=2{order}&cursor={cursor}").body
+        seen += [each["id"] for each in page["Resources"]]
+        if number == 0:
+            gone = [seen[0], next(each for each in people[1:5] if each not in seen)]
+            assert [provider.delete(f"/Users/{each}").status for each in gone] == [204, 204]
+        if number < 3:
+            provider.a_user(displayName=f"Name {number}a")
+        if not (cursor := page.get("nextCursor", "")):
+            break
+    stayed = [each for each in people if each not in gone]
+    assert [seen.count(each) for each in stayed] == [1] * len(stayed)
+    assert not cursor
 
 
 def test_a_cursor_serves_the_query_it_was_given_for(provider):

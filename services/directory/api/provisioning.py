@@ -107,7 +107,7 @@ class ProvisioningServicer(Servicer, provisioning_pb2_grpc.ProvisioningServiceSe
 
         with self._refusals_remembered(caller, lambda _: [Refused(facts.user_name, facts.external_id)]):
             taken = (UserNameTaken, EmailTaken) if facts.external_id else ()
-            return self._make(request, context, caller, pb.CreateProvisionedUserResponse, work, taken)
+            return self._write(request, context, caller, pb.CreateProvisionedUserResponse, work, taken=taken)
 
     def UpdateProvisionedUser(
         self, request: pb.UpdateProvisionedUserRequest, context: grpc.ServicerContext
@@ -148,7 +148,7 @@ class ProvisioningServicer(Servicer, provisioning_pb2_grpc.ProvisioningServiceSe
             return pb.CreateProvisionedGroupResponse(group=_group(caller.tenant_id, view))
 
         with self._refusals_remembered(caller, lambda call: waiting(call, members)):
-            return self._make(request, context, caller, pb.CreateProvisionedGroupResponse, work, (GroupIdTaken,))
+            return self._write(request, context, caller, pb.CreateProvisionedGroupResponse, work, taken=(GroupIdTaken,))
 
     def UpdateProvisionedGroup(
         self, request: pb.UpdateProvisionedGroupRequest, context: grpc.ServicerContext
@@ -220,24 +220,6 @@ class ProvisioningServicer(Servicer, provisioning_pb2_grpc.ProvisioningServiceSe
     def _begin(self, session: Session, caller: Caller) -> Call:
         return begin(session, caller.tenant_id, caller.source_id, now=self.clock())
 
-    def _make(  # noqa: PLR0917 - those of `_write`, and one
-        self,
-        request: Message,
-        context: grpc.ServicerContext,
-        caller: Caller,
-        answer_type: type[_Answer],
-        work: Callable[[Call], _Answer],
-        taken: tuple[type[Exception], ...],
-    ) -> _Answer:
-        """Write, and once more where that was `taken`.
-
-        Perhaps it was by the first attempt of this very request, which has come to its end only now (S13).
-        """
-        try:
-            return self._write(request, context, caller, answer_type, work)
-        except taken:
-            return self._write(request, context, caller, answer_type, work)
-
     def _write(
         self,
         request: Message,
@@ -245,7 +227,13 @@ class ProvisioningServicer(Servicer, provisioning_pb2_grpc.ProvisioningServiceSe
         caller: Caller,
         answer_type: type[_Answer],
         work: Callable[[Call], _Answer],
+        *,
+        taken: tuple[type[Exception], ...] = (),
     ) -> _Answer:
+        """Write, and once more where that was `taken`.
+
+        Perhaps it was by the first attempt of this very request, which has come to its end only now (S13).
+        """
         unit = _unit_of(request)
 
         def in_transaction(session: Session, now: datetime) -> _Answer:
@@ -256,7 +244,7 @@ class ProvisioningServicer(Servicer, provisioning_pb2_grpc.ProvisioningServiceSe
         def write() -> _Answer:
             return self.write_once(request, context, caller.tenant_id, answer_type, in_transaction)
 
-        with self._guard_heeded(caller):
+        def write_with_freed_seats() -> _Answer:
             try:
                 return write()
             except LicenseLimitReached:
@@ -265,6 +253,12 @@ class ProvisioningServicer(Servicer, provisioning_pb2_grpc.ProvisioningServiceSe
                 if not unit or not self._judged(caller, unit):
                     raise
                 return write()
+
+        with self._guard_heeded(caller):
+            try:
+                return write_with_freed_seats()
+            except taken:
+                return write_with_freed_seats()
 
     def _judged(self, caller: Caller, unit: str) -> int:
         with self.store.write(caller.tenant_id) as session:

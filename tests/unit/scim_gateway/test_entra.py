@@ -155,6 +155,15 @@ def test_a_body_with_foreign_schemas_alone_is_left_to_be_refused():
     assert body["schemas"] == ["urn:example:thing"]
 
 
+def test_members_as_bare_ids_become_members():
+    bare = {"displayName": "a", "members": ["usr_1", {"value": "usr_2"}, "", None]}
+    notes = Notes()
+    members = [{"value": "usr_1"}, {"value": "usr_2"}, "", None]
+    assert tolerate_resource("Group", bare, notes.quirk)["members"] == members
+    assert "bare_member_id" in notes.quirks
+    assert tolerate_resource("Group", {"members": "usr_1"}, notes.quirk)["members"] == [{"value": "usr_1"}]
+
+
 def test_a_group_without_a_name_is_called_by_its_group_id():
     assert created("Group", externalId="SCHOOL-01")[0]["displayName"] == "SCHOOL-01"
     assert created("Group", externalId="SCHOOL-01", displayName="")[0]["displayName"] == "SCHOOL-01"

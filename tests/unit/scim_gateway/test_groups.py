@@ -30,7 +30,7 @@ def named(ids):
     [
         {"op": "add", "path": "members", "value": [{"$ref": None, "value": "usr_1"}]},
         {"op": "add", "path": "members", "value": {"value": "usr_1"}},
-        {"op": "add", "path": "Members", "value": ["usr_1"]},
+        {"op": "add", "path": "Members", "value": [{"value": "usr_1"}]},
         {"op": "add", "path": GROUP_MEMBERS, "value": [{"value": "usr_1", "display": "Ann", "type": "User"}]},
         {"op": "add", "value": {"members": [{"value": "usr_1"}]}},
     ],
@@ -107,7 +107,7 @@ def test_what_needs_the_members_at_hand_is_left_to_the_long_way(operation):
         folded(operation)
 
 
-@pytest.mark.parametrize("value", [None, [{}], [{"value": None}], [7], [{"display": "Ann"}]])
+@pytest.mark.parametrize("value", [None, [{}], [{"value": None}], [7], ["usr_1"], [{"display": "Ann"}]])
 def test_a_member_without_an_id_is_refused(value):
     with pytest.raises(InvalidValueException):
         folded({"op": "add", "path": "members", "value": value})

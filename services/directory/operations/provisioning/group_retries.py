@@ -13,6 +13,12 @@ from services.directory.store.provisioning_tables import GROUP
 RETRIED_WITHIN: Final = timedelta(minutes=20)
 """How long a group without Group ID may be asked for again: Okta comes back after 5 minutes, and then after 10 more."""
 
+_AWAKE, _ASLEEP = (
+    f"SELECT m.user_id FROM {table} m WHERE m.tenant_id = :t AND m.group_id = p.resource_id"
+    for table in ("memberships", "sleeping_memberships")
+)
+"""Who is in the group that may be meant."""
+
 
 def made_before(call: Call, wanted: ProvisionedGroup, members: Sequence[int]) -> int | None:
     """Find the connection's group that this very request made before, which is then sent again (S13)."""
@@ -21,10 +27,8 @@ def made_before(call: Call, wanted: ProvisionedGroup, members: Sequence[int]) ->
     query = (
         "SELECT p.resource_id FROM provisioned_resources p{index:provisioned_resources_by_external_id}"
         f" WHERE p.tenant_id = :t AND p.source_id = :s AND p.kind = {GROUP} AND p.external_id = :e"
-        " AND p.document = :d AND NOT EXISTS ("
-        "SELECT 1 FROM {each} WHERE i.id NOT IN ("
-        "SELECT m.user_id FROM memberships m WHERE m.tenant_id = :t AND m.group_id = p.resource_id) AND i.id NOT IN ("
-        "SELECT w.user_id FROM sleeping_memberships w WHERE w.tenant_id = :t AND w.group_id = p.resource_id))"
+        f" AND p.document = :d AND NOT EXISTS (SELECT 1 FROM {{each}} WHERE i.id NOT IN ({_AWAKE})"
+        f" AND i.id NOT IN ({_ASLEEP}))"
     )
     found = call.run(query, e=wanted.external_id, d=wanted.document, ids=call.ids(members))
     made: int | None = found.scalars().first()
@@ -42,11 +46,7 @@ def _made_lately(call: Call, wanted: ProvisionedGroup, members: Sequence[int]) -
     if not call.is_sqlite:  # where there is one writer at a time anyhow
         turn = f"{call.tenant_id}/{call.source_id}/{wanted.name_key}"
         call.run("SELECT pg_advisory_xact_lock(hashtext('muster.unnumbered_groups'), hashtext(:turn))", turn=turn)
-    there = (
-        "SELECT m.user_id FROM {table} m WHERE m.tenant_id = :t AND m.group_id = p.resource_id"
-        " AND m.origin_source_id = :s"
-    )
-    awake, asleep = there.format(table="memberships"), there.format(table="sleeping_memberships")
+    awake, asleep = (f"{there} AND m.origin_source_id = :s" for there in (_AWAKE, _ASLEEP))
     query = (
         "SELECT p.resource_id FROM provisioned_resources p{index:provisioned_resources_by_name}"
         " JOIN groups g ON g.tenant_id = p.tenant_id AND g.id = p.resource_id"
