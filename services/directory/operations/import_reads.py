@@ -204,7 +204,7 @@ def _made(session: Session, run: ImportRun, *, action: int, after: tuple[int, in
             text("""
             SELECT e.position, e.kind, e.resource_id, e.before, e.after, u.email, u.display_name, c.external_id
             FROM events e JOIN users u ON u.tenant_id = e.tenant_id AND u.id = e.resource_id
-            LEFT JOIN claims c ON c.tenant_id = e.tenant_id AND c.user_id = e.resource_id AND c.source_id = :source
+            LEFT JOIN claims c ON c.tenant_id = e.tenant_id AND c.user_id = e.resource_id AND c.source_id + 0 = :source
             WHERE e.tenant_id = :t AND e.xid = :xid AND e.position > :after AND e.run_id = :run
               AND e.kind IN :kinds
             ORDER BY e.position LIMIT :limit

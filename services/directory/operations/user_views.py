@@ -73,7 +73,7 @@ def user_views(session: Session, tenant_id: int, user_ids: Sequence[int]) -> dic
     session.flush()
     sql = TenantReads(session, tenant_id)
     ids = sql.ids(user_ids)
-    views = {row.id: _view(row) for row in sql.run(_PEOPLE, ids=ids)}
+    views = {row.id: _view(row) for row in sql.run(PEOPLE, ids=ids)}
     for user_id, group_id, group_name, is_main, account_id, account_name in sql.run(_PLACES, ids=ids) if views else ():
         if is_main:
             views[user_id].accounts.append(Place(account_id, account_name))
@@ -84,14 +84,15 @@ def user_views(session: Session, tenant_id: int, user_ids: Sequence[int]) -> dic
 
 COLUMNS: Final = ", ".join(f"u.{name}" for name in UserRow._fields)
 
-_PEOPLE: Final = f"""
+# `+ 0`: right after a first night PostgreSQL has no statistics, and would read all claims of the source for each user.
+PEOPLE: Final = f"""
     SELECT {COLUMNS}, v.state AS invitation_state, v.expire_time AS invitation_expire_time,
      coalesce(s.display_name, '') AS owner_display_name, coalesce(c.external_id, p.external_id, '') AS external_id
     FROM users u JOIN {{each}} ON i.id = u.id
     LEFT JOIN invitations v ON v.tenant_id = :t AND v.id = (
         SELECT max(newest.id) FROM invitations newest WHERE newest.tenant_id = :t AND newest.user_id = u.id)
     LEFT JOIN sources s ON s.tenant_id = :t AND s.id = u.owner_source_id
-    LEFT JOIN claims c ON c.tenant_id = :t AND c.user_id = u.id AND c.source_id = s.id
+    LEFT JOIN claims c ON c.tenant_id = :t AND c.user_id = u.id AND c.source_id + 0 = s.id
     LEFT JOIN provisioned_resources p ON p.tenant_id = :t AND p.source_id = s.id
      AND p.kind = {USER} AND p.resource_id = u.id
     WHERE u.tenant_id = :t

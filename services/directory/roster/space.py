@@ -10,7 +10,7 @@ from pathlib import Path
 from sqlalchemy import text
 from sqlalchemy.engine import Connection
 
-from services.directory.store.session import Store
+from services.directory.store.session import USUAL_MEMORY, Store
 
 STAGED_TABLES = ("rows", "settled_rows", "issues")
 """What the importer sent."""
@@ -109,7 +109,6 @@ class StageSpace:
         raw.execute("PRAGMA stage.journal_mode = WAL")
         raw.execute("PRAGMA stage.synchronous = OFF")
         raw.execute(f"PRAGMA stage.cache_size = -{_CACHE_KIB}")
-        (usual,) = raw.execute("PRAGMA main.cache_size").fetchone()
         raw.execute(f"PRAGMA main.cache_size = -{_CACHE_KIB}")
         raw.execute("PRAGMA temp_store = FILE")
         try:
@@ -118,8 +117,8 @@ class StageSpace:
             if connection.in_transaction():
                 connection.rollback()
             raw.execute("DETACH DATABASE stage")
-            raw.execute(f"PRAGMA main.cache_size = {usual}")
-            raw.execute("PRAGMA temp_store = MEMORY")
+            for pragma in USUAL_MEMORY:
+                raw.execute(f"PRAGMA {pragma}")
             raw.execute("PRAGMA shrink_memory")
 
     def exists(self, connection: Connection) -> bool:

@@ -27,6 +27,9 @@ from services.directory.store.turns import NoTurnError, SharedConnection, Turns
 FOLD_ON_SQLITE = "muster_lower"
 """Lower case of any script, on SQLite."""
 
+USUAL_MEMORY = ("main.cache_size = -8192", "temp_store = MEMORY")
+"""What a connection of SQLite has, in KiB and at hand; a run that takes more gives it back (roster/space.py)."""
+
 WRITER_WAIT_S = 2.0
 """How long a writer waits for an applying run before it is told TENANT_BUSY (R44)."""
 
@@ -315,8 +318,8 @@ def _set_up_sqlite(dbapi_connection: Any, _: Any) -> None:
     cursor.execute("PRAGMA journal_mode = WAL")
     cursor.execute("PRAGMA synchronous = FULL")
     cursor.execute("PRAGMA foreign_keys = ON")
-    cursor.execute("PRAGMA cache_size = -8192")  # KiB; a run takes more (roster/space.py)
-    cursor.execute("PRAGMA temp_store = MEMORY")
+    for pragma in USUAL_MEMORY:
+        cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 
 

@@ -1,16 +1,19 @@
-"""SQLite finds people and groups by index, whatever it knows of how many there are."""
+"""People and groups are found by index, whatever the database knows of how many there are."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
 from sqlalchemy import event, text
 
+from services.directory.operations import user_views
 from services.directory.store.session import Store
 from tests.integration.directory.connection import Connection, comparison, connect
+from tests.integration.directory.nights import Clock, Night
 from tests.stack.databases import Databases
 
 _READS_ALL = re.compile(
@@ -88,3 +91,31 @@ def _steps(store: Store, call: Callable[[], Any]) -> list[str]:
                 f"EXPLAIN QUERY PLAN {statement}", values[0] if isinstance(values, list) else values or ()
             )
         ]
+
+
+_MANY_USERS = """
+    INSERT INTO users (tenant_id, id, email, display_name, title, phone, secondary_phone, owner_source_id, state,
+        password_reset_required, revision, create_time, update_time)
+    SELECT {t}, g, g || '@example.org', 'Anna', '', '', '', {s}, 1, false, 1, now(), now()
+    FROM generate_series(1, 30000) g
+"""
+_THEIR_CLAIMS = """
+    INSERT INTO claims (tenant_id, source_id, external_id, user_id, missed_files, deletion_left_out)
+    SELECT {t}, {s}, 'EMPLOYEE-' || g, g, 0, false FROM generate_series(1, 30000) g
+"""
+
+
+@pytest.mark.long
+def test_right_after_a_first_night_postgresql_finds_a_users_key_by_the_user(databases, tmp_path):
+    """Nobody has counted the claims yet; looked up by their source, a page of users took minutes."""
+    with closing(Store(databases.make("postgresql"))) as store:
+        night = Night(store, tmp_path, Clock())
+        with store.write(night.tenant_id) as session:
+            for statement in (_MANY_USERS, _THEIR_CLAIMS):
+                session.connection().execute(text(statement.format(t=night.tenant_id, s=night.source_id)))
+            query = user_views.PEOPLE.replace("{each}", f"unnest(ARRAY{list(range(1, 1001))}) AS i(id)").replace(
+                ":t", "1"
+            )
+            plan = "\n".join(session.connection().execute(text(f"EXPLAIN {query}")).scalars())
+    assert "claims_by_user" in plan, plan
+    assert "claims_pkey" not in plan, plan
