@@ -173,10 +173,10 @@ def _apply(
     else:
         given = plan_input(session, run, leave_deletions_out=False, now=imports.clock())
         counts = run.plan
-    run.plan_xid, run.plan_position = basis(session)
-    run.applied_xid, run.applied_position = transaction_id(session), run.plan_position
+    run.applied_xid, run.applied_position = transaction_id(session), basis(session)[1]
     _write(imports, space, connection, run, given=given, counts=counts)
     _settle(imports, session, run, counts)
+    run.plan_xid, run.plan_position = basis(session)  # what it wrote itself is not newer
     session.flush()
     session.refresh(run)
     session.expunge_all()

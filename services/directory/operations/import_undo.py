@@ -227,14 +227,14 @@ def undo_here(imports: Imports, space: StageSpace, session: Session, run: Import
         return _read(session, run)
     _write(imports, session, undo, run, counts)
     _settle(imports, session, run, undone, counts)
+    run.plan_xid, run.plan_position = basis(session)
     return _read(session, run)
 
 
 def _write(imports: Imports, session: Session, undo: roster.Undo, run: ImportRun, counts: dict[str, int]) -> None:
     session.flush()
     connection = session.connection()
-    run.plan_xid, run.plan_position = basis(session)
-    run.applied_xid, run.applied_position = transaction_id(session), run.plan_position
+    run.applied_xid, run.applied_position = transaction_id(session), basis(session)[1]
     order = UndoOrder(
         run_id=run.id,
         actor=Actor(run.approved_by),

@@ -234,9 +234,12 @@ def has_archived(session: Session, tenant_id: int, since: Cursor) -> bool:
 
 
 def newer_than(tenant_id: int, since: Cursor) -> str:
-    """Write the SQL condition for the tenant's events that came after a basis."""
+    """Write the SQL condition for the tenant's events that came after a basis.
+
+    Both `xid >= …` and `position > …` must hold. The first is said by the row, from which on both databases read then.
+    """
     xid, position = since
-    return f"tenant_id = {tenant_id} AND xid >= {xid} AND position > {position}"
+    return f"tenant_id = {tenant_id} AND (xid, position) > ({xid}, {position}) AND position > {position}"
 
 
 def place(log: type[AnyEvent] = Event) -> Tuple:
