@@ -29,7 +29,7 @@ MOST_TENANT_WATCHERS: Final = 4
 """Of the server's watchers, how many may follow one tenant's events each."""
 
 POLL_S: Final = 0.2
-LOOKS_APART_S: Final = 0.1
+LOOKS_APART_S: Final = 0.25
 """How long after a look for events the next one is: writers under load commit hundreds of times a second."""
 CHECKPOINT_S: Final = 5.0
 _BATCH: Final = 500
