@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from muster.directory.v1 import events_pb2, users_pb2
 from muster.runtime.errors import failure_of
+from sqlalchemy import event
 from sqlmodel import Session, col, select
 
 from services.directory.api import events as api
@@ -309,3 +311,32 @@ def test_followers_see_every_committed_event_once_and_in_order_however_transacti
             assert seen == in_order
 
     overlap()
+
+
+def test_a_follower_does_not_look_at_each_of_many_commits(directory: ServedDirectory, office: Office, notifier: Caller):
+    looks = []
+
+    def look(_connection, _cursor, statement, *_):
+        if statement.startswith("SELECT events.xid, events.position"):
+            looks.append(time.monotonic())
+
+    with watching(directory.store.engine, look):
+        watcher = Watcher(notifier, kinds=["run.expired"])
+        wait_until(lambda: looks)
+        started, before = time.monotonic(), len(looks)
+        for number in range(60):
+            with directory.store.write(office.tenant_id) as session:
+                about, who = ("ten", office.tenant_id), Actor("somebody")
+                kind = f"example.burst{number}"
+                append_event(session, office.tenant_id, kind=kind, resource=about, actor=who, now=datetime.now(UTC))
+        ended = time.monotonic()
+        watcher.stop()
+    during = [at for at in looks[before:] if at <= ended]
+    assert len(during) <= (ended - started) / api.LOOKS_APART_S + 1
+
+
+@contextmanager
+def watching(engine, tell):
+    event.listen(engine, "before_cursor_execute", tell)
+    yield
+    event.remove(engine, "before_cursor_execute", tell)
