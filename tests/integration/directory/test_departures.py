@@ -44,6 +44,17 @@ def test_a_deleted_group_lets_its_people_go_at_the_end_of_the_request(connection
     assert states(connection, ann) == [DORMANT]
 
 
+def test_who_is_deleted_and_made_again_in_the_request_stays(connection):
+    """What the request took from it before it was deleted is of no account: it came back without a group."""
+    ann = connection.create("ann@example.org")
+    crisis = connection.create_group("Crisis", members=[ann.id])
+    connection.delete_group(crisis.id, unit="u-1")
+    connection.delete(ann.id)
+    assert connection.create("ann@example.org", unit="u-1").id == ann.id
+    assert connection.judge("u-1") == 0
+    assert states(connection, ann) == [ACTIVE]
+
+
 def test_what_nobody_ends_is_judged_a_minute_later(directory, connection):
     ann, ben = connection.create(), connection.create()
     crisis = connection.create_group("Crisis", members=[ann.id, ben.id])

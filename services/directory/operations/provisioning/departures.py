@@ -48,6 +48,14 @@ def let_go(call: Call, user_ids: Collection[int]) -> None:
         put_out(call, alone, WayOut.LAST_GROUP_GONE)
 
 
+def forget(call: Call, user_id: int) -> None:
+    """Let somebody who is deleted wait for no judgement: who comes back after that is wanted as it then is (S6)."""
+    call.run(
+        "DELETE FROM pending_departures WHERE tenant_id = :t AND source_id = :s AND user_id = :u",
+        u=user_id,
+    )
+
+
 def judge(call: Call, unit: str) -> int:
     """End a unit of work: whoever waited and is in no SCIM group by now leaves; answers how many.
 

@@ -10,6 +10,7 @@ from sqlmodel import col, select
 from services.directory.operations.leaving import leave
 from services.directory.operations.parties import party_of
 from services.directory.operations.provisioning.call import Call
+from services.directory.operations.provisioning.departures import forget
 from services.directory.operations.provisioning.guard import watch
 from services.directory.operations.provisioning.reads import UserView, foreign_users, get_user
 from services.directory.operations.provisioning.user_writes import (
@@ -102,6 +103,7 @@ def delete_user(call: Call, user_id: int, *, etag: str) -> None:
         call.tell([Change("membership.removed", ("usr", user_id), before={"groups": groups})] if groups else [])
         return
     leave(call.session, call.tenant_id, [user_id], WayOut.SCIM_DELETED, actor=call.actor, now=call.now)
+    forget(call, user_id)
     watch(call, 1 if user.state == UserState.ACTIVE else 0)  # who was asleep had been put out before
 
 
