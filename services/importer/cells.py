@@ -21,7 +21,8 @@ email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()
 _SPACES = " \t\n\r\x0b\x0c\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 _INVISIBLE = "\xad\u034f\u061c\u180e\u200b-\u200f\u2060-\u2064\u206a-\u206f\ufeff"
 _BIDI = re.compile("[\u202a-\u202e\u2066-\u2069]")
-_EDGES = re.compile(f"^[{_SPACES}{_INVISIBLE}]+|[{_SPACES}{_INVISIBLE}]+$")
+_EDGES = re.compile(f"^[{_SPACES}{_INVISIBLE}]+|(?<![{_SPACES}{_INVISIBLE}])[{_SPACES}{_INVISIBLE}]+$")
+"""Each run of spaces is tried from its beginning only: a cell may hold millions of them."""
 _RUN_OF_SPACES = re.compile(f"[{_SPACES}]+")
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 _ELISION = re.compile("'[a-zA-Z][ -]")  # 't Hart, 's-Gravesande
@@ -36,6 +37,7 @@ _PHONE = re.compile(r"(?![^.]*\.0$)\(?[+\uff0b]?[\d\s().\-\u2010-\u2015\u2212/]+
 _SPACE = re.compile(r"\s")
 _NOT_DIGITS = re.compile(r"\D")
 _MAX_PHONE_DIGITS = 15  # E.164
+_MAX_PHONE_CHARACTERS = 250  # the library reads none longer
 _PUNCTUATION = {ord(character): None for character in " -()./\xa0"}
 _MIXTURES = (
     frozenset({"LATIN", "CJK", "IDEOGRAPHIC", "HIRAGANA", "KATAKANA", "KATAKANA-HIRAGANA"}),
@@ -120,6 +122,8 @@ def canonical_phone(text: str, region: str) -> Phone | None:
     A number in national form needs a region. What counts is that its length is possible in its country: a numbering
     plan newer than ours must not cost a person the warning in a crisis.
     """
+    if len(text) > _MAX_PHONE_CHARACTERS:
+        return None
     e164 = international_phone(text)
     return Phone(e164) if e164 is not None else _parsed_phone(text, region)
 

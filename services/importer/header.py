@@ -37,7 +37,7 @@ _ALIASES = {
     "Groups": "group ids, grupper, ryhmät",
     "Skip": "hoppa över, hopp over, spring over, ohita",
     "FirstName": "first name, given name, förnamn, fornavn, etunimi",
-    "LastName": "last name, surname, efternamn, etternavn, sukunimi",
+    "LastName": "last name, surname, efternamn, etternavn, efternavn, sukunimi",
 }
 
 

@@ -18,7 +18,7 @@ import phonenumbers
 from services.importer.header import COLUMNS
 from services.importer.row_layout import MAX_FIELD_BYTES, RowLayout
 
-READING = 3
+READING = 4
 """To be raised whenever the same row may read as something else than before: then every row is sent once more."""
 
 HASH_BYTES = 16

@@ -24,7 +24,7 @@ FORMULA = tuple("=+-@")
 """What a cell must not begin with in a spreadsheet (R25)."""
 DAMAGED_ID = re.compile(r"[+-]?\d(?:[.,]\d+)?[Ee][+-]\d{1,3}")
 """A number as spreadsheets write long ones (R16)."""
-_MAX_GROUP_CELLS = 4096
+_MAX_GROUP_CELLS, _LONGEST_KEPT_CELL = 4096, 1024
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,9 @@ class RowLayout:
             return None
         if len(self._group_cells) > _MAX_GROUP_CELLS:  # most files have few distinct cells; the others must not grow it
             self._group_cells.clear()
-        groups = self._group_cells[cell] = list(dict.fromkeys(filter(None, parts)))
+        groups = list(dict.fromkeys(filter(None, parts)))
+        if len(cell) <= _LONGEST_KEPT_CELL:
+            self._group_cells[cell] = groups
         return groups
 
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from services.importer.cells import clean_cell
 
 STALE_AFTER = timedelta(hours=48)
-_SPACE_BEFORE_ZONE = re.compile(r"\s+(?=[+\-]\d\d|Z$)", re.IGNORECASE)
+_SPACE_BEFORE_ZONE = re.compile(r"(?<!\s)\s+(?=[+\-]\d\d|Z$)", re.IGNORECASE)
 
 
 def read_timestamp(text: str, zone: tzinfo) -> datetime | None:

@@ -164,6 +164,14 @@ def test_r29_a_dormant_user_of_a_connection_keeps_the_mail(plan_of):
     assert plan.rejections == {2: "owned_by_other_source"}
 
 
+def test_r30_where_the_id_is_the_mail_a_changed_mail_is_a_new_user(plan_of):
+    person = a_person("anna", external_id="anna@example.org")
+    row = a_staged_row("anna.berg@example.org", email="anna.berg@example.org", display_name=person.user.display_name)
+    plan = plan_of(a_register(person), row)
+    assert plan.actions == {"anna": Action.DELETE, "anna.berg@example.org": Action.CREATE}
+    assert plan.rejections == {}
+
+
 def test_r31_a_mail_change_under_the_same_id_keeps_the_user(plan_of):
     plan = plan_of(a_register(a_person("anna")), a_row_of("anna", email="a.berg@example.org"))
     assert plan.actions == {"anna": Action.UPDATE}

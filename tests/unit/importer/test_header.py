@@ -26,6 +26,19 @@ def test_r12_each_alias_is_known(column, alias):
     assert header.positions[column] == len(others)
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        "Anställningsnummer,Förnamn,Efternamn,E-post,Befattning",
+        "Ansattnummer,Fornavn,Etternavn,E-post,Stilling",
+        "Medarbejdernummer,Fornavn,Efternavn,E-mail,Titel",
+        "Henkilönumero,Etunimi,Sukunimi,Sähköposti,Tehtävänimike",
+    ],
+)
+def test_r12_a_header_may_be_in_any_nordic_language(names):
+    assert list(read_header(names.split(",")).positions) == ["UniqueID", "FirstName", "LastName", "Mail", "Title"]
+
+
 def test_r12_an_alias_is_warned_of_on_the_header_s_line():
     reading = read(a_csv(a_row(), header={"UniqueID": "Anställningsnummer", "Mail": "E-post"}, sep_line=True))
     assert [(i.code, i.line, i.key, i.column) for i in reading.issues] == [

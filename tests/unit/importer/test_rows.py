@@ -332,3 +332,9 @@ def test_r17_the_digest_looks_at_all_cells_but_time_and_groups():
     assert {len(digest) for digest in digests} == {16}
     assert digests[0] == digests[1] == digests[2]
     assert len(set(digests)) == 5
+
+
+def test_r16_many_spaces_within_cells_take_no_more_time_than_letters():
+    gap = " " * 100_000  # each cell would take minutes if every one of them began a search
+    cells = dict.fromkeys(("UniqueID", "Name", "Mail", "Title", PHONE, "TimeStamp", "Groups", "Skip"), f"a{gap}b")
+    assert_rejected(reading_of(**cells), "id_length", "UniqueID")
