@@ -52,7 +52,7 @@ class RowIndex:
 
     def places_of_others(self, settled: Container[bytes]) -> array[int]:
         """Find the rows that are not settled."""
-        return array("I", [place for place, row_hash in enumerate(self.hashes()) if row_hash not in settled])
+        return array("I", (place for place, row_hash in enumerate(self.hashes()) if row_hash not in settled))
 
     def lines_and_hashes(self, first: int, end: int) -> Iterator[tuple[int, bytes]]:
         """Answer the lines and hashes of rows from a place on, up to another."""
