@@ -207,7 +207,7 @@ class _Planning(Rows):
             for group_external_id in groups_outside(self.register, self.source, row):
                 self.warn(row, f"group_out_of_scope:{group_external_id}")
             for group_external_id in dict.fromkeys(row.groups or ()):
-                if group_external_id in not_for_files:
+                if group_external_id in not_for_files or len(group_external_id) > 256:
                     self.warn(row, f"unknown_group:{group_external_id}")
                     continue
                 if group_external_id in known or (creates and row.line not in imported):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import text
 
 from services.directory.roster.planner import Planner
+from services.directory.rules.text import MOST_CHARACTERS
 
 _VALUES = {
     "UniqueID": "r.external_id",
@@ -162,8 +163,8 @@ def _add_no_account(planner: Planner) -> None:
 def _add_unknown_groups(planner: Planner) -> None:
     """R37: an unknown Group ID never rejects; the nearest known one is named. Its code carries the ID.
 
-    One that a SCIM connection syncs, or that waits to be released (S8), is warned about also where unknown groups are
-    created.
+    One that a SCIM connection syncs, that waits to be released (S8) or that is too long is warned about also where
+    unknown groups are created.
     """
     if not planner.count("unknown_groups"):
         return
@@ -178,6 +179,9 @@ def _add_unknown_groups(planner: Planner) -> None:
                    WHEN k.is_reserved
                    THEN 'An administrator deleted the group with this Group ID; take it out of the file, or release '
                         || 'the Group ID (muster group release).'
+                   WHEN k.is_too_long
+                   THEN 'A Group ID has at most {MOST_CHARACTERS} characters; correct the file, or the group separator '
+                        || 'of the source.'
                    ELSE 'No group has this Group ID; '
                         || CASE WHEN s.suggestion IS NULL THEN ''
                                 ELSE 'nearest Group ID: ' || s.suggestion || '; ' END
@@ -187,7 +191,7 @@ def _add_unknown_groups(planner: Planner) -> None:
         LEFT JOIN {{suggestions}} s ON s.group_external_id = l.unknown_id
         WHERE l.unknown_id IS NOT NULL
         """
-        + ("AND (k.synced_by IS NOT NULL OR k.is_reserved)" if creates else "")
+        + ("AND (k.synced_by IS NOT NULL OR k.is_reserved OR k.is_too_long)" if creates else "")
     )
 
 

@@ -8,6 +8,7 @@ from sqlalchemy import text
 from services.directory.roster.owners import sources_sql
 from services.directory.roster.planner import Planner
 from services.directory.rules.ownership import Party, Verdict, groups_with
+from services.directory.rules.text import MOST_CHARACTERS
 
 
 def compare_memberships(planner: Planner, *, merged: int) -> None:
@@ -85,21 +86,21 @@ def _list_groups(planner: Planner, *, merged: int) -> None:
 def _find_unknown(planner: Planner) -> None:
     """Find Group IDs that no group has; with R37's `create`, give ids to the groups that accepted people need.
 
-    One that waits to be released (S8) is not made anew.
+    One that waits to be released (S8) is not made anew, nor one that is longer than a Group ID may be.
     """
     planner.make(
         "unknown_groups",
         """
         SELECT l.unknown_id AS group_external_id, min(s.display_name) AS synced_by,
-               min(e.external_id) IS NOT NULL AS is_reserved,
-               min(CASE WHEN l.state = 'deferred' THEN 1 ELSE 0 END) = 0
+               min(e.external_id) IS NOT NULL AS is_reserved, length(l.unknown_id) > {longest} AS is_too_long,
+               length(l.unknown_id) <= {longest} AND min(CASE WHEN l.state = 'deferred' THEN 1 ELSE 0 END) = 0
                    AND min(s.id) IS NULL AND min(e.external_id) IS NULL AS is_needed
         FROM {listed} l
         LEFT JOIN reserved_group_ids e ON e.tenant_id = {t} AND e.external_id = l.unknown_id
         LEFT JOIN groups g ON g.tenant_id = {t} AND g.external_id = l.unknown_id
         LEFT JOIN sources s ON s.tenant_id = {t} AND s.id = g.owner_source_id
         WHERE l.unknown_id IS NOT NULL GROUP BY l.unknown_id
-        """,
+        """.replace("{longest}", str(MOST_CHARACTERS)),
     )
     planner.make(
         "suggestions", "SELECT group_external_id, group_external_id AS suggestion FROM {unknown_groups} WHERE false"
@@ -146,9 +147,8 @@ def _suggest(planner: Planner) -> None:
     unknown = list(
         planner.connection.execute(
             text(
-                "SELECT group_external_id FROM {unknown_groups} WHERE synced_by IS NULL AND NOT is_reserved".format(
-                    **planner.words
-                )
+                "SELECT group_external_id FROM {unknown_groups} WHERE synced_by IS NULL AND NOT is_reserved"
+                " AND NOT is_too_long".format(**planner.words)
             )
         ).scalars()
     )

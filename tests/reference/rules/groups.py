@@ -41,6 +41,15 @@ def test_r37_no_group_is_created_for_a_row_that_is_rejected_or_deferred(plan_of)
     assert plan.warnings == [(2, "deferred_license")]
 
 
+@pytest.mark.parametrize("creates", [False, True])
+def test_r37_no_group_is_created_under_a_longer_id_than_a_group_id_may_be(plan_of, apply_plan, creates):
+    longest, too_long = "x" * 256, "".join(map(chr, range(0x4E00, 0x4E00 + 3_000)))  # too long for an index, too
+    register = a_register(groups={longest: "main"}, source=Source(account="main", creates_unknown_groups=creates))
+    plan = plan_of(register, a_staged_row(A, groups=f"{longest},{too_long}"))
+    assert plan.warnings == [(2, f"unknown_group:{too_long}")]
+    assert {entry.group for entry in apply_plan(register, plan).memberships} == {"main", longest}
+
+
 def test_r37_without_a_linked_account_no_group_is_created(plan_of):
     register = a_register(source=Source(account=None, creates_unknown_groups=True))
     plan = plan_of(register, a_staged_row(A, groups="x"))
