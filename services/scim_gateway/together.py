@@ -108,9 +108,8 @@ class Together:
 
     def _answered(self, lane: _Lane) -> None:
         lane.under_way -= 1
-        if lane.waiting:
-            self._send(lane)
-        elif not lane.under_way:
+        self._send(lane)
+        if not lane.under_way:
             self._lanes = {name: other for name, other in self._lanes.items() if other is not lane}
 
     def _send(self, lane: _Lane) -> None:

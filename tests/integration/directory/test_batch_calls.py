@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 
 import pytest
@@ -9,6 +10,9 @@ from muster.directory.v1 import provisioning_pb2 as pb
 from muster.runtime.effects import effects_of
 from muster.runtime.errors import failure_in
 
+from services.directory.api import batches
+from services.directory.rules import names
+from services.directory.store.session import WRITER_WAIT_S, Lock
 from tests.integration.directory.connection import USER, Connection, comparison, connect, user_facts
 from tests.integration.directory.serving import Office, fields_of, refused
 
@@ -90,3 +94,16 @@ def test_members_are_not_read_in_a_batch(connection):
         connection, pb.ProvisioningCall(get_group=pb.GetProvisionedGroupRequest(id=group, with_members=True))
     )
     assert reason_of(answer) == "INVALID_ARGUMENT"
+
+
+def test_calls_of_a_batch_wait_for_a_busy_tenant_together(connection, directory, monkeypatch):
+    """Each alone would wait as long as the first."""
+    monkeypatch.setattr(batches, "WRITER_WAIT_S", 0.3)
+    calls = [new_user(f"p{number}@example.org") for number in range(4)]
+    tenant_id = names.parse_tenant(connection.office.name, field="tenant")
+    with directory.store.write(tenant_id, lock=Lock.EXCLUSIVE):
+        started = time.monotonic()
+        reasons = {reason_of(each) for each in batch(connection, *calls)}
+        assert time.monotonic() - started < WRITER_WAIT_S
+    assert reasons == {"TENANT_BUSY"}
+    assert connection.search().total == 0
