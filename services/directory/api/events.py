@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
@@ -129,6 +130,8 @@ class EventServicer(Servicer, events_pb2_grpc.EventServiceServicer):
         self, sought: Sought, cursor: Cursor, context: grpc.ServicerContext
     ) -> Iterator[pb.WatchEventsResponse]:
         said_at = time.monotonic()
+        gone = threading.Event()  # its place is free as soon as the client has gone, and not after a pause
+        context.add_callback(gone.set)
         while context.is_active():
             commits, looked_at = self.store.commits.count, time.monotonic()
             with self.store.read(sought.tenant_id) as session:
@@ -145,7 +148,7 @@ class EventServicer(Servicer, events_pb2_grpc.EventServiceServicer):
                 said_at = time.monotonic()
                 yield pb.WatchEventsResponse(cursor=_format_cursor(cursor))
             self.store.commits.wait(commits, timeout_s=POLL_S)
-            time.sleep(max(0.0, looked_at + LOOKS_APART_S - time.monotonic()))
+            gone.wait(max(0.0, looked_at + LOOKS_APART_S - time.monotonic()))
 
 
 def event_message(event: AnyEvent) -> pb.Event:
