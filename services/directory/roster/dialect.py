@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 from sqlalchemy import text
@@ -142,19 +140,6 @@ class Dialect:
             connection.execute(
                 text("SELECT set_config('enable_nestloop', 'on', true), set_config('random_page_cost', '1.1', true)")
             )
-
-    @contextmanager
-    def looking_up(self, connection: Connection) -> Iterator[None]:
-        """Let PostgreSQL read a few of many rows by their keys, in their order, whatever its statistics say.
-
-        Right after a first night they speak of another database, and it would read and sort the whole of each group.
-        """
-        others = ("enable_hashjoin", "enable_mergejoin", "enable_bitmapscan")
-        if not self.is_sqlite:
-            connection.execute(text("; ".join(f"SET LOCAL {name} = off" for name in others)))
-        yield
-        if not self.is_sqlite:
-            connection.execute(text("; ".join(f"SET LOCAL {name} TO DEFAULT" for name in others)))
 
     def untune(self, connection: Connection) -> None:
         """Let what follows in the transaction choose its joins again: an apply touches few people of many."""

@@ -9,7 +9,6 @@ Two tables beside the plan, each made by one statement:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -150,8 +149,6 @@ def changed_groups(stage: StageSql, table: str, condition: str, *, share: float 
             ) q JOIN groups g ON g.tenant_id = {{t}} AND g.id = q.group_id
             WHERE q.before < {most}
         """
-        is_few = below < BANDS[-1][1]
-        with stage.dialect.looking_up(stage.connection) if is_few else nullcontext():
-            rows = stage.connection.execute(text(sql.format(**stage.words))).all()
+        rows = stage.connection.execute(text(sql.format(**stage.words)))
         found += (GroupChange(int(group), str(name), int(before), int(after)) for group, name, before, after in rows)
     return found
