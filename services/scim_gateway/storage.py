@@ -14,7 +14,6 @@ import grpc.aio
 import structlog
 from muster.directory.v1 import provisioning_pb2 as pb
 from muster.runtime import identity
-from muster.runtime.effects import effects_of
 from scim2_models import Resource, ResourceType, ResponseParameters, SCIMException, SearchRequest
 from scim2_server.conditions import opaque_tag
 from scim2_server.storage import AsyncScimStorage, SearchPage
@@ -24,7 +23,7 @@ from services.scim_gateway.answers import Members, keeps
 from services.scim_gateway.errors import TOO_SLOW, GuardException, TryLaterException, scim_error, scim_error_of
 from services.scim_gateway.filters import attribute_of, filter_of
 from services.scim_gateway.schemas import GROUP, MAX_RESULTS, USER, model
-from services.scim_gateway.together import FailedCallError, Together
+from services.scim_gateway.together import Answered, FailedCallError, Together, outcome_of
 
 log = structlog.get_logger()
 
@@ -305,32 +304,30 @@ class DirectoryStorage(AsyncScimStorage):
     async def _call(self, method: Any, request: Any) -> Any:
         try:
             call = method(request, metadata=self._metadata, timeout=self._time_left_s())
-            answer = await call
-            trailer = await call.trailing_metadata()
-            for kind, count in effects_of(trailer).items():
-                self.effects[kind] = self.effects.get(kind, 0) + count
-            tenant = identity.tenant_of(trailer)
-            if tenant:
-                self._learn_tenant(tenant)
-            return answer
+            return self._noted(await outcome_of(call))
         except grpc.RpcError as error:
             raise (scim_error(error) or error) from None
 
     async def _call_briefly(self, kind: str, request: Any) -> Any:
         """Make a call that takes little: with others of the key, if any are under way."""
         try:
-            answered = await self._together.call(
-                kind, request, key=self._key, request_id=self._request_id, timeout_s=self._time_left_s()
+            return self._noted(
+                await self._together.call(
+                    kind, request, key=self._key, request_id=self._request_id, timeout_s=self._time_left_s()
+                )
             )
         except FailedCallError as failed:
             raise (scim_error_of(failed.failure) or failed) from None
         except grpc.RpcError as error:
             raise (scim_error(error) or error) from None
-        for effect, count in answered.effects.items():
-            self.effects[effect] = self.effects.get(effect, 0) + count
-        if answered.tenant:
-            self._learn_tenant(answered.tenant)
-        return answered.message
+
+    def _noted(self, answer: Answered) -> Any:
+        """Note what a call changed and whose it was; gives what it answers."""
+        for kind, count in answer.effects.items():
+            self.effects[kind] = self.effects.get(kind, 0) + count
+        if answer.tenant:
+            self._learn_tenant(answer.tenant)
+        return answer.message
 
     async def _stream(self, request: pb.GetProvisionedGroupRequest) -> AsyncIterator[pb.GetProvisionedGroupResponse]:
         try:

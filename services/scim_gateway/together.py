@@ -97,14 +97,10 @@ class Together:
 
     async def _single(self, kind: str, request: Any, *, key: str, request_id: str, timeout_s: float) -> Answered:
         metadata = (identity.bearer(key), (identity.REQUEST_ID, request_id))
-        if kind == "get_group":
-            call = self.stub.GetProvisionedGroup(request, metadata=metadata, timeout=timeout_s)
-            message = await anext(aiter(call))
-        else:
-            call = self._alone[kind](request, metadata=metadata, timeout=timeout_s)
-            message = await call
-        trailer = await call.trailing_metadata()
-        return Answered(message, effects_of(trailer), identity.tenant_of(trailer))
+        if kind != "get_group":
+            return await outcome_of(self._alone[kind](request, metadata=metadata, timeout=timeout_s))
+        call = self.stub.GetProvisionedGroup(request, metadata=metadata, timeout=timeout_s)
+        return await _with_trailer(call, await anext(aiter(call)))
 
     def _answered(self, lane: _Lane) -> None:
         lane.under_way -= 1
@@ -144,6 +140,16 @@ class Together:
                     each.answered.set_exception(FailedCallError(failure))
         finally:
             self._answered(lane)
+
+
+async def outcome_of(call: Any) -> Answered:
+    """Wait for what comes of a call by itself. Errors: grpc.RpcError."""
+    return await _with_trailer(call, await call)
+
+
+async def _with_trailer(call: Any, message: Any) -> Answered:
+    trailer = await call.trailing_metadata()
+    return Answered(message, effects_of(trailer), identity.tenant_of(trailer))
 
 
 def _call_of(kind: str, request: Any, request_id: str) -> pb.ProvisioningCall:
