@@ -166,7 +166,7 @@ class ErrorInterceptor(grpc.ServerInterceptor):  # type: ignore[type-arg]  # not
     def _tell(self, error: Exception, context: grpc.ServicerContext, line: _CallLine) -> None:
         if context.code() is not None:  # type: ignore[attr-defined]  # abort() was called inside
             raise error
-        told = error if isinstance(error, errors.RpcError) else self._translate(error)
+        told = _known(error, self._translate)
         if told is None and not context.is_active():
             line.fields["reason"] = "CANCELLED"
             return
@@ -177,8 +177,11 @@ class ErrorInterceptor(grpc.ServerInterceptor):  # type: ignore[type-arg]  # not
 
 def told_of(error: Exception, translate: Translate, *, method: str, request_id: str) -> errors.RpcError:
     """Say what to tell for an exception; a fault of ours is logged, and told by no more than its request's id."""
-    told = error if isinstance(error, errors.RpcError) else translate(error)
-    return told or _fault(error, method=method, request_id=request_id)
+    return _known(error, translate) or _fault(error, method=method, request_id=request_id)
+
+
+def _known(error: Exception, translate: Translate) -> errors.RpcError | None:
+    return error if isinstance(error, errors.RpcError) else translate(error)
 
 
 def _fault(error: Exception, *, method: str, request_id: str) -> errors.RpcError:
