@@ -58,10 +58,8 @@ _STAYS = "c.action NOT IN (1, 4, 5)"
 _HAD = "(c.old_phone <> '' OR c.old_secondary_phone <> '')"
 _HAS = "(c.phone <> '' OR c.secondary_phone <> '')"
 _IS_REACHABLE = "u.state = 1 AND (u.phone <> '' OR u.secondary_phone <> '')"
-_STILL_THERE = """
-    EXISTS (SELECT 1 FROM memberships o WHERE o.tenant_id = {t} AND o.group_id = v.group_id AND o.user_id = v.user_id
-            AND o.origin_source_id <> {s})
-"""
+_STILL_THERE = "EXISTS (SELECT 1 FROM {shared} o WHERE o.group_id = v.group_id AND o.user_id = v.user_id)"
+"""Somebody else, too, has put the person of a move into its group."""
 
 
 def find_departures(stage: StageSql, counts: Mapping[str, int]) -> int:
