@@ -43,11 +43,11 @@ def update_group(
         group.display_name = values["display_name"]
     if "group_external_id" in values:
         _set_group_id(TenantSql(session, tenant_id, now), group, values["group_external_id"])
+        settle_group_id(session, group)
     after = _described(session, group)
     changed = [field for field, value in after.items() if value != before[field]]
     if changed:
         touch(group, now)
-        settle_group_id(session, group)
         told = [{field: side[field] for field in changed if side[field]} for side in (before, after)]
         change = Change("group.updated", ("grp", group_id), before=told[0], after=told[1])
         append_events(session, tenant_id, [change], actor=actor, now=now)

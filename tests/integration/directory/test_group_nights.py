@@ -11,6 +11,7 @@ from services.directory.operations import group_changes, group_moves, import_rea
 from services.directory.operations.accounts import create_account
 from services.directory.operations.group_moves import MovedMembers
 from services.directory.operations.groups import create_group, get_group
+from services.directory.rules.errors import GroupIdTaken
 from services.directory.store.tables import MANUAL, Account, Claim, Event, ImportIssue, Membership, RunStatus, Source
 from tests.integration.directory.nights import SOMEBODY, hash_of
 from tests.integration.directory.undoing import plan_undo
@@ -96,6 +97,18 @@ def test_a_group_id_set_after_a_night_takes_effect_the_next_though_the_file_is_t
     run = nightly(night, *FILE)
     assert members(night, group) == {("anna", "file"), ("bo", "file")}
     assert (figures(run), warnings(night, run)) == ({"updated": 2, "unchanged": 1}, set())
+
+
+def test_a_group_that_the_file_made_gets_no_group_id_of_another_group(night):
+    with night.store.write(night.tenant_id) as session:
+        session.get_one(Source, (night.tenant_id, night.source_id)).create_unknown_groups = True
+    crew(night, night.account_id, "TAKEN")
+    night.apply(night.plan(*FILE))
+    with night.store.read(night.tenant_id) as session:
+        made = session.exec(select(Event.resource_id).where(Event.kind == "group.created")).all()[-1]
+        assert get_group(session, night.tenant_id, made).group.external_id == "CREW"
+    with pytest.raises(GroupIdTaken):
+        change(night, made, "TAKEN")
 
 
 def test_r42_without_its_group_id_a_files_group_is_manual_and_the_next_night_knows_it_no_more(night, places):
