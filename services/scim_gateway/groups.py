@@ -86,22 +86,6 @@ def fold(operations: list[Any], note: Note) -> GroupChange:
     return change
 
 
-def by_value(operation: Json) -> Json:
-    """Say by value what `members[value eq "bulkId:…"]` takes out: references are looked for there, and not in a path.
-
-    RFC 7644 §3.7.2 has them resolved wherever an id may stand; any other operation stays as it is.
-    """
-    path = operation.get("path")
-    match = _MEMBERS.fullmatch(path.strip()) if isinstance(path, str) and "bulkId:" in path else None
-    if match is None or operation.get("op") != "remove" or operation.get("value") not in (None, "", []):
-        return operation
-    try:
-        ids = _ids_in_brackets(match["rest"].strip())
-    except NotFoldableError:
-        return operation
-    return {**operation, "path": "members", "value": [{"value": each} for each in ids]}
-
-
 def _fold_pathless(change: GroupChange, operation: Json, note: Note) -> None:
     """`{"op": "replace", "value": {"id": …, "displayName": …, "members": […]}}`, as Okta renames."""
     value = operation.get("value")

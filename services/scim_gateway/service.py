@@ -26,6 +26,7 @@ from scim2_models import (
     SCIMException,
     SearchRequest,
 )
+from scim2_server.bulk import BulkPlan
 from scim2_server.conditions import Conditions
 from scim2_server.errors import MethodNotAllowedException
 from scim2_server.requests import ScimRequest
@@ -38,6 +39,7 @@ from services.scim_gateway.answers import group_json, user_json
 from services.scim_gateway.auth import MissingKeyException, SlowedKeyException
 from services.scim_gateway.cursors import DirectoryCursors
 from services.scim_gateway.errors import TryLaterException, too_large
+from services.scim_gateway.references import ReferencesInPaths
 from services.scim_gateway.schemas import provider
 from services.scim_gateway.wording import in_words_of_scim, worded
 
@@ -136,6 +138,11 @@ class GatewayService(ScimService):
         )
         response.headers["Location"] = location
         return response
+
+    def read_bulk(self, body: bytes, content_type: str | None) -> BulkPlan:
+        """Read a bulk request, and plan it."""
+        plan = super().read_bulk(body, content_type)
+        return ReferencesInPaths(plan.operations, plan.fail_on_errors)
 
     @staticmethod
     def bulk_validation_failure(

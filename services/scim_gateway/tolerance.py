@@ -12,9 +12,7 @@ from scim2_server.routing import Operation, Target
 
 from services.scim_gateway.bounds import Bounds, bounded_names, once_each
 from services.scim_gateway.entra import note_missing_schemas, tolerate_filter, tolerate_patch, tolerate_resource
-from services.scim_gateway.groups import by_value
 from services.scim_gateway.quirks import Note
-from services.scim_gateway.schemas import GROUP
 from services.scim_gateway.service import GatewayService
 
 _DEEPEST = 254  # orjson reads up to 1,024 levels and writes these
@@ -122,22 +120,10 @@ class _Rewriter:
         if not kind or "data" not in operation:
             return operation
         if method == "PATCH":
-            data = self._patch(kind, operation["data"])
-            return {**operation, "data": _with_references(data) if kind == GROUP else data}
+            return {**operation, "data": self._patch(kind, operation["data"])}
         if method in {"POST", "PUT"}:
             return {**operation, "data": tolerate_resource(kind, operation["data"], self.note)}
         return operation
-
-
-def _with_references(patch: Any) -> Any:
-    if not isinstance(patch, dict):
-        return patch
-    return {
-        key: [by_value(each) if isinstance(each, dict) else each for each in value]
-        if key.lower() == "operations" and isinstance(value, list)
-        else value
-        for key, value in patch.items()
-    }
 
 
 def _kind(service: GatewayService, endpoint: str | None) -> str:

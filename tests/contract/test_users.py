@@ -141,7 +141,17 @@ def test_a_bulk_request_makes_people_and_puts_them_into_groups(provider):
     assert provider.get("/Groups").body["totalResults"] == 0
 
 
-def test_a_bulk_request_takes_out_by_path_whom_it_makes_and_not_whom_it_could_not_make(provider):
+@pytest.mark.parametrize(
+    "selection",
+    [
+        'value eq "bulkId:{who}"',
+        'value eq "bulkId:{who}" and type eq "User"',
+        'type eq "User" and (value eq "bulkId:{who}" or value eq "of-elsewhere")',
+        'not (value ne "bulkId:{who}")',
+    ],
+)
+@pytest.mark.parametrize("members", ["members", f"{GROUP}:members"])
+def test_a_bulk_request_takes_out_by_path_whom_it_makes_and_not_whom_it_could_not_make(provider, members, selection):
     group = {"schemas": [GROUP], "displayName": "Bulk", "members": [{"value": "bulkId:u"}, {"value": "bulkId:v"}]}
     people = {each: {"schemas": [USER], "userName": f"{each}@example.org"} for each in "uv"}
     operations = [
@@ -150,13 +160,33 @@ def test_a_bulk_request_takes_out_by_path_whom_it_makes_and_not_whom_it_could_no
         {"method": "POST", "path": "/Users", "bulkId": "w", "data": people["u"]},
     ]
     for each in "uw":
-        removed = {"op": "remove", "path": f'members[value eq "bulkId:{each}"]'}
+        removed = {"op": "remove", "path": f"{members}[{selection.replace('{who}', each)}]"}
         data = {"schemas": [PATCH], "Operations": [removed]}
         operations.append({"method": "PATCH", "path": "/Groups/bulkId:g", "data": data})
     answer = provider.post("/Bulk", {"schemas": [BULK], "Operations": operations})
     assert [each["status"] for each in answer.body["Operations"]] == ["201", "201", "201", "409", "200", "409"]
     made, _, kept = (each["location"].rpartition("/")[2] for each in answer.body["Operations"][:3])
     assert provider.members(made) == [kept]
+
+
+def test_a_bulk_request_first_makes_whom_an_earlier_path_names(provider):
+    user = provider.a_user(roles=[{"value": "bulkId:u"}, {"value": "the bulkId:u"}])["id"]
+    paths = ['roles[value eq "bulkId:u"]', 'roles[value eq "the bulkId:u"]', 'roles[value eq "\\"bulkId:u\\""]']
+    for path, status in zip(paths, ["409", "200", "200"], strict=True):
+        operation = {"op": "remove", "path": path}
+        patch = {"method": "PATCH", "path": f"/Users/{user}", "data": {"schemas": [PATCH], "Operations": [operation]}}
+        (said,) = provider.post("/Bulk", {"schemas": [BULK], "Operations": [patch]}).body["Operations"]
+        assert said["status"] == status, path
+    group = provider.a_group()["id"]
+    add = {"op": "add", "path": "members", "value": [{"value": user}]}
+    take_out = {"op": "remove", "path": 'members[value ne "bulkId:u"]'}
+    operations = [
+        {"method": "PATCH", "path": f"/Groups/{group}", "data": {"schemas": [PATCH], "Operations": [add, take_out]}},
+        {"method": "POST", "path": "/Users", "bulkId": "u", "data": {"schemas": [USER], "userName": "u@example.org"}},
+    ]
+    answer = provider.post("/Bulk", {"schemas": [BULK], "Operations": operations})
+    assert [each["status"] for each in answer.body["Operations"]] == ["200", "201"]
+    assert provider.members(group) == []
 
 
 def test_a_bulk_request_has_a_limit_that_is_published(provider):
