@@ -35,6 +35,7 @@ from services.scim_gateway.slowing import Slowing
 from services.scim_gateway.tokens import DEFAULT_MINUTES, METADATA_PATH, TokenEndpoint
 from services.scim_gateway.tokens import PATH as TOKEN_PATH
 from services.scim_gateway.turns import Turns
+from services.scim_gateway.unreadable import HttpProtocol
 
 log = structlog.get_logger()
 
@@ -128,7 +129,7 @@ class GatewayServer(uvicorn.Server):
                 log_config=None,
                 access_log=False,
                 lifespan="off",
-                http="httptools",
+                http=HttpProtocol,
                 ws="none",
                 server_header=False,
                 proxy_headers=False,

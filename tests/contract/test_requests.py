@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import http.client
 import json
+import socket
+import urllib.parse
 import urllib.request
 
 import pytest
@@ -97,6 +100,19 @@ def test_a_method_that_is_not_offered_is_a_fault_of_the_request_and_not_of_the_c
     answer = provider.call(method, path, {})
     assert "GET" in is_error(answer, 400)
     assert "GET" in answer.headers["allow"]
+
+
+@pytest.mark.parametrize("method", ["PURGEALL", "get", "Get", "ÄNDERN"])
+def test_what_is_no_method_of_http_is_refused_in_scim_too(gateway, method):
+    host, port = urllib.parse.urlsplit(gateway.origin).netloc.split(":")
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        connection.sendall(f"{method} /scim/v2/Users HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+        answer = http.client.HTTPResponse(connection)
+        answer.begin()
+        body = json.loads(answer.read())
+    assert (answer.status, answer.headers["content-type"]) == (400, "application/scim+json")
+    assert (body["schemas"], body["status"]) == ([ERROR], "400")
+    assert "Check the base URL" in body["detail"]
 
 
 def test_discovery_can_only_be_read(provider):
