@@ -13,6 +13,7 @@ from scim2_models.path import AttrPath, Comparison, FilterNode, LogicalExpr, Not
 
 from services.scim_gateway.names import KNOWN_SCHEMAS, binding_of, note_name
 from services.scim_gateway.quirks import Note
+from services.scim_gateway.removals import tolerated_removal, without_stale_removals
 from services.scim_gateway.schemas import ENTERPRISE_SCHEMA, GROUP_SCHEMA, USER, USER_SCHEMA
 from services.scim_gateway.values import tolerated_boolean, tolerated_extension, tolerated_value
 
@@ -67,7 +68,7 @@ def tolerate_patch(kind: str, body: Any, note: Note) -> Any:
         for each in operations
         for part in _by_path(each, note)
     ]
-    return {**body, key: rewritten}
+    return {**body, key: without_stale_removals(rewritten) if kind == USER else rewritten}
 
 
 def _by_path(operation: Any, note: Note) -> list[Any]:
@@ -125,6 +126,8 @@ def _tolerated_operation(kind: str, operation: Json, note: Note) -> Json:
         if "value" in result:
             result["value"] = tolerated_value(kind, path, result["value"], note)
             _unassign(kind, result)
+        if kind == USER and result.get("op") == "remove":
+            return tolerated_removal(result, note)
     return result
 
 

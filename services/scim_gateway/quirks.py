@@ -14,7 +14,7 @@ QUIRKS = {
     "attribute_case": "an attribute's name has other capitals than its schema. Correct it in the attribute mapping.",
     "dotted_keys": "a replace without path has paths as its keys. Entra ID with ?aadOptscim062020 always does.",
     "remove_by_value": "a remove names by value what goes. Entra ID: add ?aadOptscim062020 to the tenant URL.",
-    "manager_as_id": "manager is a bare id or a list, not an object with value. Entra ID always does.",
+    "manager_as_id": "manager is a bare id, a list or one of a list, not an object. Entra ID always does.",
     "unqualified_enterprise": "an enterprise attribute comes without its schema's URN. Map it with the URN in front.",
     "misspelt_enterprise_urn": "the enterprise schema is spelt …2.0User. Correct it in the attribute mapping.",
     "foreign_schema": "schemas names a schema that is not served. Entra ID does so for groups.",

@@ -126,6 +126,52 @@ def test_an_operation_becomes_what_it_means(operation, rewritten, quirks):
     assert patched(operation) == ([rewritten], quirks)
 
 
+@pytest.mark.parametrize(
+    ("operation", "quirks"),
+    [
+        ({"op": "remove", "path": 'manager[value eq "usr_1"]'}, ["unqualified_enterprise", "manager_as_id"]),
+        ({"op": "remove", "path": f'{MANAGER}[value eq "usr_1"]'}, ["manager_as_id"]),
+        ({"op": "remove", "path": MANAGER, "value": [{"value": "usr_1"}]}, ["remove_by_value", "manager_as_id"]),
+        ({"op": "remove", "path": MANAGER, "value": "usr_1"}, ["remove_by_value", "manager_as_id"]),
+        ({"op": "remove", "path": MANAGER, "value": None}, []),
+    ],
+)
+def test_a_manager_is_taken_away_however_it_is_said(operation, quirks):
+    assert patched(operation) == ([{"op": "remove", "path": MANAGER}], quirks)
+
+
+@pytest.mark.parametrize(
+    "removed", [{"path": f'{MANAGER}[value eq "usr_1"]'}, {"path": MANAGER, "value": [{"value": "usr_1"}]}]
+)
+def test_taking_the_old_manager_away_leaves_the_new_one(removed):
+    made, removed = {"op": "add", "path": MANAGER, "value": {"value": "usr_2"}}, {"op": "remove", **removed}
+    assert patched(made, removed)[0] == [made]
+    assert patched(removed, made)[0] == [made]
+    same = {"op": "add", "path": MANAGER, "value": {"value": "usr_1"}}
+    assert patched(same, removed)[0] == [same, {"op": "remove", "path": MANAGER}]
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("title", "Boss"),
+        ("name", {"givenName": "Ann"}),
+        ("name.givenName", "Ann"),
+        ('phoneNumbers[type eq "work"].value', "+4687654321"),
+        ('phoneNumbers[type eq "work"]', ""),
+    ],
+)
+def test_a_removal_whose_path_says_it_all_needs_no_value(path, value):
+    quirks = ["remove_by_value"] if value else []
+    assert patched({"op": "remove", "path": path, "value": value})[0] == [{"op": "remove", "path": path}]
+    assert [each for each in patched({"op": "remove", "path": path, "value": value})[1] if each in quirks] == quirks
+
+
+def test_of_several_values_the_named_one_goes():
+    operation = {"op": "remove", "path": "phoneNumbers", "value": [{"type": "work", "value": "+4687654321"}]}
+    assert patched(operation) == ([operation], ["remove_by_value"])
+
+
 def test_a_role_that_only_looks_like_json_stays():
     operation = {"op": "add", "path": "roles", "value": [{"value": "{not json"}, {"value": "{}"}, {"value": '{"a":1}'}]}
     assert patched(operation) == ([operation], [])
