@@ -168,35 +168,6 @@ def test_a_group_may_have_its_group_id_alone(provider):
     assert (taken.status, taken.body["scimType"]) == (409, "uniqueness")
 
 
-@pytest.mark.long
-def test_a_large_group_loses_one_member_and_keeps_the_others(a_provider):
-    provider = a_provider(400)
-    operations = [
-        {
-            "method": "POST",
-            "path": "/Users",
-            "bulkId": str(number),
-            "data": {
-                "schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"],
-                "userName": f"many{number}@example.org",
-            },
-        }
-        for number in range(300)
-    ]
-    schema = "urn:ietf:params:scim:api:messages:2.0:BulkRequest"
-    people = []
-    for start in range(0, 300, 100):
-        answer = provider.post("/Bulk", {"schemas": [schema], "Operations": operations[start : start + 100]})
-        people += [each["location"].rpartition("/")[2] for each in answer.body["Operations"]]
-    group = provider.a_group(*people)["id"]
-    for operation in (
-        {"op": "Remove", "path": "members", "value": [{"$ref": None, "value": people[0]}]},
-        {"op": "remove", "path": f'members[value eq "{people[1]}"]'},
-    ):
-        assert provider.patch(f"/Groups/{group}", operation).status == 204
-    assert provider.members(group) == people[2:]
-
-
 def test_members_who_are_nobody_refuse_the_whole_and_are_named(provider):
     ann, gone = provider.a_user()["id"], provider.a_user()["id"]
     assert provider.delete(f"/Users/{gone}").status == 204
