@@ -107,9 +107,12 @@ def _fold_pathless(change: GroupChange, operation: Json, note: Note) -> None:
 def _fold_members(change: GroupChange, operation: Json, rest: str) -> None:
     op, value = operation["op"], operation.get("value")
     if rest:
-        if op != "remove" or value not in (None, "", []):
+        if op != "remove":
             raise NotFoldableError
-        change.apply("remove", _ids_in_brackets(rest))
+        selected = _ids_in_brackets(rest)
+        if value not in (None, "", []) and set(_ids(value)) != set(selected):
+            raise NotFoldableError  # it says two things, so it is refused
+        change.apply("remove", selected)
     elif op == "remove" and value is None:
         change.apply("replace", ())
     elif op == "add" and value is None:

@@ -33,7 +33,14 @@ _REWORDED += (
         re.compile(r"required attribute cannot be removed"),
         "A required attribute, such as userName, cannot be removed: correct the attribute mapping.",
     ),
-    (re.compile(r"'([^']+)' is read-only"), r"\1: cannot be changed: take it out of the attribute mapping."),
+    (
+        re.compile(r"the value of a remove must be non-empty objects, on a path without a filter"),
+        "A removal says in its path alone what goes, or by value which of several: correct the attribute mapping.",
+    ),
+    (
+        re.compile(r"'([^']+)' is (?:read-only|immutable)"),
+        r"\1: cannot be changed: take it out of the attribute mapping.",
+    ),
     (re.compile(r"schemas must contain the base schema '([^']+)'"), r"schemas: must name \1."),
     (re.compile(r"Cannot sort on '(.+)'", re.DOTALL), r"sortBy: \1 is nothing to sort by."),
     (

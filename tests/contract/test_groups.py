@@ -88,6 +88,18 @@ def test_members_are_selected_by_more_than_their_id(provider):
     assert provider.members(group) == [one]
 
 
+def test_a_removal_that_says_twice_who_goes_has_to_say_the_same_twice(provider):
+    one, other = provider.a_user()["id"], provider.a_user()["id"]
+    group = provider.a_group(one, other)["id"]
+    operation = {"op": "Remove", "path": f'members[value eq "{one}"]', "value": [{"value": other}]}
+    refused = provider.patch(f"/Groups/{group}", operation)
+    assert (refused.status, refused.body["scimType"]) == (400, "invalidValue")
+    assert "in its path alone" in refused.body["detail"]
+    assert provider.members(group) == [one, other]
+    assert provider.patch(f"/Groups/{group}", {**operation, "value": [{"value": one}]}).status == 204
+    assert provider.members(group) == [other]
+
+
 def test_the_end_state_of_a_request_counts(provider):
     one, other = provider.a_user()["id"], provider.a_user()["id"]
     group = provider.a_group(one)["id"]

@@ -51,6 +51,7 @@ def test_every_form_of_adding_adds(operation):
         {"op": "remove", "path": 'members[value eq "usr_1"]'},
         {"op": "remove", "path": f'{GROUP_MEMBERS}[ VALUE EQ "usr_1" ]'},
         {"op": "remove", "path": 'members[value eq "usr_1"]', "value": []},
+        {"op": "remove", "path": 'members[value eq "usr_1"]', "value": [{"value": "usr_1"}]},
     ],
 )
 def test_every_form_of_removing_one_removes_that_one_alone(operation):
@@ -94,6 +95,7 @@ def test_head_and_members_in_one_operation_are_told_apart():
         {"op": "remove", "path": 'members[type eq "User"]'},
         {"op": "remove", "path": 'members[value eq "usr_1" and type eq "User"]'},
         {"op": "remove", "path": 'members[value ne "usr_1"]'},
+        {"op": "remove", "path": 'members[value eq "usr_1"]', "value": [{"value": "usr_2"}]},
         {"op": "remove", "path": "members.value"},
         {"op": "replace", "path": 'members[value eq "usr_1"].display', "value": "x"},
         {"op": "remove", "path": "members["},

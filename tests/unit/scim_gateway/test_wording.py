@@ -25,6 +25,12 @@ from services.scim_gateway.wording import worded
         ),
         ("Input should be a valid array: emails", "invalidValue", "emails: must be a list."),
         ("'id' is read-only", "mutability", "id: cannot be changed"),
+        ("'value' is immutable", "mutability", "value: cannot be changed"),
+        (
+            "the value of a remove must be non-empty objects, on a path without a filter",
+            "invalidValue",
+            "A removal says in its path",
+        ),
         ("Cannot sort on 'colour'", "invalidPath", "sortBy: colour is nothing to sort by."),
         ("Failed to update. Resource has changed on the server", None, "The resource has changed since"),
         ("A sentence of ours: it stays.", "invalidFilter", "A sentence of ours: it stays."),
