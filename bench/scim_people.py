@@ -12,7 +12,7 @@ from sqlmodel import Session
 
 from services.directory.operations.provisioning import groups
 from services.directory.operations.provisioning.call import Call, begin
-from services.directory.operations.provisioning.user_writes import insert_user
+from services.directory.operations.provisioning.user_writes import insert_users
 from services.directory.rules import names
 from services.directory.rules.provisioned import GroupFacts, UserFacts, check_user
 from services.directory.store import ids
@@ -64,7 +64,7 @@ def fill(
 
 def _people(call: Call, numbers: range) -> Iterator[int]:
     facts = [_facts(person_json(f"person{number}@example.org")) for number in numbers]
-    first = insert_user(call, check_user(facts[0], region="")).id
+    first = insert_users(call, [check_user(facts[0], region="")])[0].id
     connection = call.session.connection()
     others = ids.reserve_ids(connection, "user", len(facts) - 1)
     _like_the_first(call.session, call, first, dict(zip(others, facts[1:], strict=True)))

@@ -1,7 +1,8 @@
 """Send calls of one key that wait at the same moment as one (docs/adr/0029).
 
 A call that finds none of its key under way goes by itself, at once. Those that come meanwhile go together when it has
-been answered, or after a moment, so that none waits long for another that does. Reading does not wait for writing.
+been answered and its sender has had the time to come back, or after a moment, so that none waits long for another that
+does. Reading does not wait for writing.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from muster.runtime.errors import Failure, failure_in, failure_of
 
 PATIENCE_S: Final = 0.02
 """How long those who wait hold back for an answer that is on its way."""
+RETURN_S: Final = 0.002
+"""How long they then hold back for those who have just been answered: who has more to ask mostly asks at once."""
 MOST_CALLS: Final = 32
 _WRITES: Final = frozenset({"create_user", "update_user", "update_group"})
 
@@ -53,11 +56,13 @@ class _Waiting:
 
 @dataclass
 class _Lane:
-    """Calls of one key that read, or that write: how many requests are under way, and what waits."""
+    """Calls of one key that read, or that write: how many requests are under way, what waits, and for how many more."""
 
     key: str
+    is_writing: bool
     under_way: int = 0
     waiting: list[_Waiting] = field(default_factory=list)
+    expected: int = 0
     timer: asyncio.TimerHandle | None = None
 
 
@@ -78,16 +83,19 @@ class Together:
 
     async def call(self, kind: str, request: Any, *, key: str, request_id: str, timeout_s: float) -> Answered:
         """Make a call; `kind` is its field in ProvisioningCall. Errors: FailedCallError, grpc.RpcError."""
-        lane = self._lanes.setdefault((key, kind in _WRITES), _Lane(key))
-        if not lane.under_way:
-            lane.under_way += 1
+        is_writing = kind in _WRITES
+        lane = self._lanes.get((key, is_writing))
+        if lane is None:
+            lane = self._lanes[key, is_writing] = _Lane(key, is_writing, under_way=1)
             try:
                 return await self._single(kind, request, key=key, request_id=request_id, timeout_s=timeout_s)
             finally:
-                self._answered(lane)
+                self._answered(lane, 1)
         waiting = _Waiting(_call_of(kind, request, request_id), time.monotonic() + timeout_s)
         lane.waiting.append(waiting)
-        if lane.timer is None:
+        if not lane.under_way and len(lane.waiting) >= lane.expected:
+            self._send(lane)
+        elif lane.timer is None:
             lane.timer = asyncio.get_running_loop().call_later(PATIENCE_S, self._send, lane)
         try:
             async with asyncio.timeout(timeout_s):
@@ -102,20 +110,28 @@ class Together:
         call = self.stub.GetProvisionedGroup(request, metadata=metadata, timeout=timeout_s)
         return await _with_trailer(call, await anext(aiter(call)))
 
-    def _answered(self, lane: _Lane) -> None:
+    def _answered(self, lane: _Lane, calls: int) -> None:
+        """Let those who wait go when as many have come back as have been answered, or in a moment."""
         lane.under_way -= 1
-        self._send(lane)
-        if not lane.under_way:
-            self._lanes = {name: other for name, other in self._lanes.items() if other is not lane}
+        if lane.timer is not None:
+            lane.timer.cancel()
+            lane.timer = None
+        if calls == 1 and not lane.waiting:
+            self._send(lane)
+            return
+        lane.expected = min(MOST_CALLS, calls + len(lane.waiting))
+        lane.timer = asyncio.get_running_loop().call_later(RETURN_S, self._send, lane)
 
     def _send(self, lane: _Lane) -> None:
-        """Send what waits."""
+        """Send what waits; without any the lane is no more."""
         if lane.timer is not None:
             lane.timer.cancel()
             lane.timer = None
         batch = [each for each in lane.waiting if not each.answered.done()]
         lane.waiting = batch[MOST_CALLS:]
         if not batch:
+            if not lane.under_way:
+                del self._lanes[lane.key, lane.is_writing]
             return
         lane.under_way += 1
         task = asyncio.create_task(self._send_batch(lane, batch[:MOST_CALLS]))
@@ -139,7 +155,7 @@ class Together:
                 if not each.answered.done():
                     each.answered.set_exception(FailedCallError(failure))
         finally:
-            self._answered(lane)
+            self._answered(lane, len(batch))
 
 
 async def outcome_of(call: Any) -> Answered:

@@ -14,7 +14,7 @@ from muster.runtime.errors import failure_of
 
 from services.directory.rules import names
 from services.directory.store.session import Lock
-from services.scim_gateway.together import FailedCallError, Together
+from services.scim_gateway.together import RETURN_S, FailedCallError, Together
 
 pytestmark = pytest.mark.mostly("sqlite")
 NOBODY = "usr_0000000000000"
@@ -59,7 +59,10 @@ def test_those_who_come_while_one_is_under_way_go_as_one(provider, directory):
 
     async def work(together):
         asked = [read(together, provider.key, user) for user in [*users, NOBODY, *users]]
-        return together, await asyncio.gather(*asked, return_exceptions=True)
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        await asyncio.sleep(2 * RETURN_S)  # until it is seen that nobody comes back
+        assert not together._lanes
+        return together, answers
 
     together, answers = run(directory.target, work)
     assert [getattr(each, "message", None) and each.message.user.id for each in answers] == [*users, None, *users]
@@ -67,7 +70,34 @@ def test_those_who_come_while_one_is_under_way_go_as_one(provider, directory):
     assert answers[3].failure.reason == "NOT_FOUND"
     assert {each.tenant for each in answers if not isinstance(each, Exception)} == {provider.office.name}
     assert together.sent == [1, 6]
-    assert not together._lanes
+
+
+def test_who_is_answered_with_others_and_asks_again_at_once_goes_with_them_again(provider, directory, monkeypatch):
+    monkeypatch.setattr("services.scim_gateway.together.PATIENCE_S", 10)
+    monkeypatch.setattr("services.scim_gateway.together.RETURN_S", 1)
+    users = [provider.a_user()["id"] for _ in range(3)]
+
+    async def work(together):
+        async def ask_again_and_again(user):
+            return [(await read(together, provider.key, user)).message.user.id for _ in range(4)]
+
+        return together.sent, await asyncio.gather(*map(ask_again_and_again, users))
+
+    sent, answers = run(directory.target, work)
+    assert answers == [[user] * 4 for user in users]
+    assert sent == [1, 3, 3, 3, 2]
+
+
+def test_who_asks_once_more_after_a_while_goes_by_itself_at_once(provider, directory):
+    users = [provider.a_user()["id"] for _ in range(3)]
+
+    async def work(together):
+        await asyncio.gather(*(read(together, provider.key, user) for user in users))
+        await asyncio.sleep(2 * RETURN_S)
+        await read(together, provider.key, users[0])
+        return together.sent[-1], together._lanes
+
+    assert run(directory.target, work) == (1, {})
 
 
 def test_keys_do_not_go_together_and_a_wrong_one_fails_alone(provider, directory):

@@ -1,11 +1,17 @@
-"""Make several calls of a connection in one: those that wait in a gateway at the same moment (docs/adr/0029)."""
+"""Make several calls of a connection in one: those that wait in a gateway at the same moment (docs/adr/0029).
+
+Calls of one kind are done as a set where they can be, with as many statements as one of them (docs/adr/0030). What
+cannot, or a set that is refused, is done call by call.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Final, cast
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple, cast
 
 import grpc
 import structlog
@@ -14,17 +20,33 @@ from muster.directory.v1 import provisioning_pb2 as pb
 from muster.runtime.effects import EFFECTS
 from muster.runtime.errors import to_bytes
 from muster.runtime.server import told_of
+from sqlalchemy.exc import DBAPIError
 
 from services.directory.api.translate import translate
-from services.directory.rules.errors import InvalidArgument
-from services.directory.store.session import WRITER_WAIT_S
+from services.directory.rules.errors import DirectoryError, InvalidArgument
+from services.directory.store.session import WRITER_WAIT_S, TenantLockedError
 
 log = structlog.get_logger()
 
 MOST_CALLS: Final = 64
 
-Method = Callable[[Any, grpc.ServicerContext], Message]
-"""A method of the servicer that answers with one message."""
+
+class Done(NamedTuple):
+    """What came of a call: its answer, and what it changed."""
+
+    answer: Message
+    effects: str = ""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How calls of a kind are made: one, and several at once.
+
+    `many` leaves those out, by None, that it cannot do as one with the others; nothing has been done of them.
+    """
+
+    one: Callable[[Any, grpc.ServicerContext], Message]
+    many: Callable[[Sequence[Any], grpc.ServicerContext], Sequence[Done | None]] | None = None
 
 
 class _OneOfMany:
@@ -55,29 +77,59 @@ class _OneOfMany:
 def answer_batch(
     request: pb.BatchCallRequest,
     context: grpc.ServicerContext,
-    methods: Mapping[str, Method],
+    kinds: Mapping[str, Kind],
     together: Callable[[], AbstractContextManager[None]],
 ) -> pb.BatchCallResponse:
-    """Make the calls one after another; `methods` has one for each kind of call, `together` lets them share a commit.
-
-    Errors: InvalidArgument, and those of the commit.
-    """
+    """Make the calls; `together` lets them share a commit. Errors: InvalidArgument, and those of the commit."""
     if not 1 <= len(request.calls) <= MOST_CALLS or not all(call.WhichOneof("call") for call in request.calls):
         raise InvalidArgument([("calls", f"must be 1 to {MOST_CALLS}, and each must say what is called")])
     log.info("batch", request_ids=[call.request_id for call in request.calls])
     waits_until_s = time.monotonic() + WRITER_WAIT_S
     with together():
+        done = _answer_sets(request.calls, _context(context, waits_until_s), kinds)
         return pb.BatchCallResponse(
-            answers=[_answer(call, _OneOfMany(context, waits_until_s), methods) for call in request.calls]
+            answers=[
+                done.get(place) or _answer(call, _OneOfMany(context, waits_until_s), kinds)
+                for place, call in enumerate(request.calls)
+            ]
         )
 
 
-def _answer(call: pb.ProvisioningCall, own: _OneOfMany, methods: Mapping[str, Method]) -> pb.ProvisioningAnswer:
+def _answer_sets(
+    calls: Sequence[pb.ProvisioningCall], context: grpc.ServicerContext, kinds: Mapping[str, Kind]
+) -> dict[int, pb.ProvisioningAnswer]:
+    """Make those calls that can be made as sets; gives their answers by place."""
+    places = defaultdict(list)
+    for place, call in enumerate(calls):
+        places[str(call.WhichOneof("call"))].append(place)
+    answers: dict[int, pb.ProvisioningAnswer] = {}
+    for kind, its in places.items():
+        many = kinds[kind].many
+        if many is None or len(its) == 1:
+            continue
+        try:
+            done = many([getattr(calls[place], kind) for place in its], context)
+        except (DirectoryError, TenantLockedError, DBAPIError):  # perhaps by one of them: each hears of it by itself
+            continue
+        answers |= {place: _told(kind, each) for place, each in zip(its, done, strict=True) if each is not None}
+    return answers
+
+
+def _context(context: grpc.ServicerContext, waits_until_s: float) -> grpc.ServicerContext:
+    return cast("grpc.ServicerContext", _OneOfMany(context, waits_until_s))
+
+
+def _answer(call: pb.ProvisioningCall, own: _OneOfMany, kinds: Mapping[str, Kind]) -> pb.ProvisioningAnswer:
     kind = call.WhichOneof("call")
     assert kind is not None
     try:
-        answered: Any = {kind: methods[kind](getattr(call, kind), cast("grpc.ServicerContext", own))}
+        answer = kinds[kind].one(getattr(call, kind), cast("grpc.ServicerContext", own))
     except Exception as error:  # noqa: BLE001 - one call's failure is its answer, whatever it is
         told = told_of(error, translate, method=kind, request_id=call.request_id)
         return pb.ProvisioningAnswer(failure=to_bytes(told))
-    return pb.ProvisioningAnswer(**answered, effects=own.effects)
+    return _told(kind, Done(answer, own.effects))
+
+
+def _told(kind: str, done: Done) -> pb.ProvisioningAnswer:
+    answer: Any = {kind: done.answer}
+    return pb.ProvisioningAnswer(**answer, effects=done.effects)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -15,7 +15,7 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from sqlmodel import Session
 
-from services.directory.operations.replay import Attempt, write_once
+from services.directory.operations.replay import Attempt, write_all_once, write_once
 from services.directory.operations.source_secrets import HostedDrop
 from services.directory.operations.tenants import require_living
 from services.directory.rules.errors import TooManyWatchers
@@ -115,6 +115,36 @@ class Servicer:
             now=now,
             wait_s=lock_wait_s(context),
             is_brief=request.ByteSize() <= _BRIEF_BYTES,
+        )
+
+    def write_all_once(
+        self,
+        requests: Sequence[Message],
+        context: grpc.ServicerContext,
+        tenant_id: int,
+        answer_type: type[_Answer],
+        work: Callable[[Session, datetime, Sequence[int]], Sequence[_Answer | None]],
+    ) -> list[_Answer | None]:
+        """Run `work(session, now, places)` in one transaction for several requests, each once per its request_id.
+
+        It answers those at the places; None, and nothing written, for what cannot be done together with others.
+        """
+        now = self.clock()
+
+        def effect(session: Session, places: Sequence[int]) -> Sequence[_Answer | None]:
+            require_living(session, tenant_id)
+            return work(session, now, places)
+
+        return write_all_once(
+            self.store,
+            self.seal,
+            tenant_id,
+            [Attempt.of(request.DESCRIPTOR.full_name, request) for request in requests],
+            answer_type,
+            effect,
+            now=now,
+            wait_s=lock_wait_s(context),
+            is_brief=sum(request.ByteSize() for request in requests) <= _BRIEF_BYTES,
         )
 
 

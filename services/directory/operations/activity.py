@@ -113,9 +113,8 @@ def _insert(session: Session, shown: Shown, requests: Sequence[Asked]) -> list[A
 
 def _known(session: Session, shown: Shown, request_ids: list[str]) -> set[str]:
     """Which of the requests are kept already; nobody else records for the connection meanwhile."""
-    is_sqlite = session.get_bind().dialect.name == "sqlite"
-    asked = json.dumps(request_ids) if is_sqlite else request_ids
-    return set(_KNOWN.run(session, tenant_id=shown.tenant_id, source_id=shown.source_id, asked=asked).scalars())
+    known = _KNOWN.run(session, tenant_id=shown.tenant_id, source_id=shown.source_id, asked=request_ids)
+    return set(known.scalars())
 
 
 def _count_quirks(session: Session, shown: Shown, requests: Sequence[Asked]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
@@ -57,28 +57,79 @@ def write_once(  # noqa: PLR0917 - in the order in which they are spoken of
     `tenant_id` None is for tenants themselves. Answers are kept sealed: that of CreateSource holds a password.
     Errors: RequestIdReused when the body is another one; whatever `work` raises, and then nothing is written.
     """
+    (answer,) = write_all_once(
+        store,
+        seal,
+        tenant_id,
+        [attempt],
+        answer_type,
+        lambda session, _: [work(session)],
+        now=now,
+        wait_s=wait_s,
+        is_brief=is_brief,
+    )
+    assert answer is not None
+    return answer
+
+
+def write_all_once(  # noqa: PLR0917 - in the order in which they are spoken of
+    store: Store,
+    seal: Seal,
+    tenant_id: int | None,
+    attempts: Sequence[Attempt],
+    answer_type: type[_Answer],
+    work: Callable[[Session, Sequence[int]], Sequence[_Answer | None]],
+    *,
+    now: datetime,
+    wait_s: float = WRITER_WAIT_S,
+    is_brief: bool = False,
+) -> list[_Answer | None]:
+    """Do for several attempts, in one transaction, what `write_once` does for one.
+
+    `work` is told the places of those that have not been answered before, and answers each; None, and nothing written,
+    for one that cannot be done together with others.
+    """
     owner_id = tenant_id or 0
-    turn = _turn_of(owner_id, attempt.request_id) if attempt.request_id else None
-    with store.write(tenant_id, wait_s=wait_s, turn=turn, is_brief=is_brief) as session:
-        if not attempt.request_id:
-            return work(session)
-        belongs_to = f"request_replays/{owner_id}/{attempt.request_id}"
-        kept = _kept(session, owner_id, attempt.request_id, now - KEPT_FOR)
-        if kept is not None:
-            if kept.method != attempt.method or kept.body_sha256 != attempt.body_sha256:
-                raise RequestIdReused
-            return answer_type.FromString(seal.open(kept.answer, belongs_to=belongs_to))
-        answer = work(session)
-        _KEEP.run(
-            session,
-            t=owner_id,
-            request_id=attempt.request_id,
-            method=attempt.method,
-            body=attempt.body_sha256,
-            answer=seal.close_up(answer.SerializeToString(), belongs_to=belongs_to),
-            now=now,
-        )
-        return answer
+    named = {each.request_id for each in attempts if each.request_id}
+    turns = [_turn_of(owner_id, request_id) for request_id in named]
+    with store.write(tenant_id, wait_s=wait_s, turns=turns, is_brief=is_brief) as session:
+        kept = _kept(session, owner_id, sorted(named), now - KEPT_FOR) if named else {}
+        answers = [_opened(seal, owner_id, each, kept.get(each.request_id), answer_type) for each in attempts]
+        new = [place for place, answer in enumerate(answers) if answer is None]
+        rows = []
+        for place, answer in zip(new, work(session, new) if new else (), strict=True):
+            answers[place] = answer
+            attempt = attempts[place]
+            if answer is not None and attempt.request_id:
+                rows.append(
+                    {
+                        "t": owner_id,
+                        "request_id": attempt.request_id,
+                        "method": attempt.method,
+                        "body": attempt.body_sha256,
+                        "answer": seal.close_up(
+                            answer.SerializeToString(), belongs_to=_belongs_to(owner_id, attempt.request_id)
+                        ),
+                        "now": now,
+                    }
+                )
+        if rows:
+            _KEEP.run_many(session, rows)
+        return answers
+
+
+def _opened(seal: Seal, owner_id: int, attempt: Attempt, kept: Any, answer_type: type[_Answer]) -> _Answer | None:
+    """Open the answer that an attempt was given before; None without one. Errors: RequestIdReused."""
+    if kept is None:
+        return None
+    if kept.method != attempt.method or kept.body_sha256 != attempt.body_sha256:
+        raise RequestIdReused
+    return answer_type.FromString(seal.open(kept.answer, belongs_to=_belongs_to(owner_id, attempt.request_id)))
+
+
+def _belongs_to(owner_id: int, request_id: str) -> str:
+    """Name the row that a sealed answer is of."""
+    return f"request_replays/{owner_id}/{request_id}"
 
 
 def _turn_of(owner_id: int, request_id: str) -> tuple[int, int]:
@@ -87,17 +138,17 @@ def _turn_of(owner_id: int, request_id: str) -> tuple[int, int]:
     return _LOCK_SPACE, int.from_bytes(digest, "big", signed=True)
 
 
-def _kept(session: Session, owner_id: int, request_id: str, oldest: datetime) -> Any:
-    """Read the kept answer, and delete answers past their time, a few at a time."""
-    values = {"t": owner_id, "request_id": request_id, "oldest": oldest}
+def _kept(session: Session, owner_id: int, request_ids: list[str], oldest: datetime) -> dict[str, Any]:
+    """Read the kept answers by request_id, and delete answers past their time, a few at a time."""
+    values = {"t": owner_id, "request_ids": request_ids, "oldest": oldest}
     if session.get_bind().dialect.name == "sqlite":
         _FORGET_ON_SQLITE.run(session, **values)
-    return _KEPT.run(session, **values).first()
+    return {row.request_id: row for row in _KEPT.run(session, **values)}
 
 
 _READ: Final = """
-    SELECT method, body_sha256, answer FROM request_replays
-    WHERE tenant_id = :t AND request_id = :request_id AND create_time >= :oldest
+    SELECT request_id, method, body_sha256, answer FROM request_replays
+    WHERE tenant_id = :t AND create_time >= :oldest AND request_id
 """
 
 _KEPT: Final = Statement(
@@ -106,9 +157,9 @@ _KEPT: Final = Statement(
         SELECT request_id FROM request_replays WHERE tenant_id = :t AND create_time < :oldest
         LIMIT 1000 FOR UPDATE SKIP LOCKED),
     gone AS (DELETE FROM request_replays r USING old WHERE r.tenant_id = :t AND r.request_id = old.request_id)
-    {_READ}
+    {_READ} = ANY(:request_ids)
     """,
-    sqlite=_READ,
+    sqlite=f"{_READ} IN (SELECT value FROM json_each(:request_ids))",
 )
 """Both in one round trip; SKIP LOCKED lets two writers forget at once."""
 

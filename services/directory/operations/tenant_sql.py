@@ -16,10 +16,11 @@ from services.directory.store.statements import Rows, Statement, statement
 _EACH: Final = {
     "{each}": ("(SELECT value AS id FROM json_each(:ids)) i", "unnest(CAST(:ids AS bigint[])) AS i(id)"),
     "{each_place}": ("(SELECT value AS id FROM json_each(:places)) p", "unnest(CAST(:places AS bigint[])) AS p(id)"),
+    "{each_key}": ("(SELECT value AS key FROM json_each(:keys)) k", "unnest(CAST(:keys AS text[])) AS k(key)"),
 }
-"""Places in statements where bound ids are a relation, on SQLite and on PostgreSQL."""
+"""Places in statements where a bound list is a relation, on SQLite and on PostgreSQL."""
 
-_EACH_JOINED: Final = re.compile(r"FROM (?:(\w+ \w+)\s+JOIN \{each\}|\{each\}\s+JOIN (\w+ \w+))")
+_EACH_JOINED: Final = re.compile(r"FROM (?:(\w+ \w+)\s+JOIN \{each\}|(\{each(?:_key)?\})\s+JOIN (\w+ \w+))")
 """Where what is bound meets a table. On SQLite it is said who is looked for in whom, by CROSS JOIN: without statistics
 it takes a tenant's table for ten rows, and reads all of it."""
 
@@ -55,19 +56,23 @@ class TenantReads:
     def run(self, text: str, **values: Any) -> Rows:
         """Execute a statement of fixed text with what `bound` names.
 
-        `:ids` is what `ids` gave; in the text `{each}` stands for a relation `i(id)` of the bound `:ids`, and
-        `{each_place}` for one `p(id)` of `:places`.
+        `:ids` is what `ids` gave; in the text `{each}` stands for a relation `i(id)` of the bound `:ids`,
+        `{each_place}` for one `p(id)` of `:places`, and `{each_key}` for one `k(key)` of `:keys`, a list of texts.
         """
         return _prepared(text).run(self.session, **{**self.bound, **values})
+
+    def run_many(self, text: str, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Execute such a statement once for each of the rows, in their order; what it gives is not read."""
+        bound = self.bound
+        _prepared(text).run_many(self.session, [{**bound, **row} for row in rows])
 
     def query(self, text: str, values: Mapping[str, Any]) -> Rows:
         """Execute a statement whose text was written for this call."""
         return statement(text).run(self.session, **values)
 
-    def ids(self, numbers: Iterable[int]) -> Any:
+    def ids(self, numbers: Iterable[int]) -> list[int]:
         """Bring ids into the form that `:ids` takes, each once and in one order for all writers."""
-        kept = sorted(set(numbers))
-        return f"[{','.join(map(str, kept))}]" if self.is_sqlite else kept
+        return sorted(set(numbers))
 
 
 @dataclass(frozen=True)
@@ -95,5 +100,5 @@ def _prepared(text: str) -> Statement:
 
 
 def _each_first(joined: re.Match[str]) -> str:
-    table = joined[1] or joined[2]
-    return f"FROM {{each}} CROSS JOIN {table}"
+    table = joined[1] or joined[3]
+    return f"FROM {joined[2] or '{each}'} CROSS JOIN {table}"

@@ -21,6 +21,7 @@ from services.directory.store.statements import Statement
 from services.directory.store.tables import Event
 
 _TOLD: Final = "told_kinds"
+_CALLS: Final = "calls"
 
 Cursor = tuple[int, int]
 """A place in commit order: transaction and position."""
@@ -36,6 +37,9 @@ MEMORY: Final = "undo"
 
 AnyEvent = Event | ArchivedEvent
 """An event of the log, or one past its retention."""
+
+
+_ONE_CALL: Final[Mapping[tuple[str, int], int]] = {}
 
 
 class Order(enum.Enum):
@@ -87,7 +91,8 @@ def append_events(
     if not changes:
         return
     told = session.info.setdefault(_TOLD, Counter())
-    told.update(change.kind for change in changes)
+    call_of = session.info.get(_CALLS, _ONE_CALL)
+    told.update((call_of.get(change.resource, 0), change.kind) for change in changes)
     is_sqlite = session.get_bind().dialect.name == "sqlite"
     positions = ids.reserve_ids(session.connection(), "event", len(changes)) if is_sqlite else repeat(0)
     shared = {
@@ -124,9 +129,15 @@ _INSERT: Final = Statement(
 """Written by every write: on PostgreSQL it takes position and transaction in the same round trip."""
 
 
-def told_kinds(session: Session) -> Mapping[str, int]:
-    """Count the events that the session's transaction has written one by one, by kind."""
-    return dict(session.info.get(_TOLD, {}))
+def tell_apart(session: Session, call_of: Mapping[tuple[str, int], int]) -> None:
+    """Say which of a transaction's calls each resource is of, by number; any other is the first one's."""
+    session.info[_CALLS] = call_of
+
+
+def told_kinds(session: Session, call: int = 0) -> Mapping[str, int]:
+    """Count the events that the session's transaction has written one by one, by kind: those of one of its calls."""
+    told: Mapping[tuple[int, str], int] = session.info.get(_TOLD, {})
+    return {kind: count for (number, kind), count in told.items() if number == call}
 
 
 def transaction_id(session: Session) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import enum
 import select
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import lru_cache
 from pathlib import Path
@@ -102,15 +102,15 @@ class Store:
         *,
         lock: Lock = Lock.SHARED,
         wait_s: float = WRITER_WAIT_S,
-        turn: tuple[int, int] | None = None,
+        turns: Collection[tuple[int, int]] = (),
         is_brief: bool = False,
     ) -> Iterator[Session]:
         """Write in one transaction under the tenant's lock (None: no tenant's); `TenantLockedError` after `wait_s`.
 
-        `turn` is a lock of its own kind, of which the transaction takes hold as well, however long that takes. On
+        `turns` are locks of their own kind, of which the transaction takes hold as well, however long that takes. On
         SQLite `is_brief` lets it share its commit with others that are so (store/turns.py).
         """
-        engine = self.writing(tenant_id, lock=lock, wait_s=wait_s, turn=turn)
+        engine = self.writing(tenant_id, lock=lock, wait_s=wait_s, turns=turns)
         with self._turn(engine, wait_s, is_brief=is_brief) as connection:
             _begin(connection)
             with Transaction(connection) as session:
@@ -137,7 +137,7 @@ class Store:
         *,
         lock: Lock = Lock.SHARED,
         wait_s: float = WRITER_WAIT_S,
-        turn: tuple[int, int] | None = None,
+        turns: Collection[tuple[int, int]] = (),
     ) -> Engine:
         """Give the engine whose transactions hold a tenant (None: none, and look across tenants) from their begin.
 
@@ -150,8 +150,8 @@ class Store:
             wait_ms = max(1, int(wait_s * 1000))  # 0 would wait for ever
             steps += [f"SET LOCAL lock_timeout = {wait_ms}", f"SELECT {lock.value}({int(tenant_id)})"]
             steps += ["SET LOCAL lock_timeout = 0"]
-        if turn is not None:
-            steps += [f"SELECT pg_advisory_xact_lock({turn[0]}, {turn[1]})"]
+        # In one order for all writers, so that none waits for one who waits for it.
+        steps += [f"SELECT pg_advisory_xact_lock({space}, {key})" for space, key in sorted(set(turns))]
         return self.engine.execution_options(
             postgresql_begin="; ".join(steps), sqlite_begin="BEGIN IMMEDIATE", sqlite_wait_s=wait_s
         )

@@ -6,6 +6,7 @@ drivers take 0.002 and 0.03 ms (docs/adr/0022). Whoever listens for statements o
 
 from __future__ import annotations
 
+import json
 import re
 from collections import namedtuple
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -139,7 +140,9 @@ def _row_of(description: Sequence[Any] | None) -> Callable[[Iterable[Any]], Any]
 
 
 def _for_sqlite(value: Any) -> Any:
-    """Write a time as tables.UtcDateTime does."""
+    """Write a time as tables.UtcDateTime does, and a list as json_each reads it."""
+    if isinstance(value, list):
+        return json.dumps(value)
     if not isinstance(value, datetime):
         return value
     if value.tzinfo is None:

@@ -17,7 +17,7 @@ from tests.integration.directory.nights import Clock, Night
 from tests.stack.databases import Databases
 
 _READS_ALL = re.compile(
-    r"SCAN (?!json_each|m\b|CONSTANT ROW)"
+    r"SCAN (?!json_each|\w+ VIRTUAL TABLE|m\b|CONSTANT ROW)"
     r"|^(?!SEARCH (?:licenses|s) ).*\((tenant_id=\?|tenant_id=\? AND source_id=\? AND kind=\?)\)"
 )
 """A step that goes through all of a table, of a tenant's people, or of what a connection has said.

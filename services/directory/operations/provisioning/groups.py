@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -24,7 +24,7 @@ from services.directory.rules.names import GROUP as GROUP_NAME
 from services.directory.rules.ownership import Party, Verdict, over_group
 from services.directory.rules.provisioned import GroupFacts, ProvisionedGroup, check_group
 from services.directory.store import ids
-from services.directory.store.events import Change
+from services.directory.store.events import Change, tell_apart
 from services.directory.store.provisioning_tables import GROUP, ProvisionedResource
 from services.directory.store.session import violates
 from services.directory.store.tables import MANUAL, Group
@@ -85,11 +85,40 @@ def update_group(
         moved = change_members(call, group, add=change.add, remove=change.remove, replace=change.replace)
     if is_renamed or moved.is_any:
         _touch(call, group_id)  # last: everybody who changes this group waits for its row
-    return ChangedGroup(
-        get_group(call, group_id),
-        added=sum(group_id in groups for groups in moved.added.values()),
-        removed=sum(group_id in groups for groups in moved.removed.values()),
+    view = get_group(call, group_id)
+    return ChangedGroup(view, _count(group_id, moved.added), _count(group_id, moved.removed))
+
+
+def move_members(call: Call, group_id: int, changes: Sequence[MemberChange]) -> list[ChangedGroup]:
+    """Make several changes of a group's members as one; no person is in two of them, and none replaces.
+
+    What is told of their people counts as a call's of its own (`told_kinds`). Errors: as `update_group`; then nothing
+    is changed.
+    """
+    tell_apart(
+        call.session,
+        {("usr", each): place for place, change in enumerate(changes) for each in (*change.add, *change.remove)},
     )
+    group = _require_own(call, group_id, "")
+    added = [each for change in changes for each in change.add]
+    removed = [each for change in changes for each in change.remove]
+    moved = change_members(call, group, add=added, remove=removed, replace=False)
+    if moved.is_any:
+        _touch(call, group_id)
+    view = get_group(call, group_id)
+    return [
+        ChangedGroup(
+            view,
+            added=_count(group_id, {each: moved.added.get(each, []) for each in change.add}),
+            removed=_count(group_id, {each: moved.removed.get(each, []) for each in change.remove}),
+        )
+        for change in changes
+    ]
+
+
+def _count(group_id: int, moved: Mapping[int, Sequence[int]]) -> int:
+    """How many people have come into a group, or gone out of it."""
+    return sum(group_id in groups for groups in moved.values())
 
 
 def delete_group(call: Call, group_id: int, *, etag: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import json
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -66,12 +67,21 @@ class GroupView:
 
 def get_user(call: Call, user_id: int, *, with_groups: bool) -> UserView:
     """Read one user. Errors: NotFound."""
-    views = users_of(call, [user_id]) or foreign_users(call, [user_id])
+    views = get_users(call, [user_id], with_groups=with_groups)
     if not views:
         raise NotFound(resource=USER_NAME.format(call.tenant_id, user_id))
+    return views[user_id]
+
+
+def get_users(call: Call, user_ids: Iterable[int], *, with_groups: bool) -> dict[int, UserView]:
+    """Read those of several users who are there, by id; with as many statements as one."""
+    views = users_of(call, sorted(set(user_ids)))
+    missing = {*user_ids} - {view.id for view in views}
+    if missing:
+        views += foreign_users(call, missing)
     if with_groups:
         add_groups(call, views)
-    return views[0]
+    return {view.id: view for view in views}
 
 
 def users_of(call: Call, user_ids: Sequence[int]) -> list[UserView]:
@@ -137,7 +147,11 @@ def foreign_document(user: User, external_id: str) -> dict[str, Any]:
 
 def add_groups(call: Call, views: Sequence[UserView]) -> None:
     """Add the connection's groups that the users are in, awake or asleep."""
-    by_id = {view.id: view for view in views}
+    if not views:
+        return
+    by_id = defaultdict(list)
+    for view in views:
+        by_id[view.id].append(view)
     rows = call.run(
         """
         SELECT DISTINCT m.user_id, g.id, g.display_name FROM (
@@ -151,7 +165,8 @@ def add_groups(call: Call, views: Sequence[UserView]) -> None:
         ids=call.ids(by_id),
     )
     for user_id, group_id, display_name in rows:
-        by_id[user_id].groups.append(Reference(group_id, display_name))
+        for view in by_id[user_id]:
+            view.groups.append(Reference(group_id, display_name))
 
 
 def get_group(call: Call, group_id: int) -> GroupView:

@@ -7,7 +7,7 @@ import binascii
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from sqlmodel import col, select
@@ -91,7 +91,7 @@ def search(call: Call, wanted: Search, *, by_name: bool = True) -> Found:
     for tree in wanted.filters.values():
         if tree is not None:
             check_size(tree)
-    named = _named(call, wanted) if by_name else None
+    (named,) = find_named(call, [wanted]) if by_name else (None,)
     if named is not None:
         return named
     query = _Query(call, wanted)
@@ -106,15 +106,26 @@ def search(call: Call, wanted: Search, *, by_name: bool = True) -> Found:
     return found
 
 
-def _named(call: Call, wanted: Search) -> Found | None:
-    """The page of users whom an `eq` names; None where there may be more to it."""
+def find_named(call: Call, searches: Sequence[Search]) -> list[Found | None]:
+    """Give the pages of users whom an `eq` names, with as many statements as for one; None where more is asked for."""
+    found = users_by_eq(call, [_only_filter(wanted) for wanted in searches])
+    pages: list[Found | None] = []
+    shown: list[UserView] = []
+    for wanted, users in zip(searches, found, strict=True):
+        if users is None or len(users) > wanted.count:
+            pages.append(None)
+            continue
+        own = [replace(view, groups=[]) for view in users]  # one person may be on several pages
+        pages.append(Found(total=len(own), resources=list(own)))
+        shown += own if wanted.with_groups else []
+    add_groups(call, shown)
+    return pages
+
+
+def _only_filter(wanted: Search) -> Filter | None:
+    """The filter of a search for users that asks for nothing else."""
     is_plain = wanted.filters.keys() == {USER} and not wanted.offset and wanted.token is None
-    users = users_by_eq(call, wanted.filters[USER]) if is_plain and not any(wanted.sorts.values()) else None
-    if users is None or len(users) > wanted.count:
-        return None
-    if wanted.with_groups and users:
-        add_groups(call, users)
-    return Found(total=len(users), resources=list(users))
+    return wanted.filters[USER] if is_plain and not any(wanted.sorts.values()) else None
 
 
 class _Query:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from sqlalchemy.exc import IntegrityError
 
-from services.directory.operations.licenses import take_seat
+from services.directory.operations.licenses import take_seats
 from services.directory.operations.provisioning.call import Call
 from services.directory.operations.provisioning.guard import bring_in, put_out
 from services.directory.operations.provisioning.reads import Management, UserView
@@ -19,7 +19,7 @@ from services.directory.rules.leaving import Return, WayOut
 from services.directory.rules.names import short_name
 from services.directory.rules.provisioned import ProvisionedUser
 from services.directory.store import ids
-from services.directory.store.events import Change
+from services.directory.store.events import Change, tell_apart
 from services.directory.store.provisioning_tables import USER
 from services.directory.store.session import violates
 from services.directory.store.statements import Statement
@@ -32,37 +32,49 @@ _TOLD_OTHERWISE: Final = frozenset({"schemas", "active", "externalId", "displayN
 """Attributes whose change an event tells in its own words."""
 
 
-def insert_user(call: Call, person: ProvisionedUser) -> UserView:
-    """Make a user of the connection. Errors: EmailTaken, UserNameTaken, LicenseLimitReached."""
-    user_id = ids.next_id(call.session, "user")
-    state = {} if person.active else _asleep(call)
-    values = _register_values(person) | {"phone": person.phone or "", "secondary_phone": person.secondary_phone or ""}
-    row = {
-        "tenant_id": call.tenant_id,
-        "id": user_id,
-        "owner_source_id": call.source_id,
-        "now": call.now,
-        **_AWAKE,
-        **state,
-        **values,
-    }
-    _guarded(lambda: _INSERT.run(call.session, **row))
-    _keep(call, user_id, person)
-    groups = _enter_account(call, user_id) if person.active else []
-    if person.active:
-        take_seat(call.session, call.tenant_id, actor=call.actor, now=call.now)
-    created = Change("user.created", ("usr", user_id), after=_told(person, values))
-    dormant = [] if person.active else [Change("user.dormant", ("usr", user_id))]
-    call.tell([created, *groups, *dormant])
-    return UserView(
-        id=user_id,
-        document=person.document,
-        is_active=person.active,
-        management=Management.OWN,
-        revision=1,
-        create_time=call.now,
-        update_time=call.now,
-    )
+def insert_users(call: Call, people: Sequence[ProvisionedUser]) -> list[UserView]:
+    """Make users of the connection, all or none; what is told of each counts as a call's of its own (`told_kinds`).
+
+    Errors: EmailTaken, UserNameTaken, LicenseLimitReached.
+    """
+    numbered = list(zip(ids.reserve_ids(call.session.connection(), "user", len(people)), people, strict=True))
+    rows = [
+        {
+            "tenant_id": call.tenant_id,
+            "id": user_id,
+            "owner_source_id": call.source_id,
+            "now": call.now,
+            **(_AWAKE if person.active else _asleep(call)),
+            **_all_values(person),
+        }
+        for user_id, person in numbered
+    ]
+    _guarded(lambda: _INSERT.run_many(call.session, rows))
+    _keep(call, numbered)
+    active = [user_id for user_id, person in numbered if person.active]
+    entered = {change.resource: change for change in _enter_account(call, active)}
+    if active:
+        take_seats(call.session, call.tenant_id, len(active), actor=call.actor, now=call.now)
+    tell_apart(call.session, {("usr", user_id): place for place, (user_id, _) in enumerate(numbered)})
+    told = []
+    for user_id, person in numbered:
+        resource = ("usr", user_id)
+        told.append(Change("user.created", resource, after=_told(person, _all_values(person))))
+        then = entered.get(resource) if person.active else Change("user.dormant", resource)
+        told += [then] if then else []
+    call.tell(told)
+    return [
+        UserView(
+            id=user_id,
+            document=person.document,
+            is_active=person.active,
+            management=Management.OWN,
+            revision=1,
+            create_time=call.now,
+            update_time=call.now,
+        )
+        for user_id, person in numbered
+    ]
 
 
 _AWAKE: Final = {"state": int(UserState.ACTIVE), "way_out": 0, "leave_time": None}
@@ -80,8 +92,8 @@ def take_over(call: Call, user: User, person: ProvisionedUser) -> None:
     before = {column: getattr(user, column) for column in COLUMNS}
     values = _register_values(person)
     set_columns(call, user, values | {"owner_source_id": call.source_id})
-    _keep(call, user.id, person)
-    groups = _enter_account(call, user.id)
+    _keep(call, [(user.id, person)])
+    groups = _enter_account(call, [user.id])
     changed = [column for column, value in values.items() if before[column] != value]
     after = {column: values[column] for column in changed} | _keys(person)
     call.tell(
@@ -112,7 +124,7 @@ def change_user(call: Call, user: User, person: ProvisionedUser, *, kept: Any) -
         put_out(call, [user.id], WayOut.DEACTIVATED)
         user.state, user.way_out, user.revision = UserState.DORMANT, WayOut.DEACTIVATED, user.revision + 1
     set_columns(call, user, {column: values[column] for column in changed})
-    _keep(call, user.id, person)
+    _keep(call, [(user.id, person)])
     if kept is not None:
         news: dict[str, Any] = {name: values[name] for name in changed} | _told_keys(kept, person)
         old = {name: before[name] for name in changed}
@@ -170,19 +182,20 @@ def kept_facts(call: Call, user_id: int) -> Any:
     ).first()
 
 
-def _keep(call: Call, user_id: int, person: ProvisionedUser) -> None:
-    """Keep what the connection said, over what it may have said before."""
-    _guarded(
-        lambda: call.run(
-            _KEEP,
-            u=user_id,
-            name=person.name_key,
-            key=person.external_id,
-            active=person.active,
-            document=person.document,
-            folded=json.dumps(person.folded | {"id": short_name("usr", user_id)}),
-        )
-    )
+def _keep(call: Call, people: Sequence[tuple[int, ProvisionedUser]]) -> None:
+    """Keep what the connection said of people, whose ids are given, over what it may have said before."""
+    rows = [
+        {
+            "u": user_id,
+            "name": person.name_key,
+            "key": person.external_id,
+            "active": person.active,
+            "document": person.document,
+            "folded": json.dumps(person.folded | {"id": short_name("usr", user_id)}),
+        }
+        for user_id, person in people
+    ]
+    _guarded(lambda: call.run_many(_KEEP, rows))
 
 
 _KEEP: Final = f"""
@@ -195,16 +208,16 @@ _KEEP: Final = f"""
 """
 
 
-def _enter_account(call: Call, user_id: int) -> list[Change]:
-    """Put an active user into the connection's account, which is into its main group."""
+def _enter_account(call: Call, user_ids: Sequence[int]) -> list[Change]:
+    """Put active users into the connection's account, which is into its main group."""
     main_group_id = call.linked_main_group()
-    if not main_group_id:
+    if not main_group_id or not user_ids:
         return []
     entered = call.run(
         "INSERT INTO memberships (tenant_id, group_id, user_id, origin_source_id) "
         "SELECT :t, :g, i.id, :s FROM {each} WHERE true ORDER BY i.id ON CONFLICT DO NOTHING RETURNING user_id",
         g=main_group_id,
-        ids=call.ids([user_id]),
+        ids=call.ids(user_ids),
     ).scalars()
     return [Change("membership.added", ("usr", each), after={"groups": [main_group_id]}) for each in sorted(entered)]
 
@@ -231,6 +244,11 @@ def _register_values(person: ProvisionedUser) -> dict[str, str]:
         "secondary_phone": person.secondary_phone,
     }
     return {column: value for column, value in values.items() if value is not None}
+
+
+def _all_values(person: ProvisionedUser) -> dict[str, str]:
+    """The register's columns of somebody new, who has no old phone."""
+    return _register_values(person) | {"phone": person.phone or "", "secondary_phone": person.secondary_phone or ""}
 
 
 def _keys(person: ProvisionedUser) -> dict[str, str]:

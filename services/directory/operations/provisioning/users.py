@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 from sqlmodel import col, select
@@ -15,14 +16,14 @@ from services.directory.operations.provisioning.guard import watch
 from services.directory.operations.provisioning.reads import UserView, foreign_users, get_user
 from services.directory.operations.provisioning.user_writes import (
     change_user,
-    insert_user,
+    insert_users,
     is_to_wake,
     kept_facts,
     take_over,
 )
 from services.directory.operations.refusals import forget_refusal
 from services.directory.operations.returning import returns_by
-from services.directory.rules.errors import EmailTaken, NotFound, OwnedByOtherSource, UserNameTaken
+from services.directory.rules.errors import EmailTaken, InvalidArgument, NotFound, OwnedByOtherSource, UserNameTaken
 from services.directory.rules.etags import require_etag
 from services.directory.rules.leaving import RESTORABLE_FOR, Return, WayOut
 from services.directory.rules.names import USER as USER_NAME
@@ -40,8 +41,8 @@ def create_user(call: Call, facts: UserFacts) -> UserView:
     Errors: InvalidArgument, UserNameTaken, EmailTaken, OwnedByOtherSource, LicenseLimitReached.
     """
     person = check_user(facts, region=call.source.region)
-    if is_new(call, person):
-        return insert_user(call, person)
+    if not _in_the_way(call, [person]):
+        return insert_users(call, [person])[0]
     made = _made_before(call, person)
     if made is not None:
         return get_user(call, made, with_groups=True)
@@ -57,9 +58,34 @@ def create_user(call: Call, facts: UserFacts) -> UserView:
         user_id = gone.id
         change_user(call, gone, person, kept=None)
     else:
-        user_id = insert_user(call, person).id
+        user_id = insert_users(call, [person])[0].id
         forget_refusal(call.session, call.tenant_id, call.source_id, person.name_key)
     return get_user(call, user_id, with_groups=True)
+
+
+def create_users(call: Call, all_facts: Sequence[UserFacts]) -> list[UserView | None]:
+    """Make those of several users who are plainly new, with as many statements as one; None for each of the others.
+
+    They are left to `create_user`: who is there or was, is refused, or has the name, key or mail of one before.
+    Errors: UserNameTaken, EmailTaken, LicenseLimitReached; then none is made.
+    """
+    people: dict[int, ProvisionedUser] = {}
+    names: set[tuple[str, str]] = set()
+    for place, facts in enumerate(all_facts):
+        with suppress(InvalidArgument):
+            person = check_user(facts, region=call.source.region)
+            own = {
+                ("name", person.name_key),
+                ("email", person.email),
+                ("key", person.external_id or f"none of {place}"),
+            }
+            if own.isdisjoint(names):
+                people[place] = person
+            names |= own
+    in_the_way = _in_the_way(call, list(people.values()))
+    new = {place: person for number, (place, person) in enumerate(people.items()) if number not in in_the_way}
+    made = dict(zip(new, insert_users(call, list(new.values())), strict=True)) if new else {}
+    return [made.get(place) for place in range(len(all_facts))]
 
 
 def update_user(call: Call, user_id: int, facts: UserFacts, *, etag: str) -> UserView:
@@ -144,11 +170,15 @@ def _locked(call: Call, user_id: int, etag: str) -> tuple[User, Any]:
     return user, kept
 
 
-def is_new(call: Call, person: ProvisionedUser) -> bool:
-    """Say whether nobody at all is in the way of a user, nor was one refused or deleted: as nearly always (S5, S6)."""
-    return not call.run(
-        _ANYBODY, name=person.name_key, key=person.external_id, email=person.email, no_key=not person.external_id
-    ).scalar_one()
+def _in_the_way(call: Call, people: Sequence[ProvisionedUser]) -> set[int]:
+    """Say of which of these users, by place, anybody at all is in the way, or was refused or deleted (S5, S6)."""
+    found = call.run(
+        _ANYBODY[call.is_sqlite],
+        names=[person.name_key for person in people],
+        external_ids=[person.external_id for person in people],
+        emails=[person.email for person in people],
+    )
+    return {place - 1 for place in found.scalars()}
 
 
 def _made_before(call: Call, person: ProvisionedUser) -> int | None:
@@ -209,19 +239,34 @@ _GONE_BY_NAME: Final = (
     f"SELECT 1 FROM provisioned_resources{{index:provisioned_resources_by_name}} {_GONE} AND name_key = :key LIMIT 1"
 )
 
-_ANYBODY: Final = f"""
-    SELECT EXISTS (
+_PEOPLE: Final = {
+    True: "json_each(:names) n JOIN json_each(:external_ids) x ON x.key = n.key"
+    " JOIN json_each(:emails) e ON e.key = n.key",
+    False: "unnest(CAST(:names AS text[]), CAST(:external_ids AS text[]), CAST(:emails AS text[]))"
+    " WITH ORDINALITY AS q(name, external_id, email, place)",
+}
+"""A relation of bound lists, on SQLite and on PostgreSQL."""
+
+_ANYBODY: Final = {
+    is_sqlite: f"""
+    SELECT p.place FROM (SELECT {columns} FROM {_PEOPLE[is_sqlite]}) p WHERE EXISTS (
         SELECT 1 FROM provisioned_resources{{index:provisioned_resources_by_name}}
-        WHERE tenant_id = :t AND source_id = :s AND kind = {USER} AND name_key = :name AND (NOT is_gone OR :no_key)
+        WHERE tenant_id = :t AND source_id = :s AND kind = {USER} AND name_key = p.name
+          AND (NOT is_gone OR p.external_id = '')
     ) OR EXISTS (
         SELECT 1 FROM provisioned_resources{{index:provisioned_resources_by_external_id}}
-        {_GONE} AND external_id = :key AND NOT :no_key
+        {_GONE} AND external_id = p.external_id AND p.external_id <> ''
     ) OR EXISTS (
-        SELECT 1 FROM users WHERE tenant_id = :t AND email = :email AND state = {UserState.ACTIVE}
+        SELECT 1 FROM users WHERE tenant_id = :t AND email = p.email AND state = {UserState.ACTIVE}
     ) OR EXISTS (
-        SELECT 1 FROM license_refusals WHERE tenant_id = :t AND source_id = :s AND name_key = :name
+        SELECT 1 FROM license_refusals WHERE tenant_id = :t AND source_id = :s AND name_key = p.name
     )
-"""
+    """
+    for is_sqlite, columns in (
+        (True, "n.key + 1 AS place, n.value AS name, x.value AS external_id, e.value AS email"),
+        (False, "place, name, external_id, email"),
+    )
+}
 """Who bears the name or the mail, left with them or with the key, or was refused a seat under the name."""
 
 
