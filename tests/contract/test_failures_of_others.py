@@ -7,6 +7,7 @@ import json
 from urllib.parse import quote, urlsplit
 
 import pytest
+from muster.directory.v1 import licenses_pb2
 from sqlalchemy import text
 
 from services.directory.rules import names
@@ -42,13 +43,17 @@ def test_of_thousands_of_members_whoever_is_not_named_stays(provider, directory)
     assert provider.patch(path, {"op": "Remove", "path": "members", "value": named(people[:1])}).status == 204
     assert provider.patch(path, {"op": "remove", "path": f'members[value eq "{people[1]}"]'}).status == 204
     stay(people[2:])
-    assert provider.patch(path, {"op": "replace", "path": "members", "value": named(people[3:])}).status == 204
-    stay(people[3:])
-    assert provider.put(path, {"schemas": [GROUP], "displayName": "All", "members": named(people[4:])}).status == 200
-    stay(people[4:])
+    two = f'members[value eq "{people[2]}" or value eq "{people[3]}"]'
+    assert provider.patch(path, {"op": "remove", "path": two}).status == 204
+    assert provider.patch(path, {"op": "Remove", "path": "members", "value": named(people[4:6])}).status == 204
+    stay(people[6:])
+    assert provider.patch(path, {"op": "replace", "path": "members", "value": named(people[7:])}).status == 204
+    stay(people[7:])
+    assert provider.put(path, {"schemas": [GROUP], "displayName": "All", "members": named(people[8:])}).status == 200
+    stay(people[8:])
     assert provider.put(path, {"schemas": [GROUP], "displayName": "Everybody"}).status == 200
     assert provider.patch(path, {"op": "Remove", "path": "members", "value": []}).status == 200
-    stay(people[4:])
+    stay(people[8:])
 
 
 def test_a_list_is_whole_and_says_how_many_there_are(provider, directory):
@@ -154,6 +159,35 @@ def test_whoever_is_deleted_and_made_anew_is_pushed_into_groups_again(provider):
     pushed = {"op": "replace", "path": "members", "value": named([stays, again.body["id"]])}
     assert provider.patch(f"/Groups/{group}", pushed).status == 204
     assert set(provider.members(group)) == {stays, again.body["id"]}
+
+
+def test_whoever_cannot_have_a_seat_is_refused_with_the_reason_by_whatever_way_and_comes_when_there_is_one(a_provider):
+    provider = a_provider(1)
+    asleep = provider.a_user()
+    group = provider.a_group(asleep["id"])["id"]
+    assert provider.patch(f"/Groups/{group}", {"op": "replace", "path": "members", "value": []}).status == 200
+    provider.a_user()
+    put_in = {"op": "Add", "path": "members", "value": named([asleep["id"]])}
+    new = {"schemas": [USER], "userName": "third@example.org"}
+    bulk = {"method": "POST", "path": "/Users", "bulkId": "1", "data": new}
+    whole = {"schemas": [GROUP], "displayName": "All", "members": named([asleep["id"]])}
+
+    def ways():
+        schemas = ["urn:ietf:params:scim:api:messages:2.0:BulkRequest"]
+        (in_bulk,) = provider.post("/Bulk", {"schemas": schemas, "Operations": [bulk]}).body["Operations"]
+        yield int(in_bulk["status"]), in_bulk.get("response")
+        for answer in (provider.patch(f"/Groups/{group}", put_in), provider.put(f"/Groups/{group}", whole)):
+            yield answer.status, answer.body
+
+    for status, body in ways():
+        assert (status, body["status"]) == (403, "403")
+        assert "1 of 1 seats are taken" in body["detail"]
+        assert "Add seats" in body["detail"]
+    assert (provider.members(group), provider.office.seats().seats_used) == ([], 1)
+    more = licenses_pb2.UpdateLicenseRequest(name=provider.office.license, seats_total=3)
+    provider.support.licenses.UpdateLicense(more)
+    assert [status for status, _ in ways()] == [201, 204, 200]
+    assert (provider.members(group), provider.office.seats().seats_used) == ([asleep["id"]], 3)
 
 
 def test_a_user_who_is_put_without_groups_stays_in_them(provider):
