@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple
 
 import grpc
 import structlog
@@ -20,11 +20,10 @@ from muster.directory.v1 import provisioning_pb2 as pb
 from muster.runtime.effects import EFFECTS
 from muster.runtime.errors import to_bytes
 from muster.runtime.server import told_of
-from sqlalchemy.exc import DBAPIError
 
 from services.directory.api.translate import translate
-from services.directory.rules.errors import DirectoryError, InvalidArgument
-from services.directory.store.session import WRITER_WAIT_S, TenantLockedError
+from services.directory.rules.errors import InvalidArgument
+from services.directory.store.session import WRITER_WAIT_S
 
 log = structlog.get_logger()
 
@@ -38,15 +37,21 @@ class Done(NamedTuple):
     effects: str = ""
 
 
+def _as_one_set(requests: Sequence[Any]) -> list[Sequence[int]]:
+    return [range(len(requests))]
+
+
 @dataclass(frozen=True)
 class Kind:
     """How calls of a kind are made: one, and several at once.
 
-    `many` leaves those out, by None, that it cannot do as one with the others; nothing has been done of them.
+    `sets` finds those that are made as one, by their places among all of the kind. `many` makes them, and leaves those
+    out, by None, that it cannot make with the others; nothing has been done of them.
     """
 
     one: Callable[[Any, grpc.ServicerContext], Message]
     many: Callable[[Sequence[Any], grpc.ServicerContext], Sequence[Done | None]] | None = None
+    sets: Callable[[Sequence[Any]], Iterable[Sequence[int]]] = _as_one_set
 
 
 class _OneOfMany:
@@ -85,13 +90,14 @@ def answer_batch(
         raise InvalidArgument([("calls", f"must be 1 to {MOST_CALLS}, and each must say what is called")])
     log.info("batch", request_ids=[call.request_id for call in request.calls])
     waits_until_s = time.monotonic() + WRITER_WAIT_S
+
+    def own() -> Any:
+        return _OneOfMany(context, waits_until_s)
+
     with together():
-        done = _answer_sets(request.calls, _context(context, waits_until_s), kinds)
+        done = _answer_sets(request.calls, own(), kinds)
         return pb.BatchCallResponse(
-            answers=[
-                done.get(place) or _answer(call, _OneOfMany(context, waits_until_s), kinds)
-                for place, call in enumerate(request.calls)
-            ]
+            answers=[done.get(place) or _answer(call, own(), kinds) for place, call in enumerate(request.calls)]
         )
 
 
@@ -99,31 +105,30 @@ def _answer_sets(
     calls: Sequence[pb.ProvisioningCall], context: grpc.ServicerContext, kinds: Mapping[str, Kind]
 ) -> dict[int, pb.ProvisioningAnswer]:
     """Make those calls that can be made as sets; gives their answers by place."""
-    places = defaultdict(list)
+    of_kind = defaultdict(list)
     for place, call in enumerate(calls):
-        places[str(call.WhichOneof("call"))].append(place)
+        of_kind[str(call.WhichOneof("call"))].append(place)
     answers: dict[int, pb.ProvisioningAnswer] = {}
-    for kind, its in places.items():
-        many = kinds[kind].many
-        if many is None or len(its) == 1:
-            continue
-        try:
-            done = many([getattr(calls[place], kind) for place in its], context)
-        except (DirectoryError, TenantLockedError, DBAPIError):  # perhaps by one of them: each hears of it by itself
-            continue
-        answers |= {place: _told(kind, each) for place, each in zip(its, done, strict=True) if each is not None}
+    for kind, places in of_kind.items():
+        many, requests = kinds[kind].many, [getattr(calls[place], kind) for place in places]
+        for members in kinds[kind].sets(requests):
+            if many is None or len(members) == 1:
+                continue
+            try:
+                done = many([requests[each] for each in members], context)
+            except Exception as error:  # noqa: BLE001 - perhaps for one of them alone: each then hears of it by itself
+                told_of(error, translate, method=kind, request_id=calls[places[0]].request_id)  # a fault is logged
+                continue
+            told = {places[each]: answer for each, answer in zip(members, done, strict=True)}
+            answers |= {place: _told(kind, answer) for place, answer in told.items() if answer is not None}
     return answers
 
 
-def _context(context: grpc.ServicerContext, waits_until_s: float) -> grpc.ServicerContext:
-    return cast("grpc.ServicerContext", _OneOfMany(context, waits_until_s))
-
-
-def _answer(call: pb.ProvisioningCall, own: _OneOfMany, kinds: Mapping[str, Kind]) -> pb.ProvisioningAnswer:
+def _answer(call: pb.ProvisioningCall, own: Any, kinds: Mapping[str, Kind]) -> pb.ProvisioningAnswer:
     kind = call.WhichOneof("call")
     assert kind is not None
     try:
-        answer = kinds[kind].one(getattr(call, kind), cast("grpc.ServicerContext", own))
+        answer = kinds[kind].one(getattr(call, kind), own)
     except Exception as error:  # noqa: BLE001 - one call's failure is its answer, whatever it is
         told = told_of(error, translate, method=kind, request_id=call.request_id)
         return pb.ProvisioningAnswer(failure=to_bytes(told))

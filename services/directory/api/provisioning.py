@@ -31,7 +31,7 @@ from services.directory.api.provisioning_messages import (
     user_facts,
     user_message,
 )
-from services.directory.api.provisioning_sets import ProvisioningSets
+from services.directory.api.provisioning_sets import ProvisioningSets, moves_by_group
 from services.directory.api.servicer import Resources, Servicer
 from services.directory.operations.provisioning import groups, guard, reads, search, users
 from services.directory.operations.provisioning.call import Call, begin
@@ -66,7 +66,7 @@ class ProvisioningServicer(Servicer, provisioning_pb2_grpc.ProvisioningServiceSe
             "search": Kind(self.SearchProvisioned, sets.search_named),
             "create_user": Kind(self.CreateProvisionedUser, sets.create_users),
             "update_user": Kind(self.UpdateProvisionedUser),
-            "update_group": Kind(self.UpdateProvisionedGroup, sets.move_members),
+            "update_group": Kind(self.UpdateProvisionedGroup, sets.move_members, moves_by_group),
         }
 
     def GetProvisionedUser(

@@ -7,8 +7,7 @@ comes of a call is what would have come of it by itself.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import TypeVar
 
@@ -35,7 +34,7 @@ from services.directory.api.servicer import Servicer
 from services.directory.operations.provisioning import groups, reads, search, users
 from services.directory.operations.provisioning.call import Call, begin
 from services.directory.operations.tokens import Caller
-from services.directory.rules.errors import DirectoryError
+from services.directory.rules import names
 from services.directory.store.events import told_kinds
 
 _Answer = TypeVar("_Answer", bound=Message)
@@ -100,37 +99,23 @@ class ProvisioningSets(Servicer):
     def move_members(
         self, requests: Sequence[pb.UpdateProvisionedGroupRequest], context: grpc.ServicerContext
     ) -> list[Done | None]:
-        """Change the members of each group together, where no person is meant twice."""
+        """Change the members of one group together: one of the sets of `moves_by_group`."""
         caller = access.require_connection(context)
-        done: dict[int, Done | None] = {}
-        for group_id, places in _moves(requests).items():
-            if len(places) == 1:
-                continue
-            changes = [
-                groups.MemberChange(add=member_ids(requests[each].add), remove=known_ids(requests[each].remove))
-                for each in places
+        group_id = names.parse_id("grp", requests[0].id)
+        changes = [
+            groups.MemberChange(add=member_ids(request.add), remove=known_ids(request.remove)) for request in requests
+        ]
+
+        def work(call: Call, places: Sequence[int]) -> list[pb.UpdateProvisionedGroupResponse]:
+            moved = groups.move_members(call, group_id, [changes[place] for place in places])
+            return [
+                pb.UpdateProvisionedGroupResponse(
+                    group=group_message(caller.tenant_id, each.group), added=each.added, removed=each.removed
+                )
+                for each in moved
             ]
 
-            def work(
-                call: Call,
-                new: Sequence[int],
-                *,
-                group_id: int = group_id,
-                changes: Sequence[groups.MemberChange] = changes,
-            ) -> list[pb.UpdateProvisionedGroupResponse]:
-                moved = groups.move_members(call, group_id, [changes[each] for each in new])
-                return [
-                    pb.UpdateProvisionedGroupResponse(
-                        group=group_message(caller.tenant_id, each.group), added=each.added, removed=each.removed
-                    )
-                    for each in moved
-                ]
-
-            its = [requests[place] for place in places]
-            with suppress(DirectoryError):  # each of them then hears it by itself
-                answers = self._write_all(its, context, caller, pb.UpdateProvisionedGroupResponse, work)
-                done |= dict(zip(places, answers, strict=True))
-        return [done.get(place) for place in range(len(requests))]
+        return self._write_all(requests, context, caller, pb.UpdateProvisionedGroupResponse, work)
 
     def _write_all(
         self,
@@ -165,8 +150,8 @@ class ProvisioningSets(Servicer):
         return begin(session, caller.tenant_id, caller.source_id, now=self.clock())
 
 
-def _moves(requests: Sequence[pb.UpdateProvisionedGroupRequest]) -> dict[int, list[int]]:
-    """Find by group the requests that only put people in and take people out, nobody of whom one before them means.
+def moves_by_group(requests: Sequence[pb.UpdateProvisionedGroupRequest]) -> Iterable[list[int]]:
+    """Find, by group, the requests that only put people in and take people out, nobody of whom one before them means.
 
     So what is asked of one person is done in the order in which it came.
     """
@@ -179,4 +164,4 @@ def _moves(requests: Sequence[pb.UpdateProvisionedGroupRequest]) -> dict[int, li
         if group_id and not is_more and meant.isdisjoint(people):
             places[group_id].append(place)
         meant |= people
-    return dict(places)
+    return places.values()
