@@ -132,11 +132,12 @@ def searched(directory, support, runner):
             for person in PEOPLE:
                 await storage.create(users, model.model_validate(person))
             everybody = await storage.search([users], SearchRequest[model]())
-        return channel, storage, everybody.resources
+        return channel, everybody.resources
 
-    channel, storage, everybody = runner.run(opened())
+    channel, everybody = runner.run(opened())
 
     async def search(text):
+        storage = DirectoryStorage(channel, key)  # a request has little time
         with schemas.provider():
             page = await storage.search([users], SearchRequest[model](filter=text, count=100))
         assert page.total == len(page.resources)
