@@ -22,7 +22,7 @@ from muster.runtime.errors import Failure, failure_in, failure_of
 
 PATIENCE_S: Final = 0.02
 """How long those who wait hold back for an answer that is on its way."""
-RETURN_S: Final = 0.002
+RETURN_S: Final = 0.005
 """How long they then hold back for those who have just been answered: who has more to ask mostly asks at once."""
 MOST_CALLS: Final = 32
 _WRITES: Final = frozenset({"create_user", "update_user", "update_group"})
