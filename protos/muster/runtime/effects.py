@@ -17,5 +17,7 @@ def effects_text(effects: Mapping[str, int]) -> str:
 def effects_of(metadata: Iterable[tuple[str, str | bytes]] | None) -> dict[str, int]:
     """Read a call's effects out of its trailing metadata; what is none is left out."""
     text = next((value for key, value in metadata or () if key == EFFECTS and isinstance(value, str)), "")
+    if not text:  # as of everything that is read
+        return {}
     found = (_EFFECT.fullmatch(part) for part in text.split(","))
     return {each[1]: int(each[2]) for each in found if each}
