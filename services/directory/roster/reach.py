@@ -8,7 +8,7 @@ Two tables beside the plan, each made by one statement:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -22,8 +22,11 @@ FEW = 2
 MOST_GROUPS = 20
 """Groups that are named."""
 
-BANDS = ((0, 16), (16, 256), (256, 4_096), (4_096, 1 << 40))
-"""Groups by how many they lose: no more people of a group are counted than its losses make interesting."""
+SMALLEST_BAND = 16
+A_BAND = 4
+"""Groups are looked at by how many people they lose: up to 16, then up to four times as many, and so on. Of none are
+more counted than its losses make interesting: of a main group of a million that loses some thousands not the million.
+"""
 
 
 @dataclass(frozen=True)
@@ -131,7 +134,7 @@ def changed_groups(stage: StageSql, table: str, condition: str, *, share: float 
     Of groups that lose less than `share` of their people no more than that is found out: they are left away.
     """
     found: list[GroupChange] = []
-    for least, below in BANDS:
+    for least, below in _bands(stage, table):
         most = min(int(below / share) + FEW, 1 << 60) if share else 1 << 60
         sql = f"""
             SELECT q.group_id, g.display_name, q.before, q.before - q.lost + q.gained FROM (
@@ -150,3 +153,12 @@ def changed_groups(stage: StageSql, table: str, condition: str, *, share: float 
         rows = stage.connection.execute(text(sql.format(**stage.words)))
         found += (GroupChange(int(group), str(name), int(before), int(after)) for group, name, before, after in rows)
     return found
+
+
+def _bands(stage: StageSql, table: str) -> Iterator[tuple[int, int]]:
+    """Give the bands of losses from the least on, as far as there are groups."""
+    highest = stage.connection.execute(text(f"SELECT max(lost) FROM {{{table}}}".format(**stage.words))).scalar()
+    least, below = 0, SMALLEST_BAND
+    while highest is not None and least <= highest:
+        yield least, below
+        least, below = below, below * A_BAND

@@ -72,6 +72,20 @@ def test_who_stays_in_a_group_by_hand_is_still_reached_there(night):
     assert [(each["before"], each["after"]) for each in run.reach["groups"]] == [(2, 1)]
 
 
+@pytest.mark.parametrize("size", [2, 15, 16, 17, 64, 70])
+def test_groups_of_any_size_that_nobody_is_left_to_reach_in_are_named_and_others_are_not(night, size):
+    emptied, thinned = group(night, "EMPTIED"), group(night, "THINNED")
+    leaving, staying = [f"leaves{number}" for number in range(size)], [f"stays{number}" for number in range(20)]
+    before = [f"{name}:{number}+EMPTIED,THINNED" for number, name in enumerate(leaving, start=1)]
+    others = [f"{name}:{size + number}+THINNED" for number, name in enumerate(staying, start=1)]
+    night.apply(night.plan(*before, *others, "last:999+EMPTIED"))
+    set_limits(night, membership={"floor": size})
+    run = night.apply(night.plan(*(person.partition("+")[0] + "+" for person in before), *others, "last:999+EMPTIED"))
+    found = [(each["group_id"], each["before"], each["after"]) for each in run.reach["groups"]]
+    assert found == [(emptied, size + 1, 1)]
+    assert thinned != emptied
+
+
 def test_a_held_plan_says_whom_it_would_leave_out_of_reach_and_the_run_what_it_did(night):
     group(night, "CREW")
     night.apply(night.plan("anna:1+CREW", "bo:2+CREW", "cia:3+CREW", "dag:4+CREW"))
