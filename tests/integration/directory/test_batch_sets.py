@@ -157,6 +157,7 @@ class Told:
         return None
 
 
+@pytest.mark.timeout(1_800)  # of the long form
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(day=DAY)
 def test_what_a_batch_comes_to_is_what_its_calls_come_to(directory, support, day):
