@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 
 from tests.reference.by_connection_users import Facts, UserDoor
@@ -104,6 +104,7 @@ class Door(UserDoor):
         left = {user for user in leaving if self._take_out(user, group)}
         for user in left:
             self._leave_account(user, account)
+        self._require_free_mails(user for user in add if self._comes_back(user))
         for user in sorted(add, key=list(self.tenant.users).index):
             self._put_in(user, group)
         self._put_out(left)
@@ -138,9 +139,22 @@ class Door(UserDoor):
         self.tenant.sleeping = {entry: until for entry, until in self.tenant.sleeping.items() if stays(entry)}
         return len(self.tenant.memberships) < before
 
+    def _comes_back(self, user: str) -> bool:
+        return self._state(user) is State.DORMANT and self.tenant.said[self.source, user].active
+
+    def _require_free_mails(self, users: Iterable[str]) -> None:
+        """Whoever comes back together needs mails that nobody has, before any of them needs a seat."""
+        mails: set[str] = set()
+        for user in users:
+            email = self.tenant.users[user].email
+            self.tenant.require_free_mail(email, user=user)
+            if email in mails:
+                raise Refused("EMAIL_TAKEN")
+            mails.add(email)
+
     def _put_in(self, user: str, group: str) -> None:
         """A user who is out comes back, unless the provider has deactivated it: then the membership sleeps (S6, S7)."""
-        if self._state(user) is State.DORMANT and not self.tenant.said[self.source, user].active:
+        if self._state(user) is State.DORMANT and not self._comes_back(user):
             self.tenant.sleeping.setdefault(Membership(user, group, self.source), None)
             return
         if self._state(user) is State.DORMANT:

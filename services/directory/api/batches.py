@@ -7,10 +7,11 @@ cannot, or a set that is refused, is done call by call.
 from __future__ import annotations
 
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 import grpc
@@ -43,7 +44,7 @@ def _as_one_set(requests: Sequence[Any]) -> list[Sequence[int]]:
 
 @dataclass(frozen=True)
 class Kind:
-    """How calls of a kind are made: one, and several at once.
+    """How calls of a kind are made: one, and several at once; whether they write.
 
     `sets` finds those that are made as one, by their places among all of the kind. `many` makes them, and leaves those
     out, by None, that it cannot make with the others; nothing has been done of them.
@@ -52,6 +53,7 @@ class Kind:
     one: Callable[[Any, grpc.ServicerContext], Message]
     many: Callable[[Sequence[Any], grpc.ServicerContext], Sequence[Done | None]] | None = None
     sets: Callable[[Sequence[Any]], Iterable[Sequence[int]]] = _as_one_set
+    is_writing: bool = False
 
 
 class _OneOfMany:
@@ -94,33 +96,41 @@ def answer_batch(
     def own() -> Any:
         return _OneOfMany(context, waits_until_s)
 
+    answers: dict[int, pb.ProvisioningAnswer] = {}
     with together():
-        done = _answer_sets(request.calls, own(), kinds)
-        return pb.BatchCallResponse(
-            answers=[done.get(place) or _answer(call, own(), kinds) for place, call in enumerate(request.calls)]
-        )
+        for places in _in_order(request.calls, kinds):
+            answers |= _answer_sets({place: request.calls[place] for place in places}, own(), kinds)
+            for place in places:
+                answers[place] = answers.get(place) or _answer(request.calls[place], own(), kinds)
+    return pb.BatchCallResponse(answers=[answers[place] for place in range(len(request.calls))])
+
+
+def _in_order(calls: Sequence[pb.ProvisioningCall], kinds: Mapping[str, Kind]) -> Iterable[list[int]]:
+    """Find which calls of one kind may be done together: all of them where nothing is written, else those in a row."""
+    named = [str(call.WhichOneof("call")) for call in calls]
+    if any(kinds[kind].is_writing for kind in named):
+        return [[place for place, _ in run] for _, run in groupby(enumerate(named), key=itemgetter(1))]
+    return [[place for place, each in enumerate(named) if each == kind] for kind in dict.fromkeys(named)]
 
 
 def _answer_sets(
-    calls: Sequence[pb.ProvisioningCall], context: grpc.ServicerContext, kinds: Mapping[str, Kind]
+    calls: Mapping[int, pb.ProvisioningCall], context: grpc.ServicerContext, kinds: Mapping[str, Kind]
 ) -> dict[int, pb.ProvisioningAnswer]:
-    """Make those calls that can be made as sets; gives their answers by place."""
-    of_kind = defaultdict(list)
-    for place, call in enumerate(calls):
-        of_kind[str(call.WhichOneof("call"))].append(place)
+    """Make those of the calls, all of one kind, that can be made as sets; gives their answers by place."""
+    places = list(calls)
+    kind = str(calls[places[0]].WhichOneof("call"))
+    many, requests = kinds[kind].many, [getattr(call, kind) for call in calls.values()]
     answers: dict[int, pb.ProvisioningAnswer] = {}
-    for kind, places in of_kind.items():
-        many, requests = kinds[kind].many, [getattr(calls[place], kind) for place in places]
-        for members in kinds[kind].sets(requests):
-            if many is None or len(members) == 1:
-                continue
-            try:
-                done = many([requests[each] for each in members], context)
-            except Exception as error:  # noqa: BLE001 - perhaps for one of them alone: each then hears of it by itself
-                told_of(error, translate, method=kind, request_id=calls[places[0]].request_id)  # a fault is logged
-                continue
-            told = {places[each]: answer for each, answer in zip(members, done, strict=True)}
-            answers |= {place: _told(kind, answer) for place, answer in told.items() if answer is not None}
+    for members in kinds[kind].sets(requests):
+        if many is None or len(members) == 1:
+            continue
+        try:
+            done = many([requests[each] for each in members], context)
+        except Exception as error:  # noqa: BLE001 - perhaps for one of them alone: each then hears of it by itself
+            told_of(error, translate, method=kind, request_id=calls[places[0]].request_id)  # a fault is logged
+            continue
+        told = {places[each]: answer for each, answer in zip(members, done, strict=True)}
+        answers |= {place: _told(kind, answer) for place, answer in told.items() if answer is not None}
     return answers
 
 

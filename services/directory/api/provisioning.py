@@ -64,9 +64,9 @@ class ProvisioningServicer(Servicer, provisioning_pb2_grpc.ProvisioningServiceSe
             "get_user": Kind(self.GetProvisionedUser, sets.get_users),
             "get_group": Kind(self._head, sets.get_heads),
             "search": Kind(self.SearchProvisioned, sets.search_named),
-            "create_user": Kind(self.CreateProvisionedUser, sets.create_users),
-            "update_user": Kind(self.UpdateProvisionedUser),
-            "update_group": Kind(self.UpdateProvisionedGroup, sets.move_members, moves_by_group),
+            "create_user": Kind(self.CreateProvisionedUser, sets.create_users, is_writing=True),
+            "update_user": Kind(self.UpdateProvisionedUser, is_writing=True),
+            "update_group": Kind(self.UpdateProvisionedGroup, sets.move_members, moves_by_group, is_writing=True),
         }
 
     def GetProvisionedUser(
