@@ -104,10 +104,10 @@ class Door(UserDoor):
         left = {user for user in leaving if self._take_out(user, group)}
         for user in left:
             self._leave_account(user, account)
+        self._put_out(left)  # first: what they leave, a mail or a seat, is there for whoever comes back
         self._require_free_mails(user for user in add if self._comes_back(user))
         for user in sorted(add, key=list(self.tenant.users).index):
             self._put_in(user, group)
-        self._put_out(left)
 
     def _take_over_as_is(self, user: str) -> None:
         """S14: a manual user whom the sync puts into its group becomes the connection's, as it is."""
