@@ -28,7 +28,7 @@ MAX_ROWS = 2_000_000
 DELIMITERS = (",", ";", "\t", "|")
 
 _SEP_LINE = re.compile(r'\ufeff?"?sep=(.)"?[\r\n]*', re.IGNORECASE)
-_WORKBOOKS = (b"pk\x03\x04", bytes.fromhex("d0cf11e0a1b11ae1"))  # .xlsx or another archive; .xls
+_WORKBOOKS = (b"PK\x03\x04", bytes.fromhex("d0cf11e0a1b11ae1"), b"\x1f\x8b\x08")  # .xlsx or .zip; .xls; .gz
 _PAGES = (b"<!doctype", b"<html", b"<?xml")
 _MAGIC_BYTES = 64
 _EOF = "#EOF"
@@ -85,6 +85,7 @@ def read_csv_file(
     result, so that the rows before it can be counted. With `ends_with_eof` the last row is no row but the end marker,
     and must say how many there are (R2). With `settings` the rows are hashed on the way, for `index`.
     """
+    _refuse_workbook(open_bytes)
     decoding = find_decoding(open_bytes, strict_encoding=strict_encoding)
     separator = _sep_line(open_bytes, decoding)
     delimiter, first = _find_header(open_bytes, decoding, separator)
@@ -146,21 +147,29 @@ def _find_header(open_bytes: OpenBytes, decoding: Decoding, separator: str | Non
     if best is None or (best[0] == 0 and isinstance(refusal, TruncatedError)):
         raise refusal
     if best[0] == 0:
-        raise NoHeaderError(because=_stands_instead(open_bytes, best[2]))
+        raise _no_header(open_bytes, best[2], separator)
     return best[1:]
 
 
-def _stands_instead(open_bytes: OpenBytes, record: Record) -> str:
-    """Name the usual things that are uploaded in the place of a CSV file, for the message; empty for others."""
+def _refuse_workbook(open_bytes: OpenBytes) -> None:
+    """NoHeaderError for a workbook or an archive, by its first bytes: whatever text one finds in it is none."""
+    with open_bytes() as raw:
+        if raw.read(_MAGIC_BYTES).startswith(_WORKBOOKS):
+            raise NoHeaderError(because="workbook")
+
+
+def _no_header(open_bytes: OpenBytes, record: Record, separator: str | None) -> NoHeaderError:
+    """Name what usually stands there instead of a header, for the message."""
     with open_bytes() as raw:
         start = raw.read(_MAGIC_BYTES).lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    if start.startswith(_WORKBOOKS):
-        return "workbook"
     if start.startswith(_PAGES):
-        return "web_page"
+        return NoHeaderError(because="web_page")
     lone = record[1][0] if len(record[1]) == 1 else ""
-    is_quoted = any(known_headers(lone.split(delimiter)) for delimiter in DELIMITERS if delimiter in lone)
-    return "quoted_lines" if is_quoted else ""
+    if not any(known_headers(lone.split(delimiter)) for delimiter in DELIMITERS if delimiter in lone):
+        return NoHeaderError()
+    if separator is not None:
+        return NoHeaderError(because="other_separator", separator="TAB" if separator == "\t" else separator)
+    return NoHeaderError(because="quoted_lines")
 
 
 @dataclass(frozen=True)

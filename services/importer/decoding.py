@@ -19,6 +19,7 @@ _BOMS = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
+_UTF_32_BOMS = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)
 _UNDECODABLE = re.compile("[\udc80-\udcff]")
 
 
@@ -40,11 +41,13 @@ class Decoding:
 def find_decoding(open_bytes: OpenBytes, *, strict_encoding: bool) -> Decoding:
     """Read the whole file once to learn how to decode it.
 
-    EmptyFileError for zero bytes (a mark counts for none); EncodingInvalidError for broken UTF-16, or for a guess when
-    `strict_encoding`.
+    EmptyFileError for zero bytes (a mark counts for none); EncodingInvalidError for broken UTF-16, for UTF-32, or
+    for a guess when `strict_encoding`.
     """
     with open_bytes() as raw:
         sample = raw.read(_SAMPLE_BYTES)
+    if sample.startswith(_UTF_32_BOMS):  # the little-endian one begins like that of UTF-16
+        raise EncodingInvalidError
     decoding = _by_sample(sample) or _by_content(open_bytes)
     if len(sample) == decoding.bom_bytes:
         raise EmptyFileError

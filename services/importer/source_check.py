@@ -244,11 +244,11 @@ class SourceTest:
 
 
 def _whole_lines(sample: bytes) -> bytes:
-    """Cut what was read of a longer file behind its last line, in any encoding."""
+    """Cut what was read of a longer file behind its last line, in any encoding; all of it when it has no line end."""
     end = max(sample.rfind(b"\n"), sample.rfind(b"\r")) + 1
     if sample[end : end + 1] == b"\0" and end % 2:  # the other half of a line end in little-endian UTF-16
         end += 1
-    return sample[:end]
+    return sample[:end] or sample
 
 
 def _nearest(name: str, client: paramiko.SFTPClient, folder: str) -> str:

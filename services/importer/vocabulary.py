@@ -55,6 +55,7 @@ _CAUSES = {
     "workbook": "The file is an Excel workbook or an archive, not a CSV file; save it as CSV UTF-8, and upload that.",
     "web_page": "The file is a web page or XML, not a CSV file; look at what the export wrote, and upload a CSV file.",
     "quoted_lines": "Quotes stand around whole lines, so each is one value; put them around single values, if at all.",
+    "other_separator": "The first line says sep={separator}, and that does not part the header; correct that line.",
     # R3, R11: quotes
     "open_quote": "A quote opens in the row on line {line} and is never closed; export again, or double a stray quote.",
     "joined_lines": "A quote on line {first} joins the lines to line {last}, so none is read; double the quote.",
@@ -76,6 +77,7 @@ _CAUSES = {
     "other_name": "There is no file at the path, but one called {near}; check the path, or the export's file name.",
     "only_twin": "Only {twin} is there, an upload under way; look again when it has been renamed.",
     "twin": "{twin} stands beside the file, so a run waits for its end, and refuses; delete it if nobody uploads.",
+    "twin_stayed": "{twin} was still there at the third try; rename it when it is whole, or delete it.",
     "folder": "There is a folder at the path; name the file itself.",
     "forbidden": "The SFTP server does not let this user read the file; check permissions.",
     "stalled": "The SFTP server stopped answering in the middle, more than once; run the source again.",

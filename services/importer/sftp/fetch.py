@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -123,6 +124,8 @@ class _Copy:
                     return Fetched(found, beside)
             log.info("sftp.unstable", attempt=attempt)
             self.sink.clear()
+        if twin := twin_of(self.sftp, self.path):
+            raise UnstableFileError(because="twin_stayed", twin=posixpath.basename(self.path) + twin)
         raise UnstableFileError
 
     def _stable(self, stable_for_s: float, wait: Wait) -> RemoteFile | None:

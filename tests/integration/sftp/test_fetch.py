@@ -103,8 +103,9 @@ def test_r1_a_twin_that_is_being_written_is_waited_for(server, ending):
 def test_r1_a_twin_that_stays_refuses_the_file(server):
     put(server.file, mtime=LONG_AGO)
     put(server.folder / "users.csv.part")
-    with pytest.raises(UnstableFileError):
+    with pytest.raises(UnstableFileError) as caught:
         fetch(server)
+    assert caught.value.message.startswith("users.csv.part was still there")
 
 
 def test_r1_a_first_upload_under_a_twin_s_name_is_waited_for(server):

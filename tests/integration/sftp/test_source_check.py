@@ -117,6 +117,11 @@ def test_what_a_run_would_refuse_in_the_file_is_said(server, data, settings, rea
     assert failed_at(checked(server, settings=settings))[:2] == ("HEADER", reason)
 
 
+def test_a_large_file_of_one_line_is_not_called_empty(server):
+    put(server.file, b"<html>" + b"<p>Log in" * SAMPLE_BYTES)
+    assert failed_at(checked(server))[:2] == ("HEADER", "no_header")
+
+
 def test_r7_a_file_that_is_too_large_is_said_before_it_is_read(server):
     put(server.file, GOOD)
     assert failed_at(checked(server, settings={"max_file_bytes": 10}))[:2] == ("FILE", "too_large")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import tracemalloc
 
@@ -65,6 +66,11 @@ def test_r10_a_strict_source_refuses_what_would_be_guessed(data):
 )
 def test_r10_broken_utf_16_is_refused(data):
     assert read(data).refusal == "encoding_invalid"
+
+
+@pytest.mark.parametrize("encoding", ["utf-32-le", "utf-32-be"])
+def test_r10_utf_32_is_refused_and_not_read_as_utf_16(encoding):
+    assert read("\ufeff".encode(encoding) + a_csv(a_row()).decode().encode(encoding)).refusal == "encoding_invalid"
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
@@ -274,16 +280,36 @@ def test_r7_more_than_64_columns_are_refused():
     [
         (b"PK\x03\x04" + bytes(range(256)), "workbook"),
         (bytes.fromhex("d0cf11e0a1b11ae1") + bytes(600), "workbook"),
+        (b"PK\x03\x04\x14users.csvUniqueID,Name,Mail\nEMP-0000001,Anna,a@example.org\n", "workbook"),
+        (gzip.compress(b"UniqueID,Name,Mail\n"), "archive"),
         (b"\xef\xbb\xbf\r\n<!DOCTYPE html>\r\n<html>", "web page"),
         (b'"UniqueID,Name,Mail"\r\n"EMP-0000001,Anna,a@example.org"\r\n', "Quotes"),
+        (b"sep=;\r\nUniqueID,Name,Mail\r\nEMP-0000001,Anna,a@example.org\r\n", "sep=;,"),
+        (b"sep=\t\r\nUniqueID,Name,Mail\r\nEMP-0000001,Anna,a@example.org\r\n", "sep=TAB,"),
         (b"Anna;a@example.org\r\n", "header"),
     ],
-    ids=["xlsx", "xls", "a login page", "quoted lines", "no header"],
+    ids=[
+        "xlsx",
+        "xls",
+        "a file as it is in a zip",
+        "gz",
+        "a login page",
+        "quoted lines",
+        "another delimiter than sep=",
+        "another delimiter than sep=TAB",
+        "no header",
+    ],
 )
 def test_r13_what_is_there_instead_of_a_header_is_said(data, said):
     with pytest.raises(NoHeaderError) as caught:
         read_csv_file(lambda: io.BytesIO(data))
     assert said in caught.value.message
+
+
+def test_r13_a_workbook_is_called_one_by_a_strict_source_too():
+    with pytest.raises(NoHeaderError) as caught:
+        read_csv_file(lambda: io.BytesIO(b"PK\x03\x04" + bytes(range(256))), strict_encoding=True)
+    assert "workbook" in caught.value.message
 
 
 def test_r14_blank_rows_and_rows_of_delimiters_are_no_rows():
