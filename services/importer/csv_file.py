@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
+from typing import NamedTuple
 
 from services.importer.decoding import Decoding, OpenBytes, find_decoding
 from services.importer.errors import (
@@ -18,7 +19,7 @@ from services.importer.errors import (
     TruncatedError,
 )
 from services.importer.header import Header, known_headers, read_header
-from services.importer.records import Record, RecordReader, is_well_quoted
+from services.importer.records import Record, RecordReader, is_long, open_quote
 from services.importer.row_hash import RowHasher
 from services.importer.row_index import RowIndex
 from services.importer.row_layout import RowLayout, RowSettings
@@ -179,6 +180,16 @@ class _Shape:
     refusal: FileRefusedError | None
 
 
+class _Spread(NamedTuple):
+    """A record of several lines; `fields` is -1 when it can be no row, `more_lines` how many beyond the first."""
+
+    rows_before: int
+    line: int
+    fields: int
+    more_lines: int
+    is_long: bool
+
+
 class _Measure:
     """Counts the rows and their fields, and finds where the file breaks off."""
 
@@ -190,7 +201,7 @@ class _Measure:
         self._filled: set[int] = set()
         self._rows = 0
         self._last_count = 0
-        self._spread: list[tuple[int, int, int]] = []  # rows before it, its fields, and its lines beyond the first
+        self._spread: list[_Spread] = []
         self._eof: list[str] | None = None  # the record that may be the end marker, while nothing stands behind it
 
     def of(self, text: RecordReader) -> _Shape:
@@ -202,11 +213,16 @@ class _Measure:
         try:
             for record in records:
                 if self._rows == MAX_ROWS and not self._is_eof(record[1]):
-                    return _Shape(self._width, self._rows, TooLargeError())
+                    return _Shape(self._width, self._rows, TooLargeError(because="rows"))
                 if text.spread is not None:
                     self._note_spread(text, record)
                 note(record[1])
-                if index is not None and not (self._ends_with_eof and self._is_eof(record[1])):
+                # What is shortened cannot be read again by its place.
+                if (
+                    index is not None
+                    and not text.is_shortened
+                    and not (self._ends_with_eof and self._is_eof(record[1]))
+                ):
                     index.note(record, text.start_byte, text.end_byte)
         except TruncatedError as error:
             refusal = error
@@ -214,14 +230,17 @@ class _Measure:
             usual = self._usual(self._widths - Counter([self._last_count]))  # what the rows before it have
             if self._last_count < usual:
                 self._rows -= 1
-                if self._spread and self._spread[-1][0] == self._rows:
+                if self._spread and self._spread[-1].rows_before == self._rows:
                     self._spread.pop()
                 refusal = TruncatedError()
         usual = self._usual(self._widths)
-        rows = self._rows + sum(lines for _, count, lines in self._spread if count != usual)
-        if refusal is None:
-            refusal = EmptyFileError() if not rows else self._wrong_end(rows)
-        return _Shape(usual, rows, refusal)
+        joined = [spread for spread in self._spread if spread.fields != usual]
+        endless = next((spread for spread in joined if spread.is_long), None)
+        if endless is not None:
+            joined = joined[: joined.index(endless)]
+            self._rows, refusal = endless.rows_before, open_quote(endless.line)
+        rows = self._rows + sum(spread.more_lines for spread in joined)
+        return _Shape(usual, rows, refusal or (self._wrong_end(rows) if rows else EmptyFileError()))
 
     def _note(self, fields: list[str]) -> None:
         if self._ends_with_eof:
@@ -240,12 +259,16 @@ class _Measure:
             self._filled.add(count)
 
     def _note_spread(self, text: RecordReader, record: Record) -> None:
-        """Remember a record of several lines, which falls apart unless it has as many fields as most."""
+        """Remember a record of several lines, which falls apart unless it has as many fields as most.
+
+        A long one would be much of the file: its quote counts as never closed.
+        """
+        line, fields, _ = record
         if not text.is_joined(record, self._width):
             return
-        lines = len(text.apart(record, self._width)) - 1
-        well_quoted = is_well_quoted(text.spread or (), text.delimiter)
-        self._spread.append((self._rows, len(record[1]) if well_quoted else -1, lines))
+        count = -1 if text.is_joined(record, len(fields)) else len(fields)  # which may be the usual surplus
+        more_lines = 0 if is_long(record) else len(text.apart(record, self._width)) - 1
+        self._spread.append(_Spread(self._rows, line, count, more_lines, is_long(record)))
 
     def _usual(self, widths: Counter[int]) -> int:
         """The header's width, or that of every row when all have the same surplus and it is empty."""

@@ -11,8 +11,7 @@ from itertools import islice
 from services.importer.csv_file import CsvFile
 from services.importer.records import is_blank
 
-_MAX_LINES = 1_000
-_MAX_LINE_CHARACTERS = 1024 * 1024
+_MAX_CHARACTERS = 1024 * 1024
 _LINE_ENDS = ("\r\n", "\n", "\r")
 
 
@@ -41,10 +40,9 @@ def find_form(csv_file: CsvFile) -> CsvForm:
 
 
 def _noting(text: io.TextIOWrapper, seen: list[str]) -> Iterator[str]:
-    for _ in range(_MAX_LINES):
-        line = text.readline(_MAX_LINE_CHARACTERS)
-        if not line:
-            return
+    rest = _MAX_CHARACTERS
+    while rest and (line := text.readline(rest)):
+        rest -= len(line)
         seen.append(line)
         yield line
 

@@ -75,7 +75,7 @@ def read_header(record: Sequence[str]) -> Header:
     if not any(found):
         raise NoHeaderError
     if len(record) > MAX_COLUMNS:
-        raise TooLargeError
+        raise TooLargeError(because="columns")
     positions: dict[str, int] = {}
     for position, column in enumerate(found):
         if column in positions:
@@ -99,7 +99,7 @@ def _require(positions: Mapping[str, int]) -> None:
         if column not in positions:
             raise MissingColumnError(column)
     if "Name" not in positions and not ("FirstName" in positions and "LastName" in positions):
-        raise MissingColumnError("Name")
+        raise MissingColumnError("Name", because="name_absent")
 
 
 def _comparable(cell: str) -> str:

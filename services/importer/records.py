@@ -7,14 +7,16 @@ import io
 import re
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from itertools import accumulate, chain, takewhile
+from itertools import accumulate, chain
 
 from services.importer.decoding import Decoding, OpenBytes
 from services.importer.errors import ImporterError, TruncatedError
+from services.importer.long_fields import Thinner, are_rows, shortened
 
 MAX_RECORD_CHARACTERS = 8 * 1024 * 1024
-"""Beyond this a record is the rest of a file behind a lost quote; 64 fields of 64 KiB are half of it."""
-_MOST_HELD_CHARACTERS = 1024 * 1024
+"""Beyond this, with its long values shortened, a record is none; 64 fields of 64 KiB are half of it."""
+_LONG_CHARACTERS = 1024 * 1024
+"""Of a longer record, values that are too long are shortened on the way."""
 _END_OF_FILE = "\x1a"
 """Ctrl-Z: no part of the text when it stands at the very end, where no line end follows."""
 _CHUNK_CHARACTERS = 64 * 1024
@@ -59,11 +61,15 @@ class RecordReader:
         self._start = self._lines_before + 1  # the line on which the record being read starts
         self._lines: list[str] = []  # from some line before or on `_start` on, as far as they were read
         self._first = self._start  # the line of `_lines[0]`
-        self._dropped_characters = self._dropped_bytes = 0
+        self._thinner = Thinner()
+        self._thinned_from = 0  # the line on which the record starts whose lines are thinned
+        self._left_out_lines = self._left_out_characters = self._left_out_bytes = 0  # of the record being read
         self._at_end = False
         self._lacks_newline = False
         self.spread: list[str] | None = None
-        """The lines of the record read last, if it has more than one."""
+        """The lines of the record read last, if it has more than one; of a long one, without what was left out."""
+        self.is_shortened = False
+        """Whether values of the record read last are longer in the file."""
         self.is_torn = False
         """Whether the last line of the file belongs to a row and lacks its newline; known at the end."""
 
@@ -85,19 +91,18 @@ class RecordReader:
                     read = self._lines[place]
                     self.spread = None
                 else:
-                    read = self._spread_over(place, start - line)
+                    self.spread = self._lines[place : place + start - line]
+                    read = "".join(self.spread)
                 characters = len(read)
                 self.start_byte = self.end_byte
                 self.end_byte += characters if is_ascii_based and read.isascii() else self._bytes_of(read)
-                if self._dropped_characters:
-                    characters += self._dropped_characters
-                    self.end_byte += self._dropped_bytes
-                    self._dropped_characters = self._dropped_bytes = 0
-                if characters > MAX_RECORD_CHARACTERS:
-                    raise _open_quote(line)
+                self.is_shortened = self._left_out_characters > 0
+                if self.is_shortened:
+                    characters += self._count_left_out()
+                    start = self._start
                 if self._at_end:
                     if fields != ["", ""]:  # the end was swallowed by a quoted field
-                        raise _open_quote(line)
+                        raise open_quote(line)
                     self.is_torn = self._lacks_newline and last_line_of_row == line - 1
                     return
                 if not fields or ((not fields[0] or fields[0].isspace()) and is_blank(fields)):
@@ -105,43 +110,35 @@ class RecordReader:
                 last_line_of_row = start - 1
                 yield line, fields, characters
         except _EndlessRecordError:
-            raise _open_quote(self._start) from None
-
-    def _spread_over(self, place: int, count: int) -> str:
-        """Keep the lines of a record that has several; answers them in one."""
-        lines = self._lines[place : place + count]
-        read = "".join(lines)
-        if self._dropped_characters or len(read) > _MOST_HELD_CHARACTERS:
-            whole = list(takewhile(bool, lines))  # what follows was dropped
-            lines = whole[: bisect_right(list(accumulate(map(len, whole))), _MOST_HELD_CHARACTERS)]
-        self.spread = lines
-        return read
+            raise open_quote(self._start) from None
 
     def _bytes_of(self, text: str) -> int:
         return len(text.encode(self._encoding, "surrogateescape"))
 
-    def _drop(self, held: list[str]) -> None:
-        """Of a long record keep the first MiB of lines, and how much the others are: they would take much memory."""
-        kept = bisect_right(list(accumulate(map(len, held))), _MOST_HELD_CHARACTERS)
-        rest = "".join(held[kept:])
-        self._dropped_characters += len(rest)
-        self._dropped_bytes += self._bytes_of(rest)
-        held[kept:] = [""] * (len(held) - kept)
+    def _count_left_out(self) -> int:
+        """Count what was left out of the record that has just been read; answers its characters."""
+        characters, lines = self._left_out_characters, self._left_out_lines
+        self.end_byte += self._left_out_bytes
+        self._lines_before += lines
+        self._start += lines
+        self._first += lines
+        self._left_out_lines = self._left_out_characters = self._left_out_bytes = 0
+        return characters
 
     def is_joined(self, record: Record, width: int) -> bool:
         """Tell whether the record read last is several lines that a stray quote joined, where a row has `width` fields.
 
-        That is so when its fields are not as many, or when something follows a closing quote. TruncatedError when it is
-        so long that the quote counts as never closed.
+        That is so when its fields are not as many, when something follows a closing quote, or when it is long and most
+        of its lines look like rows.
         """
-        if self.spread is None or (len(record[1]) == width and is_well_quoted(self.spread, self.delimiter)):
+        if self.spread is None:
             return False
-        if record[2] > _MOST_HELD_CHARACTERS:
-            raise _open_quote(record[0])
-        return True
+        if len(record[1]) != width or not is_well_quoted(self.spread, self.delimiter):
+            return True
+        return is_long(record) and are_rows(self.spread[1:-1], self.delimiter, width)
 
     def apart(self, record: Record, width: int) -> list[Record]:
-        """Take the record read last apart into its lines, none of which is a row; blank ones are left out."""
+        """Take the record read last, no long one, apart into its lines: none is a row, and blank ones are left out."""
         assert self.spread is not None
         first, last = record[0], record[0] + len(self.spread) - 1
         lines: list[Record] = []
@@ -157,11 +154,13 @@ class RecordReader:
         tail = ""
         while data := self._text.read(_CHUNK_CHARACTERS):
             lines = _split(tail + data)
-            if len(lines[0]) > MAX_RECORD_CHARACTERS:  # and may not be whole yet
-                raise _EndlessRecordError
+            if len(lines[0]) > _LONG_CHARACTERS:  # and may not be whole yet
+                lines[0] = self._shortened(lines[0])
+                if len(lines[0]) > MAX_RECORD_CHARACTERS:
+                    raise _EndlessRecordError
             # A carriage return may be half of a line end.
             tail = "" if lines[-1][-1] == "\n" else lines.pop()
-            for part in self._parts(lines):
+            for part in self._parts(self._thinned(lines)):
                 yield self._remember(part)
         tail = tail.rstrip(_END_OF_FILE)  # `copy a.csv+b.csv c.csv` and other DOS heirs end a text with it
         self._lacks_newline = tail[-1:] not in ("", "\r")
@@ -170,24 +169,47 @@ class RecordReader:
         self._at_end = True
         yield self._remember([self.delimiter])
 
+    def _shortened(self, line: str) -> str:
+        """Shorten the values of a very long line, by their ends."""
+        short = shortened(line, self.delimiter, begins_inside=self._start - self._first < len(self._lines))
+        self._left_out_characters += len(line) - len(short)
+        self._left_out_bytes += self._bytes_of(line) - self._bytes_of(short)
+        return short
+
+    def _thinned(self, lines: list[str]) -> list[str]:
+        """Leave out lines of a value that is too long, where the record being read is known to be long."""
+        if self._start != self._thinned_from:
+            return lines
+        needed, others = self._thinner.thin(lines)
+        text = "".join(others)
+        self._left_out_lines += len(others)
+        self._left_out_characters += len(text)
+        self._left_out_bytes += self._bytes_of(text)
+        return needed
+
     def _parts(self, lines: list[str]) -> list[list[str]]:
         """Part lines before the one that makes the record being read too long, unless it ends before."""
-        held = self._lines[self._start - self._first :]
+        held = self._lines[self._start - self._first :] if lines else []
         if not held:
             return [lines] if lines else []
-        rest = MAX_RECORD_CHARACTERS - self._dropped_characters - sum(map(len, held))
-        fitting = bisect_right(list(accumulate(map(len, lines))), rest)
+        fitting = bisect_right(list(accumulate(map(len, lines))), MAX_RECORD_CHARACTERS - sum(map(len, held)))
         return [part for part in (lines[:fitting], lines[fitting:]) if part]
 
     def _remember(self, lines: list[str]) -> list[str]:
         """Keep lines, and those before them of the record that is being read."""
         held = self._lines[self._start - self._first :]
-        if sum(map(len, held)) > _MOST_HELD_CHARACTERS:
-            self._drop(held)
-        if sum(map(len, held)) + self._dropped_characters + len(lines[0]) > MAX_RECORD_CHARACTERS:
+        characters = sum(map(len, held))
+        if characters + len(lines[0]) > MAX_RECORD_CHARACTERS:
             raise _EndlessRecordError
+        if characters > _LONG_CHARACTERS:
+            self._thinned_from = self._start
         self._lines, self._first = held + lines, self._start
         return lines
+
+
+def is_long(record: Record) -> bool:
+    """Tell whether a record is so long that, were it lines joined by a stray quote, they would be much of the file."""
+    return record[2] > _LONG_CHARACTERS
 
 
 class _EndlessRecordError(ImporterError):
@@ -214,5 +236,6 @@ def is_well_quoted(lines: Sequence[str], delimiter: str) -> bool:
     return True
 
 
-def _open_quote(line: int) -> TruncatedError:
+def open_quote(line: int) -> TruncatedError:
+    """Say on which line a quote opens that counts as never closed (R3)."""
     return TruncatedError(because="open_quote", line=str(line))

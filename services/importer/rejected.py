@@ -14,8 +14,8 @@ from services.importer.csv_file import CsvFile
 from services.importer.csv_form import find_form
 from services.importer.directory import Directory
 from services.importer.errors import TooLargeError
-from services.importer.records import JoinedFields, Record
-from services.importer.row_layout import REJECTED, SKIPPED
+from services.importer.records import JoinedFields, Record, is_long
+from services.importer.row_layout import MAX_FIELD_BYTES, REJECTED, SKIPPED
 from services.importer.rows import RowReader
 from services.importer.staging import Block, ReadFile
 
@@ -114,7 +114,7 @@ def _row(csv_file: CsvFile, record: Record) -> imports_pb2.RejectedRow:
         return imports_pb2.RejectedRow(line=line)
     kept = [fields[place] for place in header.positions.values()] if is_whole else fields
     cells = [cell.encode("utf-8", "surrogateescape") for cell in kept]
-    if sum(map(len, cells)) > MAX_ROW_BYTES:
+    if sum(map(len, cells)) > MAX_ROW_BYTES or (is_long(record) and max(map(len, cells)) > MAX_FIELD_BYTES):
         return imports_pb2.RejectedRow(line=line)
     return imports_pb2.RejectedRow(line=line, cells=cells)
 

@@ -8,11 +8,11 @@ _SENTENCES = {
     "unstable_file": "The file was still being written at the third try; upload it as NAME.part, then rename it.",
     "truncated": "The file stops in the middle of a record; export and upload it again.",
     "empty_file": "The file has no rows; check the export and upload it again.",
-    "too_large": "The file passes 512 MiB (or the source's own limit), 2,000,000 rows or 64 columns; split it.",
+    "too_large": "The file is over 512 MiB (or the source's own limit); split it over several sources.",
     "encoding_invalid": "Text cannot be decoded; export as UTF-8 or UTF-16 with a byte order mark.",
     "no_header": "The first row holds no known column name; put the header row first, such as UniqueID,Name,Mail.",
     "duplicate_header": "The column {detail} is there twice; leave only one of them in the export.",
-    "missing_column": "The column {detail} is missing; add it (FirstName and LastName together may stand for Name).",
+    "missing_column": "The column {detail} is missing; add it, or name it so in the export.",
     "host_key_missing": "No host key is pinned for the server; `muster source test SOURCE --pin` shows and pins it.",
     "host_key_changed": "The server shows another host key than the pinned one; ask its owner before pinning that.",
     "connection_failed": "The SFTP server could not be reached; check host, port and firewall.",
@@ -51,6 +51,10 @@ _CAUSES = {
     "done_older": "{marker} is older than the file, left by an earlier upload; upload it anew after each file.",
     "eof_absent": "The last row is not #EOF with the number of rows, so the file may not be whole; upload it again.",
     "eof_differs": "The last row says {said} rows and {found} stand before it; export and upload the file again.",
+    # R7, R13: of the header and the rows
+    "columns": "The header has more than 64 columns; leave out of the export what Muster does not know.",
+    "rows": "The file has more than 2,000,000 rows; split it over several sources.",
+    "name_absent": "The column Name is missing; add it, or FirstName and LastName, which together may stand for it.",
     # R13: what stands where a header should
     "workbook": "The file is an Excel workbook or an archive, not a CSV file; save it as CSV UTF-8, and upload that.",
     "web_page": "The file is a web page or XML, not a CSV file; look at what the export wrote, and upload a CSV file.",
@@ -91,8 +95,6 @@ def sentence(code: str, column: str = "") -> str:
     """Say what to do about `code`, which may carry `:DETAIL`; KeyError for a word that is not the importer's."""
     word, _, detail = code.partition(":")
     limit = _LIMITS.get(detail, "64 KiB")
-    if not detail and word == "too_large":
-        return _SENTENCES[word]
     return _SENTENCES[word].format(detail=detail, column=column, limit=limit)
 
 

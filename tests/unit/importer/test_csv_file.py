@@ -10,7 +10,7 @@ import pytest
 
 from services.importer import csv_file as csv_file_module
 from services.importer.csv_file import read_csv_file
-from services.importer.errors import NoHeaderError
+from services.importer.errors import NoHeaderError, TooLargeError
 from services.importer.row_layout import REJECTED
 from tests.builders import a_csv, a_row
 from tests.unit.importer.reading import read
@@ -267,12 +267,15 @@ def test_r7_more_rows_than_allowed_are_refused(monkeypatch):
     assert read(a_csv(*map(a_row, range(3)))).refusal == ""
     reading = read(a_csv(*map(a_row, range(4))))
     assert (reading.refusal, reading.counted) == ("too_large", 3)
+    assert "more than 2,000,000 rows" in reading.csv_file.refusal.message
 
 
 def test_r7_more_than_64_columns_are_refused():
     extra = [f"Extra {number}" for number in range(61)]
     assert read(a_csv(a_row(), columns=[*BASIC, *extra])).refusal == ""
-    assert read(a_csv(a_row(), columns=[*BASIC, *extra, "One more"])).refusal == "too_large"
+    with pytest.raises(TooLargeError) as refused:
+        csv_file_module.read_csv_file(lambda: io.BytesIO(a_csv(a_row(), columns=[*BASIC, *extra, "One more"])))
+    assert "more than 64 columns" in refused.value.message
 
 
 @pytest.mark.parametrize(
