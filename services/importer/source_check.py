@@ -200,7 +200,7 @@ class SourceTest:
         if twin:
             raise UnstableFileError(because="twin", twin=posixpath.basename(path) + twin)
         if has_twin or looks.look(client, path) != found:
-            return self._attention("", "The file is just being uploaded.", "Nothing: a run waits for its end.")
+            return self._attention("", "The file is just being uploaded.", "Nothing to do: a run waits for its end.")
         return self._passed(f"The file did not change for {waited_s} s.")
 
     def _header(self, sample: bytes, *, is_whole: bool) -> pb.SourceCheck:

@@ -15,7 +15,8 @@ from sqlmodel import Session
 from services.directory.rules.errors import InvalidArgument, RequestIdReused
 from services.directory.store.seal import Seal
 from services.directory.store.session import WRITER_WAIT_S, Store
-from services.directory.store.statements import Statement
+from services.directory.store.statements import Insertion, Statement
+from services.directory.store.tables import RequestReplay
 
 KEPT_FOR = timedelta(hours=24)
 _FORM = re.compile(r"[0-9A-Za-z._-]{1,64}")
@@ -168,7 +169,14 @@ _FORGET_ON_SQLITE: Final = Statement("""
         SELECT request_id FROM request_replays WHERE tenant_id = :t AND create_time < :oldest LIMIT 1000)
 """)
 
-_KEEP: Final = Statement("""
-    INSERT INTO request_replays (tenant_id, request_id, method, body_sha256, answer, create_time)
-    VALUES (:t, :request_id, :method, :body, :answer, :now)
-""")
+_KEEP: Final = Insertion(
+    RequestReplay,
+    {
+        "tenant_id": ":t",
+        "request_id": ":request_id",
+        "method": ":method",
+        "body_sha256": ":body",
+        "answer": ":answer",
+        "create_time": ":now",
+    },
+)

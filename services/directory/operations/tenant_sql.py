@@ -61,11 +61,6 @@ class TenantReads:
         """
         return _prepared(text).run(self.session, **{**self.bound, **values})
 
-    def run_many(self, text: str, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Execute such a statement once for each of the rows, in their order; what it gives is not read."""
-        bound = self.bound
-        _prepared(text).run_many(self.session, [{**bound, **row} for row in rows])
-
     def query(self, text: str, values: Mapping[str, Any]) -> Rows:
         """Execute a statement whose text was written for this call."""
         return statement(text).run(self.session, **values)

@@ -17,7 +17,7 @@ from sqlmodel import Session, col, select
 
 from services.directory.store import ids
 from services.directory.store.event_tables import ArchivedEvent
-from services.directory.store.statements import Statement
+from services.directory.store.statements import Insertion
 from services.directory.store.tables import Event
 
 _TOLD: Final = "told_kinds"
@@ -117,14 +117,19 @@ def append_events(
     _INSERT.run_many(session, rows)
 
 
-_COLUMNS: Final = "time, actor_source_id, actor, kind, resource_kind, resource_id, run_id"
-_VALUES: Final = ", ".join(f":{column}" for column in (*_COLUMNS.split(", "), "before", "after"))
+_BOUND: Final = [
+    *("tenant_id", "time", "actor_source_id", "actor", "kind", "resource_kind", "resource_id", "run_id"),
+    *("before", "after"),
+]
 
-_INSERT: Final = Statement(
-    f"""INSERT INTO events (tenant_id, xid, position, {_COLUMNS}, "before", "after")
-    VALUES (:tenant_id, pg_current_xact_id()::text::bigint, nextval('event_id_seq'), {_VALUES})""",
-    sqlite=f"""INSERT INTO events (tenant_id, xid, position, {_COLUMNS}, "before", "after")
-    VALUES (:tenant_id, 0, :position, {_VALUES})""",
+_INSERT: Final = Insertion(
+    Event,
+    {
+        "xid": "pg_current_xact_id()::text::bigint",
+        "position": "nextval('event_id_seq')",
+        **{name: f":{name}" for name in _BOUND},
+    },
+    sqlite={"xid": "0", "position": ":position"},
 )
 """Written by every write: on PostgreSQL it takes position and transaction in the same round trip."""
 

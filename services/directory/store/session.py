@@ -34,6 +34,14 @@ WRITER_WAIT_S = 2.0
 """How long a writer waits for an applying run before it is told TENANT_BUSY (R44)."""
 
 
+_BY_INDEX: Final = ("jit = off", "enable_seqscan = off")
+"""Of whoever asks for few rows on PostgreSQL (docs/adr/0031).
+
+A plan is kept that was made while a table was small, when reading all of it was the cheapest: for minutes each call
+would take the longer the more there is.
+"""
+
+
 class TenantLockedError(Exception):
     """The tenant's lock (on SQLite: the database's) was not free within the wait."""
 
@@ -84,10 +92,11 @@ class Store:
     @contextmanager
     def read(self, tenant_id: int | None) -> Iterator[Session]:
         """Read one consistent state of a tenant (None: across tenants); nothing is written."""
-        with self.reading(tenant_id).connect() as connection:
+        with self._reading(tenant_id, by_index=True).connect() as connection:
             _begin(connection)
             with Transaction(connection) as session:
                 yield session
+            connection.commit()  # psycopg forgets a connection's prepared statements when it rolls back
 
     @contextmanager
     def look_up(self) -> Iterator[Connection]:
@@ -110,7 +119,7 @@ class Store:
         `turns` are locks of their own kind, of which the transaction takes hold as well, however long that takes. On
         SQLite `is_brief` lets it share its commit with others that are so (store/turns.py).
         """
-        engine = self.writing(tenant_id, lock=lock, wait_s=wait_s, turns=turns)
+        engine = self._writing(tenant_id, lock, wait_s, turns, by_index=True)
         with self._turn(engine, wait_s, is_brief=is_brief) as connection:
             _begin(connection)
             with Transaction(connection) as session:
@@ -128,21 +137,23 @@ class Store:
             yield
 
     def reading(self, tenant_id: int | None) -> Engine:
-        """Give the engine whose transactions each see one consistent state of a tenant (None: across tenants)."""
-        return self._reading(tenant_id)
+        """Give the engine whose transactions each see one consistent state of a tenant (None: across tenants).
 
-    def writing(
-        self,
-        tenant_id: int | None,
-        *,
-        lock: Lock = Lock.SHARED,
-        wait_s: float = WRITER_WAIT_S,
-        turns: Collection[tuple[int, int]] = (),
-    ) -> Engine:
+        For whoever needs a connection of its own, and asks for many rows.
+        """
+        return self._reading(tenant_id, by_index=False)
+
+    def writing(self, tenant_id: int | None, *, lock: Lock = Lock.SHARED, wait_s: float = WRITER_WAIT_S) -> Engine:
         """Give the engine whose transactions hold a tenant (None: none, and look across tenants) from their begin.
 
-        For whoever needs a connection of its own; `write` also takes turns within the process and tells of commits.
+        For whoever needs a connection of its own, and writes many rows; `write` also takes turns within the process and
+        tells of commits.
         """
+        return self._writing(tenant_id, lock, wait_s, (), by_index=False)
+
+    def _writing(
+        self, tenant_id: int | None, lock: Lock, wait_s: float, turns: Collection[tuple[int, int]], *, by_index: bool
+    ) -> Engine:
         reach = Reach.ALL_TENANTS if tenant_id is None else tenant_id
         # The transaction's id comes before the wait for the lock: the order of events follows it (store/events.py).
         steps = ["BEGIN", step_in(reach), "SELECT pg_current_xact_id()"]
@@ -152,6 +163,7 @@ class Store:
             steps += ["SET LOCAL lock_timeout = 0"]
         # In one order for all writers, so that none waits for one who waits for it.
         steps += [f"SELECT pg_advisory_xact_lock({space}, {key})" for space, key in sorted(set(turns))]
+        steps += [f"SET LOCAL {each}" for each in _BY_INDEX if by_index]
         return self.engine.execution_options(
             postgresql_begin="; ".join(steps), sqlite_begin="BEGIN IMMEDIATE", sqlite_wait_s=wait_s
         )
@@ -166,11 +178,11 @@ class Store:
         for engine in self.engines:
             engine.dispose()
 
-    def _make_reading(self, tenant_id: int | None) -> Engine:
+    def _make_reading(self, tenant_id: int | None, *, by_index: bool) -> Engine:
         reach = Reach.ALL_TENANTS if tenant_id is None else tenant_id
-        return self.engine.execution_options(
-            postgresql_begin=f"BEGIN ISOLATION LEVEL REPEATABLE READ; {step_in(reach)}"
-        )
+        steps = ["BEGIN ISOLATION LEVEL REPEATABLE READ", step_in(reach)]
+        steps += [f"SET LOCAL {each}" for each in _BY_INDEX if by_index]
+        return self.engine.execution_options(postgresql_begin="; ".join(steps))
 
     @contextmanager
     def _turn(self, engine: Engine, wait_s: float, *, is_brief: bool) -> Iterator[Connection]:
@@ -285,7 +297,7 @@ def _open_postgresql(url: URL, *, fenced: bool = False, role: str = "") -> Engin
 
 
 def _take_for_good(dbapi_connection: Any, role: str) -> None:
-    dbapi_connection.execute(f"SET ROLE {role}")
+    dbapi_connection.execute("; ".join([f"SET ROLE {role}", *(f"SET {each}" for each in _BY_INDEX)]))
     dbapi_connection.commit()
 
 

@@ -14,8 +14,11 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Final, cast
 
+from sqlalchemy import JSON, String
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError, NoResultFound
+from sqlalchemy.types import TypeEngine
 from sqlmodel import Session
 
 _BOUND: Final = re.compile(r"(?<![:\w]):([a-z_]\w*)")
@@ -68,17 +71,6 @@ class Statement:
         """Execute it in the session's transaction; what the session has not flushed, it does not see."""
         return self.run_on(session.connection(), values)
 
-    def run_many(self, session: Session, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Execute it once for each of the rows, in their order; what it gives is not read."""
-        connection = session.connection()
-        if len(rows) == 1:
-            self.run_on(connection, rows[0])
-        elif connection.dialect.name == "sqlite":
-            adapted = [{name: _for_sqlite(value) for name, value in row.items()} for row in rows]
-            execute(connection, self._sqlite, adapted, many=True)
-        else:
-            execute(connection, self._postgresql, rows, many=True)
-
     def run_on(self, connection: Connection, values: Mapping[str, Any]) -> Rows:
         """Execute it on a connection, in a transaction that has begun or in one of its own.
 
@@ -92,6 +84,64 @@ class Statement:
         if self._row is None:
             self._row = _row_of(cursor.description)
         return Rows(map(self._row, cursor.fetchall()) if self._row else (), cursor.rowcount)
+
+
+class Insertion(Statement):
+    """Inserts rows into a table; `values` says by column what becomes of it: `:name` for a bound value, or SQL.
+
+    On PostgreSQL many rows are one execution, with one bound value: they are written as JSON, which takes a fifth of
+    what an execution for each of them takes.
+    """
+
+    def __init__(
+        self, table: Any, values: Mapping[str, str], *, sqlite: Mapping[str, str] | None = None, conflict: str = ""
+    ) -> None:
+        columns = ", ".join(f'"{column}"' for column in values)
+        into = f"INSERT INTO {table.__tablename__} ({columns})"
+        on_sqlite = ", ".join({**values, **(sqlite or {})}.values())
+        super().__init__(
+            f"{into} VALUES ({', '.join(values.values())}) {conflict}",
+            sqlite=f"{into} VALUES ({on_sqlite}) {conflict}",
+        )
+        kinds = {
+            name: table.__table__.columns[column].type
+            for column, value in values.items()
+            for name in _BOUND.findall(value)
+        }
+        members = ", ".join(f"{name} {_type_in_json(kind)}" for name, kind in kinds.items())
+        selected = ", ".join(
+            _BOUND.sub(rf"CAST(v.\1 AS {_type_of(table.__table__.columns[column].type)})", value)
+            for column, value in values.items()
+        )
+        self._of_json = Statement(f"{into} SELECT {selected} FROM json_to_recordset(:rows) AS v({members}) {conflict}")
+
+    def run_many(self, session: Session, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Insert the rows in their order."""
+        if len(rows) == 1:
+            self.run(session, **rows[0])
+            return
+        connection = session.connection()
+        if connection.dialect.name == "sqlite":
+            adapted = [{name: _for_sqlite(value) for name, value in row.items()} for row in rows]
+            execute(connection, self._sqlite, adapted, many=True)
+        else:
+            written = json.dumps(rows, ensure_ascii=False, default=_for_json)
+            self._of_json.run_on(connection, {"rows": written})
+
+
+def _type_of(kind: TypeEngine[Any]) -> str:
+    """Name a column's type on PostgreSQL; a text's has no length, since a cast would cut what the column refuses."""
+    return "text" if isinstance(kind, String) else kind.compile(dialect=postgresql.dialect())  # type: ignore[no-untyped-call]
+
+
+def _type_in_json(kind: TypeEngine[Any]) -> str:
+    """Name the type as which a member of JSON is read; what is JSON itself is written as a text."""
+    return "text" if isinstance(kind, JSON) else _type_of(kind)
+
+
+def _for_json(value: Any) -> str:
+    """Write what JSON has no form for as PostgreSQL reads it."""
+    return f"\\x{value.hex()}" if isinstance(value, bytes) else value.isoformat()
 
 
 @lru_cache(maxsize=512)

@@ -17,7 +17,10 @@ _AWAKE, _ASLEEP = (
     f"SELECT m.user_id FROM {table} m WHERE m.tenant_id = :t AND m.group_id = p.resource_id"
     for table in ("memberships", "sleeping_memberships")
 )
-"""Who is in the group that may be meant."""
+"""Who is in the group that may be meant.
+
+Of each of few it is asked by itself, and without EXISTS, for which PostgreSQL may read all who are in the group.
+"""
 
 
 def made_before(call: Call, wanted: ProvisionedGroup, members: Sequence[int]) -> int | None:
@@ -27,8 +30,8 @@ def made_before(call: Call, wanted: ProvisionedGroup, members: Sequence[int]) ->
     query = (
         "SELECT p.resource_id FROM provisioned_resources p{index:provisioned_resources_by_external_id}"
         f" WHERE p.tenant_id = :t AND p.source_id = :s AND p.kind = {GROUP} AND p.external_id = :e"
-        f" AND p.document = :d AND NOT EXISTS (SELECT 1 FROM {{each}} WHERE i.id NOT IN ({_AWAKE})"
-        f" AND i.id NOT IN ({_ASLEEP}))"
+        f" AND p.document = :d AND NOT EXISTS (SELECT 1 FROM {{each}}"
+        f" WHERE ({_AWAKE} AND m.user_id = i.id LIMIT 1) IS NULL AND ({_ASLEEP} AND m.user_id = i.id LIMIT 1) IS NULL)"
     )
     found = call.run(query, e=wanted.external_id, d=wanted.document, ids=call.ids(members))
     made: int | None = found.scalars().first()
@@ -52,7 +55,8 @@ def _made_lately(call: Call, wanted: ProvisionedGroup, members: Sequence[int]) -
         " JOIN groups g ON g.tenant_id = p.tenant_id AND g.id = p.resource_id"
         f" WHERE p.tenant_id = :t AND p.source_id = :s AND p.kind = {GROUP} AND p.name_key = :name"
         " AND p.external_id = '' AND p.document = :document AND g.revision = 1 AND g.create_time > :since"
-        f" AND NOT EXISTS (SELECT 1 FROM {{each}} WHERE i.id NOT IN ({awake}) AND i.id NOT IN ({asleep}))"
+        " AND NOT EXISTS (SELECT 1 FROM {each}"
+        f" WHERE ({awake} AND m.user_id = i.id LIMIT 1) IS NULL AND ({asleep} AND m.user_id = i.id LIMIT 1) IS NULL)"
         f" AND NOT EXISTS ({awake} AND m.user_id NOT IN (SELECT i.id FROM {{each}}))"
         f" AND NOT EXISTS ({asleep} AND m.user_id NOT IN (SELECT i.id FROM {{each}}))"
         " ORDER BY p.resource_id DESC LIMIT 1"

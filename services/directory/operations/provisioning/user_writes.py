@@ -20,9 +20,9 @@ from services.directory.rules.names import short_name
 from services.directory.rules.provisioned import ProvisionedUser
 from services.directory.store import ids
 from services.directory.store.events import Change, tell_apart
-from services.directory.store.provisioning_tables import USER
+from services.directory.store.provisioning_tables import USER, ProvisionedResource
 from services.directory.store.session import violates
-from services.directory.store.statements import Statement
+from services.directory.store.statements import Insertion
 from services.directory.store.tables import MANUAL, User, UserState
 
 COLUMNS: Final = ("email", "display_name", "title", "phone", "secondary_phone")
@@ -79,12 +79,10 @@ def insert_users(call: Call, people: Sequence[ProvisionedUser]) -> list[UserView
 
 _AWAKE: Final = {"state": int(UserState.ACTIVE), "way_out": 0, "leave_time": None}
 
-_INSERT: Final = Statement("""
-    INSERT INTO users (tenant_id, id, owner_source_id, email, display_name, title, phone, secondary_phone,
-        state, way_out, leave_time, create_time, update_time)
-    VALUES (:tenant_id, :id, :owner_source_id, :email, :display_name, :title, :phone, :secondary_phone,
-        :state, :way_out, :leave_time, :now, :now)
-""")
+_NEW: Final = "tenant_id id owner_source_id email display_name title phone secondary_phone state way_out leave_time"
+_INSERT: Final = Insertion(
+    User, {**{column: f":{column}" for column in _NEW.split()}, "create_time": ":now", "update_time": ":now"}
+)
 
 
 def take_over(call: Call, user: User, person: ProvisionedUser) -> None:
@@ -186,6 +184,8 @@ def _keep(call: Call, people: Sequence[tuple[int, ProvisionedUser]]) -> None:
     """Keep what the connection said of people, whose ids are given, over what it may have said before."""
     rows = [
         {
+            "t": call.tenant_id,
+            "s": call.source_id,
             "u": user_id,
             "name": person.name_key,
             "key": person.external_id,
@@ -195,17 +195,27 @@ def _keep(call: Call, people: Sequence[tuple[int, ProvisionedUser]]) -> None:
         }
         for user_id, person in people
     ]
-    _guarded(lambda: call.run_many(_KEEP, rows))
+    _guarded(lambda: _KEEP.run_many(call.session, rows))
 
 
-_KEEP: Final = f"""
-    INSERT INTO provisioned_resources
-        (tenant_id, source_id, kind, resource_id, name_key, external_id, is_active, is_gone, document, folded)
-    VALUES (:t, :s, {USER}, :u, :name, :key, :active, false, :document, :folded)
-    ON CONFLICT (tenant_id, source_id, kind, resource_id) DO UPDATE SET name_key = excluded.name_key,
+_KEEP: Final = Insertion(
+    ProvisionedResource,
+    {
+        "tenant_id": ":t",
+        "source_id": ":s",
+        "kind": str(USER),
+        "resource_id": ":u",
+        "name_key": ":name",
+        "external_id": ":key",
+        "is_active": ":active",
+        "is_gone": "false",
+        "document": ":document",
+        "folded": ":folded",
+    },
+    conflict="""ON CONFLICT (tenant_id, source_id, kind, resource_id) DO UPDATE SET name_key = excluded.name_key,
         external_id = excluded.external_id, is_active = excluded.is_active, is_gone = excluded.is_gone,
-        document = excluded.document, folded = excluded.folded
-"""
+        document = excluded.document, folded = excluded.folded""",
+)
 
 
 def _enter_account(call: Call, user_ids: Sequence[int]) -> list[Change]:

@@ -249,25 +249,25 @@ _PEOPLE: Final = {
 
 _ANYBODY: Final = {
     is_sqlite: f"""
-    SELECT p.place FROM (SELECT {columns} FROM {_PEOPLE[is_sqlite]}) p WHERE EXISTS (
-        SELECT 1 FROM provisioned_resources{{index:provisioned_resources_by_name}}
-        WHERE tenant_id = :t AND source_id = :s AND kind = {USER} AND name_key = p.name
-          AND (NOT is_gone OR p.external_id = '')
-    ) OR EXISTS (
-        SELECT 1 FROM provisioned_resources{{index:provisioned_resources_by_external_id}}
-        {_GONE} AND external_id = p.external_id AND p.external_id <> ''
-    ) OR EXISTS (
-        SELECT 1 FROM users WHERE tenant_id = :t AND email = p.email AND state = {UserState.ACTIVE}
-    ) OR EXISTS (
-        SELECT 1 FROM license_refusals WHERE tenant_id = :t AND source_id = :s AND name_key = p.name
-    )
+    SELECT p.place FROM (SELECT {columns} FROM {_PEOPLE[is_sqlite]}) p WHERE coalesce(
+        (SELECT 1 FROM provisioned_resources{{index:provisioned_resources_by_name}}
+         WHERE tenant_id = :t AND source_id = :s AND kind = {USER} AND name_key = p.name
+           AND (NOT is_gone OR p.external_id = '') LIMIT 1),
+        (SELECT 1 FROM provisioned_resources{{index:provisioned_resources_by_external_id}}
+         {_GONE} AND external_id = p.external_id AND p.external_id <> '' LIMIT 1),
+        (SELECT 1 FROM users WHERE tenant_id = :t AND email = p.email AND state = {UserState.ACTIVE} LIMIT 1),
+        (SELECT 1 FROM license_refusals WHERE tenant_id = :t AND source_id = :s AND name_key = p.name LIMIT 1)
+    ) IS NOT NULL
     """
     for is_sqlite, columns in (
         (True, "n.key + 1 AS place, n.value AS name, x.value AS external_id, e.value AS email"),
         (False, "place, name, external_id, email"),
     )
 }
-"""Who bears the name or the mail, left with them or with the key, or was refused a seat under the name."""
+"""Who bears the name or the mail, left with them or with the key, or was refused a seat under the name.
+
+No EXISTS, for which PostgreSQL may read all of the connection's users at once.
+"""
 
 
 def _holder_of(call: Call, email: str, *, but: int = 0) -> User | None:
