@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 
 import grpc
 from muster.directory.v1 import filters_pb2 as f
@@ -37,7 +38,7 @@ class Connection:
     source: str
     key: str
 
-    @property
+    @cached_property
     def stub(self):
         return provisioning_pb2_grpc.ProvisioningServiceStub(self.directory.caller_with(self.key).channel)
 
@@ -45,26 +46,26 @@ class Connection:
         request = pb.CreateProvisionedUserRequest(
             facts=user_facts(user_name, **facts), request_id=str(uuid.uuid4()), unit_of_work=unit
         )
-        return self._stub.CreateProvisionedUser(request).user
+        return self.stub.CreateProvisionedUser(request).user
 
     def update(self, user: str, user_name: str, *, etag: str = "", **facts):
         request = pb.UpdateProvisionedUserRequest(id=user, facts=user_facts(user_name, **facts), etag=etag)
-        return self._stub.UpdateProvisionedUser(request).user
+        return self.stub.UpdateProvisionedUser(request).user
 
     def set_active(self, user: pb.ProvisionedUser, *, active: bool):
         said = json.loads(user.attributes)
         return self.update(user.id, said["userName"], email=mail_of(said), active=active)
 
     def delete(self, user: str, etag: str = ""):
-        self._stub.DeleteProvisionedUser(pb.DeleteProvisionedUserRequest(id=user, etag=etag))
+        self.stub.DeleteProvisionedUser(pb.DeleteProvisionedUserRequest(id=user, etag=etag))
 
     def get(self, user: str):
-        return self._stub.GetProvisionedUser(pb.GetProvisionedUserRequest(id=user, with_groups=True)).user
+        return self.stub.GetProvisionedUser(pb.GetProvisionedUserRequest(id=user, with_groups=True)).user
 
     def create_group(self, name: str = "Crisis", group_id: str = "", members=(), *, unit: str = ""):
         facts = group_facts(name, group_id)
         request = pb.CreateProvisionedGroupRequest(facts=facts, members=members, unit_of_work=unit)
-        return self._stub.CreateProvisionedGroup(request).group
+        return self.stub.CreateProvisionedGroup(request).group
 
     def change_group(
         self, group: str, *, add=(), remove=(), replace: bool = False, facts=None, etag: str = "", unit: str = ""
@@ -72,39 +73,31 @@ class Connection:
         request = pb.UpdateProvisionedGroupRequest(
             id=group, add=add, remove=remove, replace=replace, facts=facts, etag=etag, unit_of_work=unit
         )
-        return self._stub.UpdateProvisionedGroup(request)
+        return self.stub.UpdateProvisionedGroup(request)
 
     def delete_group(self, group: str, *, unit: str = ""):
-        self._stub.DeleteProvisionedGroup(pb.DeleteProvisionedGroupRequest(id=group, unit_of_work=unit))
+        self.stub.DeleteProvisionedGroup(pb.DeleteProvisionedGroupRequest(id=group, unit_of_work=unit))
 
     def judge(self, unit: str):
-        return self._stub.JudgeDepartures(pb.JudgeDeparturesRequest(unit_of_work=unit)).left
+        return self.stub.JudgeDepartures(pb.JudgeDeparturesRequest(unit_of_work=unit)).left
 
     def group(self, group: str):
         request = pb.GetProvisionedGroupRequest(id=group)
-        return next(iter(self._stub.GetProvisionedGroup(request))).group
+        return next(iter(self.stub.GetProvisionedGroup(request))).group
 
     def members(self, group: str) -> list[str]:
-        answers = self._stub.GetProvisionedGroup(pb.GetProvisionedGroupRequest(id=group, with_members=True))
+        answers = self.stub.GetProvisionedGroup(pb.GetProvisionedGroupRequest(id=group, with_members=True))
         return [member.id for answer in answers for member in answer.members]
 
     def search(self, user_filter: f.Filter | None = None, **request):
         kinds = request.pop("kinds", [USER])
-        return self._stub.SearchProvisioned(
-            pb.SearchProvisionedRequest(kinds=kinds, user_filter=user_filter, **request)
-        )
+        return self.stub.SearchProvisioned(pb.SearchProvisionedRequest(kinds=kinds, user_filter=user_filter, **request))
 
     def find(self, path: str, value: str, operator=EQ, **attribute) -> list[str]:
         """The ids that an `eq` (or another operator) on one attribute finds."""
         answer = self.search(comparison(path, value, operator, **attribute))
         assert answer.total == len(answer.resources)
         return [found.user.id for found in answer.resources]
-
-    @property
-    def _stub(self):
-        if not hasattr(self, "_kept"):
-            self._kept = self.stub
-        return self._kept
 
 
 def settle_in(connection: Connection, people: int) -> list[str]:

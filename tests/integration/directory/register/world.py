@@ -32,6 +32,7 @@ class World:
 
     def __init__(self, directory: ServedDirectory, support: Caller, *, creates_groups: bool, grace_nights: int) -> None:
         self.directory, self.support = directory, support
+        self.began = self.now
         self.office = Office(support, seats=SEATS)
         self.users, self.groups, self.accounts, self.sources = Names(), Names(), Names(), Names()
         self.payroll = Source(
