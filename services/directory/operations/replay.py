@@ -147,10 +147,7 @@ def _kept(session: Session, owner_id: int, request_ids: list[str], oldest: datet
     return {row.request_id: row for row in _KEPT.run(session, **values)}
 
 
-_READ: Final = """
-    SELECT request_id, method, body_sha256, answer FROM request_replays
-    WHERE tenant_id = :t AND create_time >= :oldest AND request_id
-"""
+_COLUMNS: Final = "request_id, method, body_sha256, answer"
 
 _KEPT: Final = Statement(
     f"""
@@ -158,11 +155,18 @@ _KEPT: Final = Statement(
         SELECT request_id FROM request_replays WHERE tenant_id = :t AND create_time < :oldest
         LIMIT 1000 FOR UPDATE SKIP LOCKED),
     gone AS (DELETE FROM request_replays r USING old WHERE r.tenant_id = :t AND r.request_id = old.request_id)
-    {_READ} = ANY(:request_ids)
+    SELECT {_COLUMNS} FROM request_replays
+    WHERE tenant_id = :t AND request_id = ANY(:request_ids) AND create_time >= :oldest
     """,
-    sqlite=f"{_READ} IN (SELECT value FROM json_each(:request_ids))",
+    sqlite=f"""
+    SELECT {_COLUMNS} FROM request_replays
+    WHERE tenant_id = :t AND request_id IN (SELECT value FROM json_each(:request_ids)) AND +create_time >= :oldest
+    """,
 )
-"""Both in one round trip; SKIP LOCKED lets two writers forget at once."""
+"""Both in one round trip; SKIP LOCKED lets two writers forget at once.
+
+The `+` keeps SQLite from going through all that was kept within the time, which it takes for the shorter way.
+"""
 
 _FORGET_ON_SQLITE: Final = Statement("""
     DELETE FROM request_replays WHERE tenant_id = :t AND request_id IN (

@@ -125,6 +125,8 @@ def is_like_an_id(text: str) -> bool:
 
 def fold_text(value: str) -> str:
     """Bring a string into the form in which it compares where case does not count: NFC, lower case, NFC again."""
+    if value.isascii():
+        return value.lower()
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", value).lower())
 
 
@@ -172,7 +174,7 @@ def _parse_key(value: str) -> str:
 
 
 def _parse_key_and_folded(value: str) -> tuple[str, str]:
-    if any(unicodedata.category(character) == "Cc" for character in value):
+    if text.has_control_character(value):
         raise InvalidValueError("must not contain control characters")
     key = value.strip()
     return key, _fold_name(key)
@@ -180,22 +182,24 @@ def _parse_key_and_folded(value: str) -> tuple[str, str]:
 
 def _parse_display_name(value: str) -> str:
     """Read the register's name; what an identity provider allows and a register does not is left out, not refused."""
-    plain = "".join(" " if unicodedata.category(character) == "Cc" else character for character in value)
-    return text.parse_display_name(_without_bidi(plain)[:256])
+    return text.parse_display_name(_fit(value))
 
 
 def _fit_title(value: str) -> str:
-    plain = "".join(" " if unicodedata.category(character) == "Cc" else character for character in value)
-    return text.parse_title(_without_bidi(plain)[:256])
+    return text.parse_title(_fit(value))
 
 
-def _without_bidi(value: str) -> str:
-    return "".join(character for character in value if character not in text.BIDI_CONTROLS)
+def _fit(value: str) -> str:
+    """Leave out what the register refuses of a text; a control character may stand between words."""
+    if value.isprintable():
+        return value[: text.MOST_CHARACTERS]
+    spaced = (" " if unicodedata.category(character) == "Cc" else character for character in value)
+    return "".join(character for character in spaced if character not in text.BIDI_CONTROLS)[: text.MOST_CHARACTERS]
 
 
 def _parse_email(value: str) -> str:
     """Read a mail as the register compares it; a userName that is no address stands for one all the same (S2)."""
-    if any(unicodedata.category(character) == "Cc" for character in value.strip()):
+    if text.has_control_character(value.strip()):
         raise InvalidValueError("must not contain control characters")
     email = contact.comparable_email(value)
     _fold_name(email)
@@ -252,6 +256,8 @@ def _filled(value: Any) -> Any:
 
 
 def _plain(value: str) -> str:
+    if value.isascii() and "\0" not in value:
+        return value
     return value.replace("\0", "").encode("utf-8", "replace").decode()
 
 

@@ -11,6 +11,11 @@ _INVISIBLE = dict.fromkeys(map(ord, "\u200b\u2060\ufeff"))
 BIDI_CONTROLS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
+def has_control_character(text: str) -> bool:
+    """Say whether a control character is in it; no printable one is one."""
+    return not text.isprintable() and any(unicodedata.category(character) == "Cc" for character in text)
+
+
 def parse_display_name(text: str) -> str:
     """Read a name of 1 to 256 characters: white space collapsed, NFC, no control characters (R20)."""
     name = parse_title(text)
@@ -24,7 +29,7 @@ def parse_title(text: str) -> str:
     title = " ".join(unicodedata.normalize("NFC", text).translate(_INVISIBLE).split())
     if len(title) > MOST_CHARACTERS:
         raise InvalidValueError(f"must have at most {MOST_CHARACTERS} characters")
-    if any(unicodedata.category(character) == "Cc" or character in BIDI_CONTROLS for character in title):
+    if has_control_character(title) or not BIDI_CONTROLS.isdisjoint(title):
         raise InvalidValueError("must not contain control characters")
     return title
 
@@ -34,7 +39,7 @@ def parse_group_external_id(text: str) -> str | None:
     group_external_id = text.strip()
     if len(group_external_id) > MOST_CHARACTERS:
         raise InvalidValueError(f"must have at most {MOST_CHARACTERS} characters")
-    if any(unicodedata.category(character) == "Cc" for character in group_external_id):
+    if has_control_character(group_external_id):
         raise InvalidValueError("must not contain control characters")
     return group_external_id or None
 

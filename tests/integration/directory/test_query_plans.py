@@ -22,8 +22,9 @@ from tests.stack.databases import KINDS, Databases
 _READS_ALL = re.compile(
     r"SCAN (?!json_each|\w+ VIRTUAL TABLE|m\b|CONSTANT ROW)"
     r"|^(?!SEARCH (?:licenses|s) ).*\((tenant_id=\?|tenant_id=\? AND source_id=\? AND kind=\?)\)"
+    r"|create_time>"
 )
-"""A step that goes through all of a table, of a tenant's people, or of what a connection has said.
+"""A step that goes through all of a table, of a tenant's people, of what a connection has said, or of a day's requests.
 
 Sources are few, and a tenant has one license.
 """
