@@ -89,8 +89,8 @@ class Statement:
 class Insertion(Statement):
     """Inserts rows into a table; `values` says by column what becomes of it: `:name` for a bound value, or SQL.
 
-    On PostgreSQL many rows are one execution, with one bound value: they are written as JSON, which takes a fifth of
-    what an execution for each of them takes.
+    On PostgreSQL many rows are one execution with one bound value, which holds them as JSON: the driver would write an
+    array text by text (docs/adr/0031).
     """
 
     def __init__(
