@@ -144,10 +144,13 @@ def _asked(store: Store, call: Callable[[], Any]) -> list[tuple[str, Any]]:
 
 
 def _fill(store: Store, tenant_id: int, source_id: int) -> None:
-    """Let there be many people, and let PostgreSQL count them, as it does by itself within a minute."""
+    """Let there be many people, and let PostgreSQL count them, as it does by itself within a minute.
+
+    No more than take a moment: while they come, nobody on the same server sees newer events.
+    """
     with store.write(tenant_id) as session:
         for statement in (_MANY_USERS, _THEIR_RESOURCES, _THEIR_MEMBERSHIPS, _THEIR_CLAIMS):
-            session.connection().execute(text(statement.format(t=tenant_id, s=source_id)))
+            session.connection().execute(text(statement.format(t=tenant_id, s=source_id, many=3_000)))
     owner = open_engine(store.engine.url.render_as_string(hide_password=False))
     with owner.begin() as connection:
         connection.execute(text("ANALYZE"))
@@ -168,7 +171,7 @@ _MANY_USERS = """
     INSERT INTO users (tenant_id, id, email, display_name, title, phone, secondary_phone, owner_source_id, state,
         password_reset_required, revision, create_time, update_time)
     SELECT {t}, g, g || '@example.org', 'Anna', '', '', '', {s}, 1, false, 1, now(), now()
-    FROM generate_series(1000001, 1030000) g
+    FROM generate_series(1000001, 1000000 + {many}) g
 """
 _THEIR_CLAIMS = """
     INSERT INTO claims (tenant_id, source_id, external_id, user_id, missed_files, deletion_left_out)
@@ -183,7 +186,8 @@ def test_right_after_a_first_night_postgresql_finds_a_users_key_by_the_user(data
         night = Night(store, tmp_path, Clock())
         with store.write(night.tenant_id) as session:
             for statement in (_MANY_USERS, _THEIR_CLAIMS):
-                session.connection().execute(text(statement.format(t=night.tenant_id, s=night.source_id)))
+                filled = statement.format(t=night.tenant_id, s=night.source_id, many=30_000)
+                session.connection().execute(text(filled))
             some = f"unnest(ARRAY{list(range(1_000_001, 1_001_001))}) AS i(id)"
             query = user_views.PEOPLE.replace("{each}", some).replace(":t", "1")
             plan = "\n".join(session.connection().execute(text(f"EXPLAIN {query}")).scalars())
