@@ -22,6 +22,8 @@ SPARE: Final = 1_000
 """People who are in no measured group at first: who comes and goes."""
 _FETCHED: Final = ("scimmy-routers@1.3.2", "scimmy@1.3.5", "express@5")
 _FETCH_S: Final = 180
+_FREE_SEATS: Final = 100_000
+"""More people than a run makes, however quickly."""
 
 
 @dataclass
@@ -51,7 +53,7 @@ class Server:
 def muster(place: str, data: Path, database: URL | None, sizes: Sequence[int]) -> Iterator[tuple[Server, Server]]:
     """Muster with one gateway, and the same with two."""
     people = max(sizes) + SPARE
-    with muster_up(data, database, seats=people * 4) as up:
+    with muster_up(data, database, seats=people + _FREE_SEATS) as up:
         where = database.render_as_string(hide_password=False) if database else f"sqlite:///{data}/directory.db"
         ids, groups = fill(where, up["scim_source"], people=people, sizes=sizes, spare=SPARE)
         processes = {"gateway": [up["pids"]["scim_gateway"]], "directory": [up["pids"]["directory"]]}

@@ -140,9 +140,16 @@ class AccessInterceptor(grpc.ServerInterceptor):  # type: ignore[type-arg]  # no
     ) -> Callable[[Any, Any], Iterator[Any]]:
         def call(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
             self._admit(method, request if one_request else None, context)
-            yield from inner(request, context)
+            rule = METHOD_RULES[method]
+            yield from inner(self._each_admitted(method, request, context) if rule.each_message else request, context)
 
         return call
+
+    def _each_admitted(self, method: str, requests: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Any]:
+        """Let the caller in anew with each message, as with a call: a key that is revoked opens nothing more (S1)."""
+        for request in requests:
+            self._admit(method, None, context)
+            yield request
 
     def _admit(self, method: str, request: Any, context: grpc.ServicerContext) -> None:
         rule = METHOD_RULES.get(method)

@@ -57,7 +57,7 @@ class Kind:
 
 
 class _OneOfMany:
-    """The context of one call: the batch's, with trailing metadata of its own.
+    """The context of one call: that of the batch or its stream, with trailing metadata of its own.
 
     What its calls wait for locks they wait together: a tenant whose run is being applied is busy for all of them (R44).
     """
@@ -82,27 +82,34 @@ class _OneOfMany:
 
 
 def answer_batch(
-    request: pb.BatchCallRequest,
+    calls: Sequence[pb.ProvisioningCall],
     context: grpc.ServicerContext,
     kinds: Mapping[str, Kind],
     together: Callable[[], AbstractContextManager[None]],
-) -> pb.BatchCallResponse:
-    """Make the calls; `together` lets them share a commit. Errors: InvalidArgument, and those of the commit."""
-    if not 1 <= len(request.calls) <= MOST_CALLS or not all(call.WhichOneof("call") for call in request.calls):
+    *,
+    wait_s: float | None = None,
+) -> list[pb.ProvisioningAnswer]:
+    """Make the calls, which wait for locks `wait_s` at the most, or 2 s; `together` lets them share a commit.
+
+    Errors: InvalidArgument, and those of the commit.
+    """
+    if not 1 <= len(calls) <= MOST_CALLS or not all(call.WhichOneof("call") for call in calls):
         raise InvalidArgument([("calls", f"must be 1 to {MOST_CALLS}, and each must say what is called")])
-    log.info("batch", request_ids=[call.request_id for call in request.calls])
-    waits_until_s = time.monotonic() + WRITER_WAIT_S
+    started_s = time.monotonic()
+    waits_until_s = started_s + (WRITER_WAIT_S if wait_s is None else min(wait_s, WRITER_WAIT_S))
 
     def own() -> Any:
         return _OneOfMany(context, waits_until_s)
 
     answers: dict[int, pb.ProvisioningAnswer] = {}
     with together():
-        for places in _in_order(request.calls, kinds):
-            answers |= _answer_sets({place: request.calls[place] for place in places}, own(), kinds)
+        for places in _in_order(calls, kinds):
+            answers |= _answer_sets({place: calls[place] for place in places}, own(), kinds)
             for place in places:
-                answers[place] = answers.get(place) or _answer(request.calls[place], own(), kinds)
-    return pb.BatchCallResponse(answers=[answers[place] for place in range(len(request.calls))])
+                answers[place] = answers.get(place) or _answer(calls[place], own(), kinds)
+    took_ms = round((time.monotonic() - started_s) * 1000, 1)
+    log.info("batch", ms=took_ms, request_ids=[call.request_id for call in calls])
+    return [answers[place] for place in range(len(calls))]
 
 
 def _in_order(calls: Sequence[pb.ProvisioningCall], kinds: Mapping[str, Kind]) -> Iterable[list[int]]:

@@ -208,7 +208,19 @@ class ProvisioningServicer(Servicer, provisioning_pb2_grpc.ProvisioningServiceSe
     def BatchCall(self, request: pb.BatchCallRequest, context: grpc.ServicerContext) -> pb.BatchCallResponse:
         """Make several calls in one."""
         access.require_connection(context)
-        return answer_batch(request, context, self._kinds, self.store.together)
+        return pb.BatchCallResponse(answers=answer_batch(request.calls, context, self._kinds, self.store.together))
+
+    def StreamBatches(
+        self, request_iterator: Iterator[pb.StreamBatchesRequest], context: grpc.ServicerContext
+    ) -> Iterator[pb.StreamBatchesResponse]:
+        """Make one batch after another."""
+        with self.batch_streams.take():
+            context.send_initial_metadata((access.tenant_trailer(access.require_connection(context)),))
+            for request in request_iterator:
+                access.require_connection(context)
+                wait_s = request.timeout.ToTimedelta().total_seconds() if request.HasField("timeout") else None
+                answers = answer_batch(request.calls, context, self._kinds, self.store.together, wait_s=wait_s)
+                yield pb.StreamBatchesResponse(answers=answers)
 
     def _head(
         self, request: pb.GetProvisionedGroupRequest, context: grpc.ServicerContext

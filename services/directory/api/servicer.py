@@ -65,6 +65,7 @@ class Resources:
     pepper: bytes = field(repr=False)
     drop: HostedDrop = field(default_factory=HostedDrop)
     watchers: WatchSlots = field(default_factory=WatchSlots)
+    batch_streams: WatchSlots = field(default_factory=WatchSlots)
     passwords: Passwords = field(default_factory=Passwords)
     event_retention: timedelta = timedelta(days=730)
     activity_retention: timedelta = timedelta(days=30)
@@ -81,6 +82,7 @@ class Servicer:
         self.pepper = resources.pepper
         self.drop = resources.drop
         self.watchers = resources.watchers
+        self.batch_streams = resources.batch_streams
         self.passwords = resources.passwords
 
     def write_once(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -32,6 +33,9 @@ _LOCKS: Final = {
 }
 """Places in statements where PostgreSQL takes a lock; on SQLite there is one writer at a time."""
 
+_PAIRS: Final = re.compile(r"\{pairs:([\w.]+), ([\w.]+)\}")
+"""Two columns of all rows in one value, as JSON: `[[1,"a"],[2,"b"]]`; of no rows NULL or `[]`."""
+
 _INDEX: Final = re.compile(r"\{index:(\w+)\}")
 """Behind a table: by which index SQLite finds in it, where it would go by the tenant alone for want of statistics."""
 
@@ -58,6 +62,7 @@ class TenantReads:
 
         `:ids` is what `ids` gave; in the text `{each}` stands for a relation `i(id)` of the bound `:ids`,
         `{each_place}` for one `p(id)` of `:places`, and `{each_key}` for one `k(key)` of `:keys`, a list of texts.
+        `{pairs:a, b}` gathers two columns of a group's rows; `pairs_of` reads them.
         """
         return _prepared(text).run(self.session, **{**self.bound, **values})
 
@@ -82,10 +87,19 @@ class TenantSql(TenantReads):
         return {"t": self.tenant_id, "now": self.now}
 
 
+def pairs_of(gathered: str | None) -> list[tuple[Any, Any]]:
+    """Read what `{pairs:…}` gave, in no order of its own."""
+    return [] if gathered in _NO_PAIRS else [(first, second) for first, second in json.loads(str(gathered))]
+
+
+_NO_PAIRS: Final = (None, "[]")
+
+
 @cache
 def _prepared(text: str) -> Statement:
     """Make a statement of fixed text, once."""
-    on_sqlite, on_postgresql = _EACH_JOINED.sub(_each_first, text), text
+    on_sqlite = _PAIRS.sub(r"json_group_array(json_array(\1, \2))", _EACH_JOINED.sub(_each_first, text))
+    on_postgresql = _PAIRS.sub(r"CAST(json_agg(json_build_array(\1, \2)) AS text)", text)
     for each, (relation_on_sqlite, relation_on_postgresql) in _EACH.items():
         on_sqlite = on_sqlite.replace(each, relation_on_sqlite)
         on_postgresql = on_postgresql.replace(each, relation_on_postgresql)

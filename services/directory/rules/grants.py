@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 
@@ -38,7 +38,8 @@ class Rule:
     `tenant_field` is a path in the request (`name`, `source.name`); empty: the method looks across tenants or takes a
     stream, and no grant that is bound to a tenant reaches it. Unless `by_key`: then the caller's key itself says tenant
     and connection, or which administrator it is, and the request names neither. `anonymous`: the call needs no token,
-    since what it carries is checked by the method itself.
+    since what it carries is checked by the method itself. `each_message`: the caller is let in anew with each message
+    of a stream, since the stream stays.
 
     Grant.ACCOUNT stands in no rule: rules/account_reach.py says which methods it reaches, and what of them.
     """
@@ -47,6 +48,7 @@ class Rule:
     tenant_field: str = ""
     by_key: bool = False
     anonymous: bool = False
+    each_message: bool = False
 
 
 _READ: Final = frozenset({Grant.SUPPORT, Grant.IMPORTER, Grant.NOTIFIER, Grant.TENANT})
@@ -168,6 +170,7 @@ _METHODS: Final = {
         "DeleteProvisionedGroup": _CONNECTION,
         "JudgeDepartures": _CONNECTION,
         "BatchCall": _CONNECTION,
+        "StreamBatches": replace(_CONNECTION, each_message=True),
     },
     "ScimActivityService": {
         # The credential that the requests showed says whose they are, and may no longer open anything.

@@ -85,7 +85,7 @@ class ServedDirectory:
         self.store = store
         self.clock = Clock()
         self.stages = stages
-        resources = Resources(
+        self.resources = Resources(
             store=store,
             seal=Seal(SEAL_KEY),
             clock=self.clock,
@@ -94,7 +94,7 @@ class ServedDirectory:
             drop=DROP,
             passwords=Passwords(QUICK),
         )
-        self._directory = Directory(resources, "127.0.0.1:0")
+        self._directory = Directory(self.resources, "127.0.0.1:0")
         self._directory.start()
         self.target = f"127.0.0.1:{self._directory.port}"
         self._callers: list[Caller] = []

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import queue
 import time
 import uuid
+from contextlib import ExitStack
 
 import pytest
+from muster.directory.v1 import api_keys_pb2
 from muster.directory.v1 import provisioning_pb2 as pb
+from muster.runtime import identity
 from muster.runtime.effects import effects_of
 from muster.runtime.errors import failure_in
 
 from services.directory.api import batches
+from services.directory.api.servicer import MOST_WATCHERS
 from services.directory.rules import names
 from services.directory.store.session import WRITER_WAIT_S, Lock
 from tests.integration.directory.connection import USER, Connection, comparison, connect, user_facts
@@ -107,3 +112,68 @@ def test_calls_of_a_batch_wait_for_a_busy_tenant_together(connection, directory,
         assert time.monotonic() - started < WRITER_WAIT_S
     assert reasons == {"TENANT_BUSY"}
     assert connection.search().total == 0
+
+
+def stream(connection: Connection, *batches: pb.StreamBatchesRequest):
+    return connection.stub.StreamBatches(iter(batches))
+
+
+def reads(*users: str) -> pb.StreamBatchesRequest:
+    calls = [pb.ProvisioningCall(get_user=pb.GetProvisionedUserRequest(id=user)) for user in users]
+    return pb.StreamBatchesRequest(calls=calls)
+
+
+def test_batches_of_a_stream_are_answered_in_their_order_and_say_whose_they_are(connection):
+    ann = connection.create("ann@example.org")
+    made = pb.StreamBatchesRequest(calls=[new_user("bob@example.org"), new_user("cid@example.org")])
+    answers = stream(connection, reads(ann.id, ann.id), made, made, reads(ann.id))
+    first, second, again, last = answers
+    assert [each.get_user.user.id for each in (*first.answers, *last.answers)] == [ann.id] * 3
+    assert [each.create_user for each in second.answers] == [each.create_user for each in again.answers]
+    assert identity.tenant_of(answers.initial_metadata()) == connection.office.name
+    assert connection.search().total == 3
+
+
+@pytest.mark.parametrize("calls", [[], [pb.ProvisioningCall()]])
+def test_a_stream_ends_at_a_batch_that_is_none(connection, calls):
+    ann = connection.create("ann@example.org").id
+    answers = stream(connection, reads(ann), pb.StreamBatchesRequest(calls=calls), reads(ann))
+    assert next(answers).answers[0].get_user.user.id == ann
+    with refused("INVALID_ARGUMENT"):
+        next(answers)
+
+
+def test_a_streams_key_is_looked_up_for_each_batch(connection):
+    ann = connection.create("ann@example.org").id
+    asked: queue.Queue[pb.StreamBatchesRequest] = queue.Queue()
+    answers = connection.stub.StreamBatches(iter(asked.get, None))
+    asked.put(reads(ann))
+    assert next(answers).answers[0].get_user.user.id == ann
+    api_keys = connection.office.support.api_keys
+    (key,) = api_keys.ListApiKeys(api_keys_pb2.ListApiKeysRequest(source=connection.source)).api_keys
+    api_keys.RevokeApiKey(api_keys_pb2.RevokeApiKeyRequest(name=key.name))
+    asked.put(reads(ann))
+    with refused("UNAUTHENTICATED"):
+        next(answers)
+    asked.put(None)
+
+
+def test_a_batch_of_a_stream_waits_for_a_busy_tenant_as_long_as_it_says(connection, directory):
+    waits = pb.StreamBatchesRequest(calls=[new_user("ann@example.org")])
+    waits.timeout.FromMilliseconds(100)
+    tenant_id = names.parse_tenant(connection.office.name, field="tenant")
+    with directory.store.write(tenant_id, lock=Lock.EXCLUSIVE):
+        started = time.monotonic()
+        (answer,) = stream(connection, waits)
+        assert time.monotonic() - started < WRITER_WAIT_S
+    assert reason_of(answer.answers[0]) == "TENANT_BUSY"
+
+
+def test_there_are_only_so_many_streams_at_once(connection, directory):
+    ann = connection.create("ann@example.org").id
+    with ExitStack() as held:
+        for _ in range(MOST_WATCHERS):
+            held.enter_context(directory.resources.batch_streams.take())
+        with refused("TOO_MANY_WATCHERS"):
+            next(stream(connection, reads(ann)))
+    assert next(stream(connection, reads(ann))).answers[0].get_user.user.id == ann

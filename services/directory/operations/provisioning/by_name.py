@@ -12,7 +12,12 @@ from collections.abc import Sequence
 from typing import Final
 
 from services.directory.operations.provisioning.call import Call
-from services.directory.operations.provisioning.reads import OWN_USER_COLUMNS, UserView, own_view
+from services.directory.operations.provisioning.reads import (
+    GROUPS_OF_OWN_USER,
+    OWN_USER_COLUMNS,
+    UserView,
+    own_view,
+)
 from services.directory.rules import contact
 from services.directory.rules.filters import AttributeType, Comparison, Filter, Operator
 from services.directory.rules.provisioned import fold_text
@@ -24,7 +29,7 @@ _Found = dict[str, list[UserView]]
 
 
 def users_by_eq(call: Call, trees: Sequence[Filter | None]) -> list[list[UserView] | None]:
-    """Find who matches each of the filters, by id; None for one where the search has to look for it."""
+    """Find who matches each of the filters, by id and with groups; None for one where the search has to look for it."""
     asked = [_asked(tree) for tree in trees]
     names = {value for kind, value in asked if kind == "userName"}
     keys = {value for kind, value in asked if kind == "externalId"}
@@ -77,7 +82,8 @@ def _read(call: Call, statement: str, keys: set[str]) -> _Found:
 
 _OWN: Final = f"r.tenant_id = :t AND r.source_id = :s AND r.kind = {USER} AND NOT r.is_gone"
 _BY_NAME, _BY_KEY = (
-    f"SELECT k.key, {OWN_USER_COLUMNS} FROM {{each_key}} JOIN provisioned_resources r{{index:{index}}}"
+    f"SELECT k.key, {OWN_USER_COLUMNS}, {GROUPS_OF_OWN_USER}"
+    f" FROM {{each_key}} JOIN provisioned_resources r{{index:{index}}}"
     f" ON {_OWN} AND r.{column} = k.key JOIN users u ON u.tenant_id = :t AND u.id = r.resource_id"
     " ORDER BY r.resource_id"
     for index, column in (

@@ -13,6 +13,7 @@ from typing import Any, Final
 from sqlmodel import col, select
 
 from services.directory.operations.provisioning.call import Call
+from services.directory.operations.tenant_sql import pairs_of
 from services.directory.rules.errors import NotFound
 from services.directory.rules.names import GROUP as GROUP_NAME
 from services.directory.rules.names import USER as USER_NAME
@@ -75,25 +76,26 @@ def get_user(call: Call, user_id: int, *, with_groups: bool) -> UserView:
 
 def get_users(call: Call, user_ids: Iterable[int], *, with_groups: bool) -> dict[int, UserView]:
     """Read those of several users who are there, by id; with as many statements as one."""
-    views = users_of(call, sorted(set(user_ids)))
+    views = _own_users(call, sorted(set(user_ids)), with_groups=with_groups)
     missing = {*user_ids} - {view.id for view in views}
     if missing:
-        views += foreign_users(call, missing)
-    if with_groups:
-        add_groups(call, views)
+        others = foreign_users(call, missing)
+        if with_groups:
+            _add_groups(call, others)
+        views += others
     return {view.id: view for view in views}
 
 
-def users_of(call: Call, user_ids: Sequence[int]) -> list[UserView]:
+def _own_users(call: Call, user_ids: Sequence[int], *, with_groups: bool) -> list[UserView]:
     """Read the connection's own users among these, in the order asked for."""
-    rows = call.run(_OWN_USERS, ids=call.ids(user_ids))
+    rows = call.run(_OWN_USERS_WITH_GROUPS if with_groups else _OWN_USERS, ids=call.ids(user_ids))
     found = {row[0]: own_view(row) for row in rows}
     return [found[user_id] for user_id in user_ids if user_id in found]
 
 
 def own_view(row: Any) -> UserView:
-    """Write one of the connection's own users, from a row of OWN_USER_COLUMNS."""
-    user_id, document, is_active, revision, create_time, update_time = row
+    """Write one of the connection's own users, from a row of OWN_USER_COLUMNS, or of those and GROUPS_OF_OWN_USER."""
+    user_id, document, is_active, revision, create_time, update_time, *gathered = row
     return UserView(
         id=user_id,
         document=document,
@@ -102,16 +104,27 @@ def own_view(row: Any) -> UserView:
         revision=revision,
         create_time=moment_of(create_time),
         update_time=moment_of(update_time),
+        groups=[Reference(*pair) for pair in sorted(pairs_of(gathered[0]))] if gathered else [],
     )
 
 
 OWN_USER_COLUMNS: Final = "r.resource_id, r.document, r.is_active, u.revision, u.create_time, u.update_time"
-_OWN_USERS: Final = f"""
-    SELECT {OWN_USER_COLUMNS} FROM {{each}}
+GROUPS_OF_OWN_USER: Final = """(
+    SELECT {pairs:g.id, g.display_name} FROM (
+        SELECT group_id FROM memberships WHERE tenant_id = :t AND user_id = u.id
+        UNION
+        SELECT group_id FROM sleeping_memberships WHERE tenant_id = :t AND user_id = u.id
+    ) m JOIN groups g ON g.tenant_id = :t AND g.id = m.group_id WHERE g.owner_source_id = :s)"""
+"""The connection's groups that a user `u` is in, awake or asleep."""
+_OWN_USERS, _OWN_USERS_WITH_GROUPS = (
+    f"""
+    SELECT {columns} FROM {{each}}
     JOIN provisioned_resources r
       ON r.tenant_id = :t AND r.source_id = :s AND r.kind = {USER} AND r.resource_id = i.id AND NOT r.is_gone
     JOIN users u ON u.tenant_id = :t AND u.id = r.resource_id
-"""
+    """
+    for columns in (OWN_USER_COLUMNS, f"{OWN_USER_COLUMNS}, {GROUPS_OF_OWN_USER}")
+)
 
 
 def foreign_users(call: Call, user_ids: Iterable[int]) -> list[UserView]:
@@ -145,7 +158,7 @@ def foreign_document(user: User, external_id: str) -> dict[str, Any]:
     return document_of_register(email=user.email, external_id=external_id, fields=fields)
 
 
-def add_groups(call: Call, views: Sequence[UserView]) -> None:
+def _add_groups(call: Call, views: Sequence[UserView]) -> None:
     """Add the connection's groups that the users are in, awake or asleep."""
     if not views:
         return

@@ -18,11 +18,9 @@ from services.directory.operations.provisioning.filter_sql import FilterSql
 from services.directory.operations.provisioning.reads import (
     GroupView,
     UserView,
-    add_groups,
     foreign_document,
-    foreign_users,
+    get_users,
     groups_of,
-    users_of,
 )
 from services.directory.rules import contact
 from services.directory.rules.errors import InvalidPageToken
@@ -110,15 +108,12 @@ def find_named(call: Call, searches: Sequence[Search]) -> list[Found | None]:
     """Give the pages of users whom an `eq` names, with as many statements as for one; None where more is asked for."""
     found = users_by_eq(call, [_only_filter(wanted) for wanted in searches])
     pages: list[Found | None] = []
-    shown: list[UserView] = []
     for wanted, users in zip(searches, found, strict=True):
         if users is None or len(users) > wanted.count:
             pages.append(None)
             continue
-        own = [replace(view, groups=[]) for view in users]  # one person may be on several pages
-        pages.append(Found(total=len(own), resources=list(own)))
-        shown += own if wanted.with_groups else []
-    add_groups(call, shown)
+        shown = users if wanted.with_groups else [replace(view, groups=[]) for view in users]
+        pages.append(Found(total=len(shown), resources=list(shown)))
     return pages
 
 
@@ -316,11 +311,7 @@ def _is_eq(node: Filter, path: tuple[str, ...]) -> bool:
 
 def _resources(call: Call, places: Sequence[_Place], *, with_groups: bool) -> list[UserView | GroupView]:
     user_ids = [place.id for place in places if place.kind == USER]
-    users = {view.id: view for view in users_of(call, user_ids)} if user_ids else {}
-    missing = [user_id for user_id in user_ids if user_id not in users]
-    users |= {view.id: view for view in foreign_users(call, missing)} if missing else {}
-    if with_groups and users:
-        add_groups(call, list(users.values()))
+    users = get_users(call, user_ids, with_groups=with_groups) if user_ids else {}
     group_ids = [place.id for place in places if place.kind == GROUP]
     groups = {view.id: view for view in groups_of(call, group_ids)} if group_ids else {}
     kept: list[UserView | GroupView | None] = [
