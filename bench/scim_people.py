@@ -64,7 +64,7 @@ def fill(
 
 def _people(call: Call, numbers: range) -> Iterator[int]:
     facts = [_facts(person_json(f"person{number}@example.org")) for number in numbers]
-    first = insert_users(call, [check_user(facts[0], region="")])[0].id
+    first = insert_users(call, [check_user(facts[0], region="")], [ids.next_id(call.session, "user")])[0].id
     connection = call.session.connection()
     others = ids.reserve_ids(connection, "user", len(facts) - 1)
     _like_the_first(call.session, call, first, dict(zip(others, facts[1:], strict=True)))

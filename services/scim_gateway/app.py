@@ -30,12 +30,12 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from services.scim_gateway.activity import ActivityLog
 from services.scim_gateway.endpoint import PREFIX, ScimEndpoint, not_found
 from services.scim_gateway.gate import Gate
+from services.scim_gateway.protocol import HttpProtocol
 from services.scim_gateway.settings import GatewaySettings, InvalidSettingsError, load_settings
 from services.scim_gateway.slowing import Slowing
 from services.scim_gateway.tokens import DEFAULT_MINUTES, METADATA_PATH, TokenEndpoint
 from services.scim_gateway.tokens import PATH as TOKEN_PATH
 from services.scim_gateway.turns import Turns
-from services.scim_gateway.unreadable import HttpProtocol
 
 log = structlog.get_logger()
 

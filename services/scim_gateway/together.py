@@ -36,7 +36,7 @@ MOST_LINES: Final = 4
 """Each takes one of the directory's threads; the other keys go without."""
 _ON_A_LINE: Final = 2
 """Batches that are on their way at one time."""
-_LEAST_HALVED: Final = 4
+_LEAST_HALVED: Final = 8
 """Calls that are worth two batches."""
 _WRITES: Final = frozenset({"create_user", "update_user", "update_group"})
 _TOO_LATE: Final = Failure(grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED", "")

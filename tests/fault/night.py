@@ -20,7 +20,7 @@ from tests.stack.smtp import ReceivedMail, SmtpSink
 from tests.stack.system import System
 from tests.stack.waiting import wait_until
 
-ROWS = 6_000
+ROWS = 8_000
 
 Register = frozenset[tuple[str, str, str, tuple[str, ...]]]
 """UniqueID, mail, name and group of every active person."""

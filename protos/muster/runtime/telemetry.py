@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 import traceback
+from typing import Any
 
 import structlog
 
@@ -18,19 +20,27 @@ def configure_logging(service: str, *, level: str = "INFO") -> None:
         structlog.processors.format_exc_info,
     ]
     structlog.configure(
-        processors=[*processors, structlog.processors.JSONRenderer()],
+        processors=[*processors, _as_json],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            processor=structlog.processors.JSONRenderer(),
+            processor=_as_json,
             foreign_pre_chain=processors,
         )
     )
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     structlog.contextvars.bind_contextvars(service=service)
+
+
+_JSON = json.JSONEncoder(default=repr)
+"""Made once: structlog's own renderer makes one for each line."""
+
+
+def _as_json(_: Any, __: str, line: structlog.types.EventDict) -> str:
+    return _JSON.encode(line)
 
 
 def fault_of(error: BaseException) -> dict[str, str]:

@@ -15,9 +15,9 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from sqlmodel import Session
 
-from services.directory.operations.replay import Attempt, write_all_once, write_once
+from services.directory.operations.replay import Attempt, Requirement, write_all_once, write_once
 from services.directory.operations.source_secrets import HostedDrop
-from services.directory.operations.tenants import require_living
+from services.directory.operations.tenants import living_later
 from services.directory.rules.errors import TooManyWatchers
 from services.directory.rules.passwords import Passwords
 from services.directory.store.seal import Seal
@@ -101,22 +101,17 @@ class Servicer:
         a tenant that is none, or was deleted, unless `deleted_too`.
         """
         now = self.clock()
-
-        def effect(session: Session) -> _Answer:
-            if tenant_id and not deleted_too:
-                require_living(session, tenant_id)
-            return work(session, now)
-
         return write_once(
             self.store,
             self.seal,
             tenant_id,
             Attempt.of(request.DESCRIPTOR.full_name, request),
             answer_type,
-            effect,
+            lambda session: work(session, now),
             now=now,
             wait_s=lock_wait_s(context),
             is_brief=request.ByteSize() <= _BRIEF_BYTES,
+            require=_living(tenant_id if not deleted_too else None),
         )
 
     def write_all_once(
@@ -132,22 +127,23 @@ class Servicer:
         It answers those at the places; None, and nothing written, for what cannot be done together with others.
         """
         now = self.clock()
-
-        def effect(session: Session, places: Sequence[int]) -> Sequence[_Answer | None]:
-            require_living(session, tenant_id)
-            return work(session, now, places)
-
         return write_all_once(
             self.store,
             self.seal,
             tenant_id,
             [Attempt.of(request.DESCRIPTOR.full_name, request) for request in requests],
             answer_type,
-            effect,
+            lambda session, places: work(session, now, places),
             now=now,
             wait_s=lock_wait_s(context),
             is_brief=sum(request.ByteSize() for request in requests) <= _BRIEF_BYTES,
+            require=_living(tenant_id),
         )
+
+
+def _living(tenant_id: int | None) -> Requirement:
+    """Require that the tenant is there; None: nothing."""
+    return lambda session: living_later(session, tenant_id) if tenant_id else lambda: None
 
 
 def lock_wait_s(context: grpc.ServicerContext) -> float:

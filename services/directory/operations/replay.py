@@ -22,6 +22,8 @@ KEPT_FOR = timedelta(hours=24)
 _FORM = re.compile(r"[0-9A-Za-z._-]{1,64}")
 _LOCK_SPACE = 7_236
 _Answer = TypeVar("_Answer", bound=Message)
+Requirement = Callable[[Session], Callable[[], None]]
+"""Asks for what any work needs, and gives what refuses it once the answer is there."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ def write_once(  # noqa: PLR0917 - in the order in which they are spoken of
     now: datetime,
     wait_s: float = WRITER_WAIT_S,
     is_brief: bool = False,
+    require: Requirement = lambda _: lambda: None,
 ) -> _Answer:
     """Run `work` in one transaction under the tenant's lock, or give the answer that it gave before.
 
@@ -68,6 +71,7 @@ def write_once(  # noqa: PLR0917 - in the order in which they are spoken of
         now=now,
         wait_s=wait_s,
         is_brief=is_brief,
+        require=require,
     )
     assert answer is not None
     return answer
@@ -84,19 +88,24 @@ def write_all_once(  # noqa: PLR0917 - in the order in which they are spoken of
     now: datetime,
     wait_s: float = WRITER_WAIT_S,
     is_brief: bool = False,
+    require: Requirement = lambda _: lambda: None,
 ) -> list[_Answer | None]:
     """Do for several attempts, in one transaction, what `write_once` does for one.
 
     `work` is told the places of those that have not been answered before, and answers each; None, and nothing written,
-    for one that cannot be done together with others.
+    for one that cannot be done together with others. What any work needs is asked for by `require`, along with the
+    kept answers.
     """
     owner_id = tenant_id or 0
     named = {each.request_id for each in attempts if each.request_id}
     turns = [_turn_of(owner_id, request_id) for request_id in named]
     with store.write(tenant_id, wait_s=wait_s, turns=turns, is_brief=is_brief) as session:
+        refuse = require(session)
         kept = _kept(session, owner_id, sorted(named), now - KEPT_FOR) if named else {}
         answers = [_opened(seal, owner_id, each, kept.get(each.request_id), answer_type) for each in attempts]
         new = [place for place, answer in enumerate(answers) if answer is None]
+        if new:
+            refuse()
         rows = []
         for place, answer in zip(new, work(session, new) if new else (), strict=True):
             answers[place] = answer

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -145,8 +145,18 @@ def locked_tenant(session: Session, tenant_id: int) -> Tenant:
 
 def require_living(session: Session, tenant_id: int) -> None:
     """Refuse to write in a tenant that is none or was deleted. Errors: NotFound."""
-    if _LIVING.run(session, t=tenant_id).first() is None:
-        raise NotFound(resource=TENANT.format(tenant_id))
+    living_later(session, tenant_id)()
+
+
+def living_later(session: Session, tenant_id: int) -> Callable[[], None]:
+    """Ask as `require_living` does, and give what refuses later: the answer comes with the next statement's."""
+    found = _LIVING.send_on(session.connection(), {"t": tenant_id})
+
+    def require() -> None:
+        if found().first() is None:
+            raise NotFound(resource=TENANT.format(tenant_id))
+
+    return require
 
 
 _LIVING: Final = Statement("SELECT 1 FROM tenants WHERE id = :t AND delete_time IS NULL")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from sqlalchemy.engine import Connection
@@ -32,8 +33,20 @@ def next_id(session: Session, name: str) -> int:
 
 def reserve_ids(connection: Connection, name: str, count: int) -> list[int]:
     """Take `count` ids, in rising order; on SQLite this needs the write lock."""
-    taken = _TAKE[name].run_on(connection, {"count": count, "name": name}).scalars()
-    return list(range(taken[0] - count + 1, taken[0] + 1)) if connection.dialect.name == "sqlite" else sorted(taken)
+    return reserve_later(connection, name, count)()
+
+
+def reserve_later(connection: Connection, name: str, count: int) -> Callable[[], list[int]]:
+    """Take `count` ids as `reserve_ids` does, which are read later: they come with the next statement."""
+    taken = _TAKE[name].send_on(connection, {"count": count, "name": name})
+
+    def read() -> list[int]:
+        numbers = taken().scalars()
+        if connection.dialect.name == "sqlite":
+            return list(range(numbers[0] - count + 1, numbers[0] + 1))
+        return sorted(numbers)
+
+    return read
 
 
 _TAKE: Final = {

@@ -21,6 +21,7 @@ from sqlalchemy.pool import StaticPool
 from sqlmodel import Session
 
 from services.directory.store.fence import PLATFORM, Reach, step_in
+from services.directory.store.sending import SendingConnection
 from services.directory.store.statements import execute
 from services.directory.store.turns import NoTurnError, SharedConnection, Turns
 
@@ -34,11 +35,12 @@ WRITER_WAIT_S = 2.0
 """How long a writer waits for an applying run before it is told TENANT_BUSY (R44)."""
 
 
-_BY_INDEX: Final = ("jit = off", "enable_seqscan = off")
-"""Of whoever asks for few rows on PostgreSQL (docs/adr/0031).
+_BY_INDEX: Final = ("jit = off", "enable_seqscan = off", "plan_cache_mode = force_generic_plan")
+"""Of whoever asks for few rows on PostgreSQL (docs/adr/0031, docs/adr/0033).
 
 A plan is kept that was made while a table was small, when reading all of it was the cheapest: for minutes each call
-would take the longer the more there is.
+would take the longer the more there is. And where a list is asked for, PostgreSQL thinks a plan for a list of that very
+length the cheapest each time, and making it takes longer than what it saves.
 """
 
 
@@ -291,9 +293,14 @@ def _open_postgresql(url: URL, *, fenced: bool = False, role: str = "") -> Engin
     if role:
         event.listen(engine, "connect", lambda connection, _: _take_for_good(connection, role))
     event.listen(engine, "checkout", _require_connected)
+    event.listen(engine, "do_connect", _connect_sending)
     if fenced:
         event.listen(engine, "begin", _begin_postgresql)
     return engine
+
+
+def _connect_sending(_: Any, __: Any, arguments: list[Any], options: dict[str, Any]) -> SendingConnection:
+    return SendingConnection.connect(*arguments, **options)
 
 
 def _take_for_good(dbapi_connection: Any, role: str) -> None:

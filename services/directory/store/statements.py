@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import re
 from collections import namedtuple
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Final, cast
@@ -20,6 +21,8 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError, NoResultFound
 from sqlalchemy.types import TypeEngine
 from sqlmodel import Session
+
+from services.directory.store.sending import SendingConnection
 
 _BOUND: Final = re.compile(r"(?<![:\w]):([a-z_]\w*)")
 """A bound value, `:name`; `::bigint` is a cast."""
@@ -80,7 +83,28 @@ class Statement:
             text, values = self._sqlite, {name: _for_sqlite(value) for name, value in values.items()}
         else:
             text = self._postgresql
-        cursor = execute(connection, text, values)
+        return self._rows_of(execute(connection, text, values))
+
+    def send_on(self, connection: Connection, values: Mapping[str, Any]) -> Callable[[], Rows]:
+        """Execute it without waiting for it, where that can be (store/sending.py); gives what reads its rows later.
+
+        They come with those of the next statement. Errors: those of SQLAlchemy for the driver's; perhaps not here, but
+        of the next statement or the commit.
+        """
+        sending = connection.connection.dbapi_connection
+        if not isinstance(sending, SendingConnection):
+            rows = self.run_on(connection, values)
+            return lambda: rows
+        with _told_as_sqlalchemy(connection, self._postgresql, values):
+            cursor = sending.send(self._postgresql, values)
+
+        def read() -> Rows:
+            settle(connection)
+            return self._rows_of(cursor)
+
+        return read
+
+    def _rows_of(self, cursor: Any) -> Rows:
         if self._row is None:
             self._row = _row_of(cursor.description)
         return Rows(map(self._row, cursor.fetchall()) if self._row else (), cursor.rowcount)
@@ -117,16 +141,16 @@ class Insertion(Statement):
 
     def run_many(self, session: Session, rows: Sequence[Mapping[str, Any]]) -> None:
         """Insert the rows in their order."""
-        if len(rows) == 1:
-            self.run(session, **rows[0])
-            return
         connection = session.connection()
+        if len(rows) == 1:
+            self.send_on(connection, rows[0])
+            return
         if connection.dialect.name == "sqlite":
             adapted = [{name: _for_sqlite(value) for name, value in row.items()} for row in rows]
             execute(connection, self._sqlite, adapted, many=True)
         else:
             written = json.dumps(rows, ensure_ascii=False, default=_for_json)
-            self._of_json.run_on(connection, {"rows": written})
+            self._of_json.send_on(connection, {"rows": written})
 
 
 def _type_of(kind: TypeEngine[Any]) -> str:
@@ -152,19 +176,38 @@ def statement(text: str) -> Statement:
 
 def execute(connection: Connection, text: str, values: Any = None, *, many: bool = False) -> Any:
     """Execute a text as the driver takes it; gives its cursor. Errors: those of SQLAlchemy for the driver's."""
-    cursor = connection.connection.cursor()
-    for tell in connection.dispatch.before_cursor_execute:
-        tell(connection, cursor, text, values, None, many)
-    try:
+    with _told_as_sqlalchemy(connection, text, values, many=many):
+        sending = connection.connection.dbapi_connection
+        if isinstance(sending, SendingConnection) and sending.is_sending:
+            return sending.ask(text, values or None)
+        cursor = connection.connection.cursor()
         if many:
             cursor.executemany(text, values)
         elif values:
             cursor.execute(text, values)
         else:
             cursor.execute(text)
+        return cursor
+
+
+def settle(connection: Connection) -> None:
+    """Wait for what has been sent without waiting. Errors: those of SQLAlchemy for the driver's."""
+    sending = connection.connection.dbapi_connection
+    if isinstance(sending, SendingConnection) and sending.is_sending:
+        with _told_as_sqlalchemy(connection):
+            sending.settle()
+
+
+@contextmanager
+def _told_as_sqlalchemy(
+    connection: Connection, text: str = "", values: Any = None, *, many: bool = False
+) -> Iterator[None]:
+    for tell in connection.dispatch.before_cursor_execute if text else ():
+        tell(connection, None, text, values, None, many)
+    try:
+        yield
     except connection.dialect.loaded_dbapi.Error as error:
         raise _told(connection, error) from error
-    return cursor
 
 
 def moment(value: str | datetime | None) -> datetime | None:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import uuid
 from datetime import UTC, datetime
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, IntegrityError, NoResultFound
 from sqlmodel import select
 
 from services.directory.store import events
 from services.directory.store.events import Actor, Change, append_events
-from services.directory.store.statements import Insertion
+from services.directory.store.statements import Insertion, Statement, settle
 from services.directory.store.tables import Event, RequestReplay
 from tests.integration.directory.serving import Office, counted_statements
 
@@ -84,3 +85,76 @@ def test_a_text_that_a_column_refuses_is_not_cut(store, tenant):
         return
     with pytest.raises(DBAPIError, match="too long"), store.write(tenant) as session:
         insertion.run_many(session, rows)
+
+
+_ONE = Insertion(
+    RequestReplay,
+    {
+        "tenant_id": ":t",
+        "request_id": ":id",
+        "method": "'m'",
+        "body_sha256": "''",
+        "answer": "''",
+        "create_time": ":n",
+    },
+)
+_KEPT = Statement("SELECT request_id FROM request_replays WHERE tenant_id = :t AND method = 'm' ORDER BY request_id")
+
+
+def put_in(session, tenant: int, *request_ids: str):
+    for request_id in request_ids:
+        _ONE.run_many(session, [{"t": tenant, "id": request_id, "n": NOW}])
+
+
+def kept(store, tenant: int) -> list[str]:
+    with store.read(tenant) as session:
+        return list(_KEPT.run(session, t=tenant).scalars())
+
+
+def test_what_is_sent_is_there_for_whatever_is_asked_next_and_after_the_commit(store, tenant):
+    with store.write(tenant) as session:
+        put_in(session, tenant, "a", "b")
+        assert list(_KEPT.run(session, t=tenant).scalars()) == ["a", "b"]
+        put_in(session, tenant, "c")
+        assert session.get(RequestReplay, (tenant, "c")).method == "m"  # a model waits as well
+        put_in(session, tenant, "d")
+    assert kept(store, tenant) == ["a", "b", "c", "d"]
+
+
+def test_rows_that_are_read_later_come_in_any_order(store, tenant):
+    with store.write(tenant) as session:
+        put_in(session, tenant, "a")
+        first = _KEPT.send_on(session.connection(), {"t": tenant})
+        put_in(session, tenant, "b")
+        second = _KEPT.send_on(session.connection(), {"t": tenant})
+        assert [list(each().scalars()) for each in (second, first)] == [["a", "b"], ["a"]]
+        with pytest.raises(NoResultFound):
+            Statement("SELECT 1 WHERE :t < 0").send_on(session.connection(), {"t": tenant})().one()
+
+
+@pytest.mark.parametrize("then", ["a statement", "a model", "settle", "commit"])
+def test_what_is_sent_and_refused_is_told_by_what_comes_next_and_nothing_is_kept(store, tenant, then):
+    with pytest.raises(IntegrityError), store.write(tenant) as session:  # noqa: PT012 - where it is told is the point
+        put_in(session, tenant, "a", "a", "b")
+        if then == "a statement":
+            _KEPT.run(session, t=tenant)
+        elif then == "a model":
+            session.get(RequestReplay, (tenant, "a"))
+        elif then == "settle":
+            settle(session.connection())
+        if then != "commit":
+            pytest.fail("it was not told")
+    assert kept(store, tenant) == []
+    for _ in range(3):  # the connection is as good as any
+        with store.write(tenant) as session:
+            put_in(session, tenant, str(uuid.uuid4()))
+    assert len(kept(store, tenant)) == 3
+
+
+def test_what_is_sent_before_an_error_of_our_own_is_given_up(store, tenant):
+    for request_ids in (["a"], ["a", "a"]):
+        told = IntegrityError if store.is_sqlite and len(request_ids) > 1 else ValueError
+        with pytest.raises(told), store.write(tenant) as session:  # noqa: PT012 - what is sent comes before it
+            put_in(session, tenant, *request_ids)
+            raise ValueError("ours")
+    assert kept(store, tenant) == []

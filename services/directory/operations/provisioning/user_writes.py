@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
 
 from sqlalchemy.exc import IntegrityError
@@ -18,11 +19,10 @@ from services.directory.rules.errors import EmailTaken, UserNameTaken
 from services.directory.rules.leaving import Return, WayOut
 from services.directory.rules.names import short_name
 from services.directory.rules.provisioned import ProvisionedUser
-from services.directory.store import ids
 from services.directory.store.events import Change, tell_apart
 from services.directory.store.provisioning_tables import USER, ProvisionedResource
 from services.directory.store.session import violates
-from services.directory.store.statements import Insertion
+from services.directory.store.statements import Insertion, settle
 from services.directory.store.tables import MANUAL, User, UserState
 
 COLUMNS: Final = ("email", "display_name", "title", "phone", "secondary_phone")
@@ -32,12 +32,14 @@ _TOLD_OTHERWISE: Final = frozenset({"schemas", "active", "externalId", "displayN
 """Attributes whose change an event tells in its own words."""
 
 
-def insert_users(call: Call, people: Sequence[ProvisionedUser]) -> list[UserView]:
+def insert_users(call: Call, people: Sequence[ProvisionedUser], user_ids: Sequence[int]) -> list[UserView]:
     """Make users of the connection, all or none; what is told of each counts as a call's of its own (`told_kinds`).
+
+    There may be more ids than people.
 
     Errors: EmailTaken, UserNameTaken, LicenseLimitReached.
     """
-    numbered = list(zip(ids.reserve_ids(call.session.connection(), "user", len(people)), people, strict=True))
+    numbered = list(zip(user_ids, people, strict=False))
     rows = [
         {
             "tenant_id": call.tenant_id,
@@ -49,10 +51,11 @@ def insert_users(call: Call, people: Sequence[ProvisionedUser]) -> list[UserView
         }
         for user_id, person in numbered
     ]
-    _guarded(lambda: _INSERT.run_many(call.session, rows))
-    _keep(call, numbered)
     active = [user_id for user_id, person in numbered if person.active]
-    entered = {change.resource: change for change in _enter_account(call, active)}
+    with _guarded(call):
+        _INSERT.run_many(call.session, rows)
+        _keep(call, numbered)
+        entered = {change.resource: change for change in _enter_account(call, active)}
     if active:
         take_seats(call.session, call.tenant_id, len(active), actor=call.actor, now=call.now)
     tell_apart(call.session, {("usr", user_id): place for place, (user_id, _) in enumerate(numbered)})
@@ -90,7 +93,8 @@ def take_over(call: Call, user: User, person: ProvisionedUser) -> None:
     before = {column: getattr(user, column) for column in COLUMNS}
     values = _register_values(person)
     set_columns(call, user, values | {"owner_source_id": call.source_id})
-    _keep(call, [(user.id, person)])
+    with _guarded(call):
+        _keep(call, [(user.id, person)])
     groups = _enter_account(call, [user.id])
     changed = [column for column, value in values.items() if before[column] != value]
     after = {column: values[column] for column in changed} | _keys(person)
@@ -122,7 +126,8 @@ def change_user(call: Call, user: User, person: ProvisionedUser, *, kept: Any) -
         put_out(call, [user.id], WayOut.DEACTIVATED)
         user.state, user.way_out, user.revision = UserState.DORMANT, WayOut.DEACTIVATED, user.revision + 1
     set_columns(call, user, {column: values[column] for column in changed})
-    _keep(call, [(user.id, person)])
+    with _guarded(call):
+        _keep(call, [(user.id, person)])
     if kept is not None:
         news: dict[str, Any] = {name: values[name] for name in changed} | _told_keys(kept, person)
         old = {name: before[name] for name in changed}
@@ -166,7 +171,8 @@ def set_columns(call: Call, user: User, values: dict[str, Any]) -> None:
     """Write columns of a user's row, and its new revision and time."""
     news = values | {"revision": user.revision + 1, "update_time": call.now}
     assigned = ", ".join(f"{name} = :{name}" for name in sorted(news))
-    _guarded(lambda: call.run(f"UPDATE users SET {assigned} WHERE tenant_id = :t AND id = :u", u=user.id, **news))
+    with _guarded(call):
+        call.run(f"UPDATE users SET {assigned} WHERE tenant_id = :t AND id = :u", u=user.id, **news)
     for name, value in news.items():
         setattr(user, name, value)
 
@@ -195,7 +201,7 @@ def _keep(call: Call, people: Sequence[tuple[int, ProvisionedUser]]) -> None:
         }
         for user_id, person in people
     ]
-    _guarded(lambda: _KEEP.run_many(call.session, rows))
+    _KEEP.run_many(call.session, rows)
 
 
 _KEEP: Final = Insertion(
@@ -232,10 +238,12 @@ def _enter_account(call: Call, user_ids: Sequence[int]) -> list[Change]:
     return [Change("membership.added", ("usr", each), after={"groups": [main_group_id]}) for each in sorted(entered)]
 
 
-def _guarded(write: Callable[[], Any]) -> None:
-    """Write; two calls at once that take the same name or mail are told so as one after the other would be."""
+@contextmanager
+def _guarded(call: Call) -> Iterator[None]:
+    """Write inside; two calls at once that take the same name or mail are told so as one after the other would be."""
     try:
-        write()
+        yield
+        settle(call.session.connection())
     except IntegrityError as error:
         if violates(error, "users_by_email", "users.email"):
             raise EmailTaken from None

@@ -30,6 +30,7 @@ from services.directory.rules.names import USER as USER_NAME
 from services.directory.rules.ownership import Party, Verdict, over_user
 from services.directory.rules.provisioned import ProvisionedUser, UserFacts, check_user
 from services.directory.store.events import Change
+from services.directory.store.ids import reserve_later
 from services.directory.store.provisioning_tables import USER, ProvisionedResource
 from services.directory.store.tables import Source, User, UserState
 
@@ -41,8 +42,9 @@ def create_user(call: Call, facts: UserFacts) -> UserView:
     Errors: InvalidArgument, UserNameTaken, EmailTaken, OwnedByOtherSource, LicenseLimitReached.
     """
     person = check_user(facts, region=call.source.region)
+    user_ids = reserve_later(call.session.connection(), "user", 1)
     if not _in_the_way(call, [person]):
-        return insert_users(call, [person])[0]
+        return insert_users(call, [person], user_ids())[0]
     made = _made_before(call, person)
     if made is not None:
         return get_user(call, made, with_groups=True)
@@ -58,7 +60,7 @@ def create_user(call: Call, facts: UserFacts) -> UserView:
         user_id = gone.id
         change_user(call, gone, person, kept=None)
     else:
-        user_id = insert_users(call, [person])[0].id
+        user_id = insert_users(call, [person], user_ids())[0].id
         forget_refusal(call.session, call.tenant_id, call.source_id, person.name_key)
     return get_user(call, user_id, with_groups=True)
 
@@ -82,9 +84,12 @@ def create_users(call: Call, all_facts: Sequence[UserFacts]) -> list[UserView | 
             if own.isdisjoint(names):
                 people[place] = person
             names |= own
+    if not people:
+        return [None] * len(all_facts)
+    user_ids = reserve_later(call.session.connection(), "user", len(people))
     in_the_way = _in_the_way(call, list(people.values()))
     new = {place: person for number, (place, person) in enumerate(people.items()) if number not in in_the_way}
-    made = dict(zip(new, insert_users(call, list(new.values())), strict=True)) if new else {}
+    made = dict(zip(new, insert_users(call, list(new.values()), user_ids()), strict=True)) if new else {}
     return [made.get(place) for place in range(len(all_facts))]
 
 
