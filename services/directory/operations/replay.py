@@ -15,7 +15,7 @@ from sqlmodel import Session
 from services.directory.rules.errors import InvalidArgument, RequestIdReused
 from services.directory.store.seal import Seal
 from services.directory.store.session import WRITER_WAIT_S, Store
-from services.directory.store.statements import Insertion, Statement
+from services.directory.store.statements import Insertion, Statement, moment_of
 from services.directory.store.tables import RequestReplay
 
 KEPT_FOR = timedelta(hours=24)
@@ -153,28 +153,31 @@ def _kept(session: Session, owner_id: int, request_ids: list[str], oldest: datet
     values = {"t": owner_id, "request_ids": request_ids, "oldest": oldest}
     if session.get_bind().dialect.name == "sqlite":
         _FORGET_ON_SQLITE.run(session, **values)
-    return {row.request_id: row for row in _KEPT.run(session, **values)}
+    return {row.request_id: row for row in _KEPT.run(session, **values) if moment_of(row.create_time) >= oldest}
 
 
-_COLUMNS: Final = "request_id, method, body_sha256, answer"
+_COLUMNS: Final = "request_id, method, body_sha256, answer, create_time"
 
 _KEPT: Final = Statement(
     f"""
     WITH old AS (
         SELECT request_id FROM request_replays WHERE tenant_id = :t AND create_time < :oldest
         LIMIT 1000 FOR UPDATE SKIP LOCKED),
-    gone AS (DELETE FROM request_replays r USING old WHERE r.tenant_id = :t AND r.request_id = old.request_id)
+    gone AS (
+        DELETE FROM request_replays
+        WHERE tenant_id = :t AND request_id = ANY(ARRAY(SELECT request_id FROM old)))
     SELECT {_COLUMNS} FROM request_replays
-    WHERE tenant_id = :t AND request_id = ANY(:request_ids) AND create_time >= :oldest
+    WHERE tenant_id = :t AND request_id = ANY(:request_ids)
     """,
     sqlite=f"""
     SELECT {_COLUMNS} FROM request_replays
-    WHERE tenant_id = :t AND request_id IN (SELECT value FROM json_each(:request_ids)) AND +create_time >= :oldest
+    WHERE tenant_id = :t AND request_id IN (SELECT value FROM json_each(:request_ids))
     """,
 )
 """Both in one round trip; SKIP LOCKED lets two writers forget at once.
 
-The `+` keeps SQLite from going through all that was kept within the time, which it takes for the shorter way.
+Which of them are past their time is not asked: either database might go through all that was kept within it, which it
+takes for the shorter way while there is little.
 """
 
 _FORGET_ON_SQLITE: Final = Statement("""

@@ -31,8 +31,8 @@ Sources are few, and a tenant has one license.
 
 
 _ALL_ON_POSTGRESQL = re.compile(
-    r"Seq Scan|hashed SubPlan"
-    r"| on (?:users|memberships|provisioned_resources|claims)\b[^\n]*\n *Index Cond: \(tenant_id = \S+\)\n"
+    r"Seq Scan|hashed SubPlan|Index Cond: [^\n]*create_time >"
+    r"| on (?:users|memberships|provisioned_resources|claims|request_replays)\b[^\n]*\n *Index Cond: \(tenant_id = \S+\)\n"
 )
 
 
