@@ -34,6 +34,9 @@ from services.directory.store.session import Store
 
 log = structlog.get_logger()
 
+_THREADS = 40
+"""Streams that stay take up to 24 of them."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; 0, or 1 with one line on stderr that says what is wrong."""
@@ -108,6 +111,7 @@ class Directory:
             lambda server: register_all(server, resources, imports, apply_worker, housekeeper),
             service_names=SERVICE_NAMES,
             address=address,
+            threads=_THREADS,
             interceptors=[AccessInterceptor(resources.store, pepper=resources.pepper, clock=resources.clock)],
             translate=translate,
         )

@@ -31,7 +31,7 @@ _Answer = TypeVar("_Answer", bound=Message)
 
 
 class WatchSlots:
-    """Places for streams that stay: each takes one of the server's 32 threads."""
+    """Places for streams that stay: each takes one of the server's threads."""
 
     def __init__(self, most: int = MOST_WATCHERS) -> None:
         self._most = most

@@ -32,7 +32,8 @@ Sources are few, and a tenant has one license.
 
 _ALL_ON_POSTGRESQL = re.compile(
     r"Seq Scan|hashed SubPlan|Index Cond: [^\n]*create_time >"
-    r"| on (?:users|memberships|provisioned_resources|claims|request_replays)\b[^\n]*\n *Index Cond: \(tenant_id = \S+\)\n"
+    r"| on (?:users|memberships|provisioned_resources|claims|request_replays)\b[^\n]*\n"
+    r" *Index Cond: \(tenant_id = \S+\)\n"
 )
 
 
