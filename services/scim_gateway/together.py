@@ -30,7 +30,7 @@ RETURN_S: Final = 0.005
 LINGER_S: Final = 1.0
 """How long a line stays when nobody asks."""
 REFUSED_S: Final = 5.0
-"""How long no line is opened after one that answered nothing."""
+"""How long no line is opened after the directory has refused one."""
 MOST_CALLS: Final = 32
 MOST_LINES: Final = 4
 """Each takes one of the directory's threads; the other keys go without."""

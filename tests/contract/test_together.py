@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import threading
 import uuid
 
 import grpc
@@ -47,6 +46,15 @@ class Counted(Together):
 def read(together: Together, key: str, user: str, *, timeout_s: float = 30):
     request = pb.GetProvisionedUserRequest(id=user)
     return together.call("get_user", request, key=key, request_id=uuid.uuid4().hex, timeout_s=timeout_s)
+
+
+async def ask_again_and_again(together: Together, key: str, users: list[str], *, times: int) -> list[list[str]]:
+    """Let somebody read each of the users so many times, one after the other; gives whom they read."""
+
+    async def ask(user: str) -> list[str]:
+        return [(await read(together, key, user)).message.user.id for _ in range(times)]
+
+    return await asyncio.gather(*map(ask, users))
 
 
 def add(together: Together, key: str, group: str, user: str):
@@ -97,10 +105,7 @@ def test_who_is_answered_with_others_and_asks_again_at_once_goes_with_them_again
     users = [provider.a_user()["id"] for _ in range(3)]
 
     async def work(together):
-        async def ask_again_and_again(user):
-            return [(await read(together, provider.key, user)).message.user.id for _ in range(4)]
-
-        return together.sent, await asyncio.gather(*map(ask_again_and_again, users))
+        return together.sent, await ask_again_and_again(together, provider.key, users, times=4)
 
     sent, answers = run(directory.target, work)
     assert answers == [[user] * 4 for user in users]
@@ -127,10 +132,7 @@ def test_while_many_ask_again_one_half_of_them_is_on_its_way_behind_the_other(pr
     users = [provider.a_user()["id"] for _ in range(8)]
 
     async def work(together):
-        async def ask_again_and_again(user):
-            return [(await read(together, provider.key, user)).message.user.id for _ in range(10)]
-
-        answers = await asyncio.gather(*map(ask_again_and_again, users))
+        answers = await ask_again_and_again(together, provider.key, users, times=10)
         return answers, together.sent, together.lines
 
     answers, sent, lines = run(directory.target, work)
@@ -145,9 +147,8 @@ def test_without_room_for_a_line_batches_go_by_themselves(provider, directory, m
     assert _asked_by_four(provider, directory) == {None}
 
 
-def test_a_line_that_the_directory_refuses_costs_nobody_an_answer(provider, directory, monkeypatch):
-    monkeypatch.setattr(directory.resources.batch_streams, "_free", threading.BoundedSemaphore(1))
-    with directory.resources.batch_streams.take():
+def test_a_line_that_the_directory_refuses_costs_nobody_an_answer(provider, directory):
+    with directory.all_batch_streams_taken():
         lines = _asked_by_four(provider, directory)
     assert {each and each.is_refused for each in lines} == {True, None}
     assert {each and each.is_refused for each in _asked_by_four(provider, directory)} == {False}
@@ -158,10 +159,7 @@ def _asked_by_four(provider, directory) -> set[Line | None]:
     users = [provider.a_user()["id"] for _ in range(4)]
 
     async def work(together):
-        async def ask_again_and_again(user):
-            return [(await read(together, provider.key, user)).message.user.id for _ in range(10)]
-
-        answers = await asyncio.gather(*map(ask_again_and_again, users))
+        answers = await ask_again_and_again(together, provider.key, users, times=10)
         assert answers == [[user] * 10 for user in users]
         return together.lines
 

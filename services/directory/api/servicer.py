@@ -111,7 +111,7 @@ class Servicer:
             now=now,
             wait_s=lock_wait_s(context),
             is_brief=request.ByteSize() <= _BRIEF_BYTES,
-            require=_living(tenant_id if not deleted_too else None),
+            require=_living(tenant_id) if tenant_id and not deleted_too else None,
         )
 
     def write_all_once(
@@ -141,9 +141,9 @@ class Servicer:
         )
 
 
-def _living(tenant_id: int | None) -> Requirement:
-    """Require that the tenant is there; None: nothing."""
-    return lambda session: living_later(session, tenant_id) if tenant_id else lambda: None
+def _living(tenant_id: int) -> Requirement:
+    """Require that the tenant is there."""
+    return lambda session: living_later(session, tenant_id)
 
 
 def lock_wait_s(context: grpc.ServicerContext) -> float:

@@ -54,7 +54,7 @@ def write_once(  # noqa: PLR0917 - in the order in which they are spoken of
     now: datetime,
     wait_s: float = WRITER_WAIT_S,
     is_brief: bool = False,
-    require: Requirement = lambda _: lambda: None,
+    require: Requirement | None = None,
 ) -> _Answer:
     """Run `work` in one transaction under the tenant's lock, or give the answer that it gave before.
 
@@ -88,7 +88,7 @@ def write_all_once(  # noqa: PLR0917 - in the order in which they are spoken of
     now: datetime,
     wait_s: float = WRITER_WAIT_S,
     is_brief: bool = False,
-    require: Requirement = lambda _: lambda: None,
+    require: Requirement | None = None,
 ) -> list[_Answer | None]:
     """Do for several attempts, in one transaction, what `write_once` does for one.
 
@@ -100,11 +100,11 @@ def write_all_once(  # noqa: PLR0917 - in the order in which they are spoken of
     named = {each.request_id for each in attempts if each.request_id}
     turns = [_turn_of(owner_id, request_id) for request_id in named]
     with store.write(tenant_id, wait_s=wait_s, turns=turns, is_brief=is_brief) as session:
-        refuse = require(session)
+        refuse = require(session) if require else None
         kept = _kept(session, owner_id, sorted(named), now - KEPT_FOR) if named else {}
         answers = [_opened(seal, owner_id, each, kept.get(each.request_id), answer_type) for each in attempts]
         new = [place for place, answer in enumerate(answers) if answer is None]
-        if new:
+        if new and refuse:
             refuse()
         rows = []
         for place, answer in zip(new, work(session, new) if new else (), strict=True):

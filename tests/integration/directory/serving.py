@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import threading
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -43,7 +44,7 @@ from muster.runtime import client
 from muster.runtime.errors import Failure, failure_of
 from sqlalchemy import event
 
-from services.directory.api.servicer import Resources
+from services.directory.api.servicer import MOST_WATCHERS, Resources
 from services.directory.app import Directory
 from services.directory.operations.source_secrets import HostedDrop
 from services.directory.operations.tokens import create_token
@@ -85,7 +86,7 @@ class ServedDirectory:
         self.store = store
         self.clock = Clock()
         self.stages = stages
-        self.resources = Resources(
+        self._resources = Resources(
             store=store,
             seal=Seal(SEAL_KEY),
             clock=self.clock,
@@ -94,10 +95,18 @@ class ServedDirectory:
             drop=DROP,
             passwords=Passwords(QUICK),
         )
-        self._directory = Directory(self.resources, "127.0.0.1:0")
+        self._directory = Directory(self._resources, "127.0.0.1:0")
         self._directory.start()
         self.target = f"127.0.0.1:{self._directory.port}"
         self._callers: list[Caller] = []
+
+    @contextmanager
+    def all_batch_streams_taken(self) -> Iterator[None]:
+        """There is no place for one more stream of batches inside."""
+        with ExitStack() as held:
+            for _ in range(MOST_WATCHERS):
+                held.enter_context(self._resources.batch_streams.take())
+            yield
 
     def caller(self, grant: Grant, tenant: str = "") -> Caller:
         """A caller with a new token of this grant."""

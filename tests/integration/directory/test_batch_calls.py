@@ -5,7 +5,6 @@ from __future__ import annotations
 import queue
 import time
 import uuid
-from contextlib import ExitStack
 
 import pytest
 from muster.directory.v1 import api_keys_pb2
@@ -15,7 +14,6 @@ from muster.runtime.effects import effects_of
 from muster.runtime.errors import failure_in
 
 from services.directory.api import batches
-from services.directory.api.servicer import MOST_WATCHERS
 from services.directory.rules import names
 from services.directory.store.session import WRITER_WAIT_S, Lock
 from tests.integration.directory.connection import USER, Connection, comparison, connect, user_facts
@@ -171,9 +169,6 @@ def test_a_batch_of_a_stream_waits_for_a_busy_tenant_as_long_as_it_says(connecti
 
 def test_there_are_only_so_many_streams_at_once(connection, directory):
     ann = connection.create("ann@example.org").id
-    with ExitStack() as held:
-        for _ in range(MOST_WATCHERS):
-            held.enter_context(directory.resources.batch_streams.take())
-        with refused("TOO_MANY_WATCHERS"):
-            next(stream(connection, reads(ann)))
+    with directory.all_batch_streams_taken(), refused("TOO_MANY_WATCHERS"):
+        next(stream(connection, reads(ann)))
     assert next(stream(connection, reads(ann))).answers[0].get_user.user.id == ann

@@ -13,7 +13,7 @@ from typing import Final
 
 from services.directory.operations.provisioning.call import Call
 from services.directory.operations.provisioning.reads import (
-    GROUPS_OF_OWN_USER,
+    GROUPS_OF_USER,
     OWN_USER_COLUMNS,
     UserView,
     own_view,
@@ -82,7 +82,7 @@ def _read(call: Call, statement: str, keys: set[str]) -> _Found:
 
 _OWN: Final = f"r.tenant_id = :t AND r.source_id = :s AND r.kind = {USER} AND NOT r.is_gone"
 _BY_NAME, _BY_KEY = (
-    f"SELECT k.key, {OWN_USER_COLUMNS}, {GROUPS_OF_OWN_USER}"
+    f"SELECT k.key, {OWN_USER_COLUMNS}, {GROUPS_OF_USER}"
     f" FROM {{each_key}} JOIN provisioned_resources r{{index:{index}}}"
     f" ON {_OWN} AND r.{column} = k.key JOIN users u ON u.tenant_id = :t AND u.id = r.resource_id"
     " ORDER BY r.resource_id"

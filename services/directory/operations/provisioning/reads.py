@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import enum
 import json
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -94,7 +93,7 @@ def _own_users(call: Call, user_ids: Sequence[int], *, with_groups: bool) -> lis
 
 
 def own_view(row: Any) -> UserView:
-    """Write one of the connection's own users, from a row of OWN_USER_COLUMNS, or of those and GROUPS_OF_OWN_USER."""
+    """Write one of the connection's own users, from a row of OWN_USER_COLUMNS, or of those and GROUPS_OF_USER."""
     user_id, document, is_active, revision, create_time, update_time, *gathered = row
     return UserView(
         id=user_id,
@@ -104,12 +103,12 @@ def own_view(row: Any) -> UserView:
         revision=revision,
         create_time=moment_of(create_time),
         update_time=moment_of(update_time),
-        groups=[Reference(*pair) for pair in sorted(pairs_of(gathered[0]))] if gathered else [],
+        groups=_references(gathered[0]) if gathered else [],
     )
 
 
 OWN_USER_COLUMNS: Final = "r.resource_id, r.document, r.is_active, u.revision, u.create_time, u.update_time"
-GROUPS_OF_OWN_USER: Final = """(
+GROUPS_OF_USER: Final = """(
     SELECT {pairs:g.id, g.display_name} FROM (
         SELECT group_id FROM memberships WHERE tenant_id = :t AND user_id = u.id
         UNION
@@ -123,7 +122,7 @@ _OWN_USERS, _OWN_USERS_WITH_GROUPS = (
       ON r.tenant_id = :t AND r.source_id = :s AND r.kind = {USER} AND r.resource_id = i.id AND NOT r.is_gone
     JOIN users u ON u.tenant_id = :t AND u.id = r.resource_id
     """
-    for columns in (OWN_USER_COLUMNS, f"{OWN_USER_COLUMNS}, {GROUPS_OF_OWN_USER}")
+    for columns in (OWN_USER_COLUMNS, f"{OWN_USER_COLUMNS}, {GROUPS_OF_USER}")
 )
 
 
@@ -162,24 +161,19 @@ def _add_groups(call: Call, views: Sequence[UserView]) -> None:
     """Add the connection's groups that the users are in, awake or asleep."""
     if not views:
         return
-    by_id = defaultdict(list)
-    for view in views:
-        by_id[view.id].append(view)
-    rows = call.run(
-        """
-        SELECT DISTINCT m.user_id, g.id, g.display_name FROM (
-            SELECT group_id, user_id FROM memberships WHERE tenant_id = :t AND user_id IN (SELECT id FROM {each})
-            UNION ALL
-            SELECT group_id, user_id FROM sleeping_memberships
-            WHERE tenant_id = :t AND user_id IN (SELECT id FROM {each})
-        ) m JOIN groups g ON g.tenant_id = :t AND g.id = m.group_id
-        WHERE g.owner_source_id = :s ORDER BY g.id
-        """,
-        ids=call.ids(by_id),
-    )
-    for user_id, group_id, display_name in rows:
-        for view in by_id[user_id]:
-            view.groups.append(Reference(group_id, display_name))
+    by_id = {view.id: view for view in views}
+    for user_id, gathered in call.run(_GROUPS_OF_USERS, ids=call.ids(by_id)):
+        by_id[user_id].groups = _references(gathered)
+
+
+_GROUPS_OF_USERS: Final = (
+    f"SELECT u.id, {GROUPS_OF_USER} FROM {{each}} JOIN users u ON u.tenant_id = :t AND u.id = i.id"
+)
+
+
+def _references(gathered: str | None) -> list[Reference]:
+    """Read groups from what GROUPS_OF_USER gave, in the order of their creation."""
+    return [Reference(*pair) for pair in sorted(pairs_of(gathered))]
 
 
 def get_group(call: Call, group_id: int) -> GroupView:
